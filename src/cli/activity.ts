@@ -1,0 +1,44 @@
+/** `sandpiper activity`: what was synced, when, by whom, how it ended. */
+import type { Command } from "commander";
+import { everything } from "../scope.ts";
+import { type Activity, listActivity } from "../subscriptions/activity-store.ts";
+import { requireCompany } from "../subscriptions/company-store.ts";
+import { action, addCommand, type Context } from "./command.ts";
+import { wholeNumber } from "./usage.ts";
+
+export function registerActivity(program: Command, context: Context): void {
+  addCommand(program, "activity", {
+    summary: "what was synced, when, by whom, how it ended; newest first",
+    examples: ["sandpiper activity", "sandpiper activity --company Epicor --limit 20", "sandpiper activity --json"],
+  })
+    .option("--company <company>", "name or id of one company")
+    .option("--limit <number>", "how many at most", wholeNumber(1, 100_000), 100)
+    .action(
+      action<{ company?: string; limit: number }>(context, (run, options) =>
+        run.withApp(async ({ db }) => {
+          const company = options.company === undefined ? undefined : await requireCompany(db, options.company);
+          const rows = await listActivity(
+            db,
+            everything,
+            company === undefined ? {} : { companyId: company.id },
+            { limit: options.limit, offset: 0 },
+          );
+          await run.output.list<Activity>(
+            [
+              { key: "date", value: (a) => a.createdAt },
+              { key: "company", value: (a) => a.companyName },
+              { key: "slice", value: (a) => a.sliceName },
+              { key: "outcome", value: (a) => a.outcome },
+              { key: "test", value: (a) => a.test },
+              { key: "added", value: (a) => a.grainsAdded },
+              { key: "removed", value: (a) => a.grainsRemoved },
+              { key: "bytes", value: (a) => a.bytes },
+              { key: "ms", value: (a) => a.durationMs },
+              { key: "message", value: (a) => a.message },
+            ],
+            rows,
+          );
+        }),
+      ),
+    );
+}

@@ -1,0 +1,119 @@
+/** `sandpiper company add`: on a primary a partner, on a secondary a primary. */
+import type { Command } from "commander";
+import type { App } from "../app.ts";
+import { requireSecret } from "../config.ts";
+import { SandpiperError } from "../errors.ts";
+import { checkName, isUuid } from "../slices/slice.ts";
+import { sealApiKey } from "../subscriptions/api-key.ts";
+import { addCompany, issueApiKey, requireRole } from "../subscriptions/company-store.ts";
+import { checkSyncAddress } from "../subscriptions/sync-address.ts";
+import { checkPrimary } from "../sync/primary-client.ts";
+import { readApiKey } from "./api-key-input.ts";
+import { action, addCommand, type Context, type Run } from "./command.ts";
+import { shellWord } from "./printable.ts";
+
+interface Options {
+  id?: string;
+  syncAddr?: string;
+  apiKeyFile?: string;
+}
+
+export function registerCompanyAdd(group: Command, context: Context): void {
+  addCommand(group, "add <name>", {
+    summary: "register a partner (on a primary) or a primary (on a secondary)",
+    details:
+      "On a primary, prints the partner's API key, once, on standard output, and beside it the commands that the partner " +
+      "runs. On a secondary (--sync-addr), logs in to the primary with the key that it gave us, and stores both.",
+    examples: [
+      "sandpiper company add Epicor",
+      "sandpiper company add Epicor > epicor.key",
+      "sandpiper company add 'ABC Brakes' --sync-addr https://sync.abcbrakes.example --api-key-file abc.key",
+    ],
+  })
+    .option("--id <uuid>", "on a primary: the partner's id, if it has one (default: a new one)")
+    .option("--sync-addr <url>", "on a secondary: where the primary listens")
+    .option("--api-key-file <file>", "on a secondary: file with the API key, - for standard input (or SANDPIPER_API_KEY)")
+    .action(
+      action<Options, [string]>(context, async (run, options, name) => {
+        checkName("company", name);
+        if (options.syncAddr === undefined) return addPartner(run, options, name);
+        await addPrimary(run, options, name, options.syncAddr);
+      }),
+    );
+}
+
+async function addPartner(run: Run, options: Options, name: string): Promise<void> {
+  if (options.apiKeyFile !== undefined) {
+    throw new SandpiperError("usage", "--api-key-file goes with --sync-addr", {
+      hint: "On a secondary give both; on a primary neither: the key is made there.",
+    });
+  }
+  if (options.id !== undefined && !isUuid(options.id)) {
+    throw new SandpiperError("usage", `--id ${JSON.stringify(options.id)} is not a UUID`, {
+      hint: "Give the partner's id, such as 2f1c8d9e-7b1a-4c55-9a40-0d6a3c1b2e77, or leave it out.",
+    });
+  }
+  await run.withApp(async (app) => {
+    await requireRole(app.db, "primary", "`company add` without --sync-addr");
+    const hmacKey = requireSecret(app.config, "api_key_hmac");
+    const company = await addCompany(app.db, { name, id: options.id });
+    const apiKey = await issueApiKey(app.db, company.id, hmacKey);
+    const commands = partnerCommands(app, company);
+    await showApiKey(run, apiKey, { id: company.id, name: company.name, api_key: apiKey, commands }, [
+      `${company.name} is registered with the id ${company.id}. It runs these commands, and pastes its API key into the second:`,
+      ...commands.map((command) => `  ${command}`),
+      "Its API key is shown this once:",
+    ]);
+  });
+}
+
+/** The key alone on standard output, so that it can be sent into a file; what to do with it beside it. */
+export async function showApiKey(run: Run, apiKey: string, document: object, notes: string[]): Promise<void> {
+  run.output.note(notes.join("\n"));
+  await run.output.result(apiKey, document);
+}
+
+function partnerCommands(app: App, company: { id: string; name: string }): string[] {
+  const { sync_url: url, host, port } = app.config.server;
+  const address = url ?? `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  return [
+    `sandpiper init --role secondary --company ${shellWord(company.name)} --server-id ${company.id}`,
+    `sandpiper company add ${shellWord(app.server.companyName)} --sync-addr ${shellWord(address)} --api-key-file -`,
+  ];
+}
+
+async function addPrimary(run: Run, options: Options, name: string, address: string): Promise<void> {
+  if (options.id !== undefined) {
+    throw new SandpiperError("usage", "--id does not go with --sync-addr", {
+      hint: "Leave it out: the primary says its own id.",
+    });
+  }
+  const syncAddr = checkSyncAddress(address);
+  await run.withApp(async (app) => {
+    const server = await requireRole(app.db, "secondary", "`company add --sync-addr`");
+    const partnerKey = requireSecret(app.config, "partner_key");
+    const apiKey = await readApiKey(run, options.apiKeyFile);
+    const { serverId, companyId } = await checkPrimary(syncAddr, apiKey);
+    run.signal.throwIfAborted();
+    if (serverId === server.serverId) {
+      throw new SandpiperError("conflict", `${syncAddr} has the id of this server itself`, {
+        hint: "Give the primary's address; two servers must not have the same id.",
+      });
+    }
+    const sealed = sealApiKey(apiKey, serverId, partnerKey);
+    const company = await addCompany(app.db, { id: serverId, name, syncAddr, sealed });
+    noteOtherId(run, companyId, server.serverId);
+    await run.output.result(`The primary ${company.name} (id ${company.id}) is registered. Next: sandpiper sync`, {
+      id: company.id,
+      name: company.name,
+      sync_addr: syncAddr,
+      known_there_as: companyId,
+    });
+  });
+}
+
+/** The primary has us on file under an id that is not ours: it works, but reports there do not match ours. */
+export function noteOtherId(run: Run, there: string, here: string): void {
+  if (there === here) return;
+  run.output.note(`The primary has this company on file as ${there}; our own id is ${here}. Is it the right key?`);
+}

@@ -1,0 +1,136 @@
+/** `sandpiper company`: trading partners, and ourselves. */
+import type { Command } from "commander";
+import type { App } from "../app.ts";
+import { requireSecret } from "../config.ts";
+import { SandpiperError } from "../errors.ts";
+import { sealApiKey } from "../subscriptions/api-key.ts";
+import type { Company } from "../subscriptions/company.ts";
+import {
+  issueApiKey,
+  listCompanies,
+  requireCompany,
+  setCompanyActive,
+  setSyncCredentials,
+} from "../subscriptions/company-store.ts";
+import { checkSyncAddress } from "../subscriptions/sync-address.ts";
+import { checkPrimary } from "../sync/primary-client.ts";
+import { readApiKey } from "./api-key-input.ts";
+import { action, addCommand, addGroup, type Context, type Run } from "./command.ts";
+import { noteOtherId, registerCompanyAdd, showApiKey } from "./company-add.ts";
+
+export function registerCompany(program: Command, context: Context): void {
+  const group = addGroup(program, "company", "trading partners and their API keys");
+  registerCompanyAdd(group, context);
+  addCommand(group, "list", {
+    summary: "list the companies on file, our own included",
+    examples: ["sandpiper company list", "sandpiper company list --json"],
+  }).action(
+    action(context, (run) =>
+      run.withApp(async ({ db, server }) => {
+        const kind = (company: Company) =>
+          company.id === server.serverId ? "ourselves" : server.role === "primary" ? "partner" : "primary";
+        await run.output.list<Company>(
+          [
+            { key: "name", value: (c) => c.name },
+            { key: "id", value: (c) => c.id },
+            { key: "kind", value: kind },
+            { key: "active", value: (c) => c.active },
+            { key: "sync_addr", value: (c) => c.syncAddr },
+          ],
+          await listCompanies(db),
+        );
+      }),
+    ),
+  );
+  registerSwitch(group, context, "activate", true);
+  registerSwitch(group, context, "deactivate", false);
+  registerRekey(group, context);
+}
+
+function registerSwitch(group: Command, context: Context, name: string, active: boolean): void {
+  addCommand(group, `${name} <name>`, {
+    summary: active ? "let a company sync again" : "stop all syncs with a company",
+    details: "It says so on this side only; the other side notices at its next sync.",
+    examples: [`sandpiper company ${name} Epicor`, `sandpiper company ${name} 2f1c8d9e-7b1a-4c55-9a40-0d6a3c1b2e77`],
+  }).action(
+    action<object, [string]>(context, (run, _options, nameOrId) =>
+      run.withApp(async (app) => {
+        const company = await requirePartner(app, nameOrId);
+        await setCompanyActive(app.db, company.id, active);
+        await run.output.result(`${company.name} is ${active ? "active" : "not active"}.`, { ...brief(company), active });
+      }),
+    ),
+  );
+}
+
+interface RekeyOptions {
+  syncAddr?: string;
+  apiKeyFile?: string;
+}
+
+function registerRekey(group: Command, context: Context): void {
+  addCommand(group, "rekey <name>", {
+    summary: "issue a partner a new API key (on a primary), or store the one that a primary issued",
+    details:
+      "On a primary, prints the new key once; the old one works until the new one is used. On a secondary, checks the " +
+      "new key with the primary and stores it.",
+    examples: [
+      "sandpiper company rekey Epicor > epicor.key",
+      "sandpiper company rekey 'ABC Brakes' --api-key-file abc.key",
+      "sandpiper company rekey 'ABC Brakes' --api-key-file - --sync-addr https://new.abcbrakes.example",
+    ],
+  })
+    .option("--api-key-file <file>", "on a secondary: file with the API key, - for standard input (or SANDPIPER_API_KEY)")
+    .option("--sync-addr <url>", "on a secondary: the primary's new address")
+    .action(
+      action<RekeyOptions, [string]>(context, (run, options, nameOrId) =>
+        run.withApp(async (app) => {
+          const company = await requirePartner(app, nameOrId);
+          await (app.server.role === "primary" ? reissue(run, app, options, company) : restore(run, app, options, company));
+        }),
+      ),
+    );
+}
+
+async function reissue(run: Run, app: App, options: RekeyOptions, company: Company): Promise<void> {
+  if (options.apiKeyFile !== undefined || options.syncAddr !== undefined) {
+    throw new SandpiperError("usage", "--api-key-file and --sync-addr are for a secondary; this is a primary", {
+      hint: "Leave them out: the key is made here.",
+    });
+  }
+  const apiKey = await issueApiKey(app.db, company.id, requireSecret(app.config, "api_key_hmac"));
+  await showApiKey(run, apiKey, { ...brief(company), api_key: apiKey }, [
+    `${company.name} stores the new key with: sandpiper company rekey OUR-NAME --api-key-file -`,
+    "The old key works until the new one is used. The new one is shown this once:",
+  ]);
+}
+
+async function restore(run: Run, app: App, options: RekeyOptions, company: Company): Promise<void> {
+  const syncAddr = options.syncAddr === undefined ? company.syncAddr : checkSyncAddress(options.syncAddr);
+  if (syncAddr === null) {
+    throw new SandpiperError("usage", `${company.name} has no sync address`, { hint: "Give it with --sync-addr URL." });
+  }
+  const partnerKey = requireSecret(app.config, "partner_key");
+  const apiKey = await readApiKey(run, options.apiKeyFile);
+  const { serverId, companyId } = await checkPrimary(syncAddr, apiKey);
+  run.signal.throwIfAborted();
+  if (serverId !== company.id) {
+    throw new SandpiperError("conflict", `${syncAddr} is the server ${serverId}, not ${company.name} (${company.id})`, {
+      hint: "Check the address, or register that server with `sandpiper company add`.",
+    });
+  }
+  await setSyncCredentials(app.db, company.id, sealApiKey(apiKey, company.id, partnerKey), syncAddr);
+  noteOtherId(run, companyId, app.server.serverId);
+  await run.output.result(`The new API key of ${company.name} is stored.`, { ...brief(company), sync_addr: syncAddr });
+}
+
+/** A company on file that is not our own. */
+async function requirePartner({ db, server }: App, nameOrId: string): Promise<Company> {
+  const company = await requireCompany(db, nameOrId);
+  if (company.id !== server.serverId) return company;
+  throw new SandpiperError("usage", `${company.name} is this server's own company`, {
+    hint: "Name a partner; `sandpiper company list` shows them.",
+  });
+}
+
+const brief = ({ id, name }: Company) => ({ id, name });

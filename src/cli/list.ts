@@ -1,0 +1,81 @@
+/** `sandpiper list`: what the slices hold. */
+import type { Command } from "commander";
+import type { Database } from "../database.ts";
+import { everything } from "../scope.ts";
+import { type GrainRow, listGrains } from "../slices/grain-store.ts";
+import type { Slice } from "../slices/slice.ts";
+import { listSlices, requireSlice } from "../slices/slice-store.ts";
+import { action, addCommand, type Context, type Run } from "./command.ts";
+import { type Column, record } from "./output.ts";
+import { printableJson } from "./printable.ts";
+import { sliceColumns } from "./slice.ts";
+
+export function registerList(program: Command, context: Context): void {
+  addCommand(program, "list", {
+    summary: "list slices with what they hold, or their grains too",
+    details: "In a pipe, --full prints the grains alone, each with its slice in front.",
+    examples: ["sandpiper list", "sandpiper list --slice brake-pads --full", "sandpiper list --full --json"],
+  })
+    .option("--slice <slice>", "name or id of one slice")
+    .option("--full", "the grains too")
+    .action(
+      action<{ slice?: string; full?: boolean }>(context, (run, options) =>
+        run.withApp(async ({ db }) => {
+          const slices =
+            options.slice === undefined
+              ? (await listSlices(db, everything)).slices
+              : [await requireSlice(db, options.slice)];
+          if (!options.full) return run.output.list(sliceColumns, slices);
+          await (run.json ? fullJson(run, db, slices) : fullText(run, db, slices));
+        }),
+      ),
+    );
+}
+
+const grainColumns: readonly Column<GrainRow>[] = [
+  { key: "key", value: (g) => g.key },
+  { key: "id", value: (g) => g.id },
+  { key: "encoding", value: (g) => g.encoding },
+  { key: "bytes", value: (g) => g.bytes },
+  { key: "source", value: (g) => g.source },
+];
+
+const pageGrains = 5000;
+
+/** A slice's grains, a page at a time: a slice can have millions. */
+async function* grainPages(run: Run, db: Database, slice: Slice): AsyncGenerator<GrainRow[]> {
+  for (let offset = 0; !run.output.closed; offset += pageGrains) {
+    const page = await listGrains(db, everything, slice.key, { limit: pageGrains, offset });
+    if (page.length > 0) yield page;
+    if (page.length < pageGrains) return;
+  }
+}
+
+async function fullText(run: Run, db: Database, slices: readonly Slice[]): Promise<void> {
+  if (run.output.form === "table") await run.output.rows(sliceColumns, slices);
+  for (const slice of slices) {
+    const columns = [{ key: "slice", value: () => slice.name }, ...grainColumns];
+    for await (const page of grainPages(run, db, slice)) {
+      if (run.output.form === "table") await run.output.write("\n");
+      await run.output.rows(columns, page);
+    }
+  }
+}
+
+/** One document, put together piece by piece. */
+async function fullJson(run: Run, db: Database, slices: readonly Slice[]): Promise<void> {
+  const { output } = run;
+  let before = "[";
+  for (const slice of slices) {
+    await output.write(`${before}${printableJson(record(sliceColumns, slice)).slice(0, -1)},"items":[`);
+    let first = true;
+    for await (const page of grainPages(run, db, slice)) {
+      const items = page.map((grain) => printableJson(record(grainColumns, grain)));
+      await output.write((first ? "" : ",") + items.join(","));
+      first = false;
+    }
+    await output.write("]}");
+    before = ",";
+  }
+  await output.write(slices.length === 0 ? "[]\n" : "]\n");
+}

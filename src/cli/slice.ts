@@ -1,0 +1,124 @@
+/** `sandpiper slice`: the sets of data that partners can subscribe to. */
+import type { Command } from "commander";
+import { SandpiperError } from "../errors.ts";
+import { everything } from "../scope.ts";
+import { sortMetadata } from "../slices/hash.ts";
+import { type Slice, sliceTypes } from "../slices/slice.ts";
+import { addSlice, listSlices, removeSlice, requireSlice, setAllowSync } from "../slices/slice-store.ts";
+import { requireRole } from "../subscriptions/company-store.ts";
+import { listSubscriptions } from "../subscriptions/subscription-store.ts";
+import { action, addCommand, addGroup, type Context, collect } from "./command.ts";
+import type { Column } from "./output.ts";
+import { parsePairs, registerSliceMeta } from "./slice-meta.ts";
+
+export function registerSlice(program: Command, context: Context): void {
+  const group = addGroup(program, "slice", "sets of data that partners subscribe to");
+  registerAdd(group, context);
+  registerList(group, context);
+  registerLock(group, context, "lock", false);
+  registerLock(group, context, "unlock", true);
+  registerSliceMeta(group, context);
+  registerRemove(group, context);
+}
+
+/** How a slice is shown in lists. */
+export const sliceColumns: readonly Column<Slice>[] = [
+  { key: "name", value: (s) => s.name },
+  { key: "id", value: (s) => s.id },
+  { key: "type", value: (s) => s.type },
+  { key: "grains", value: (s) => s.count },
+  { key: "bytes", value: (s) => s.bytes },
+  { key: "date", value: (s) => s.contentDate },
+  { key: "hash", value: (s) => s.hash },
+  { key: "locked", value: (s) => !s.allowSync },
+];
+
+function registerAdd(group: Command, context: Context): void {
+  addCommand(group, "add <name>", {
+    summary: "add an empty slice (on a primary)",
+    details: `Types: ${sliceTypes.join(", ")}.`,
+    examples: [
+      "sandpiper slice add brake-pads --type aces-file",
+      "sandpiper slice add prices-2026 --type pies-pricesheet --meta currency=USD --meta effective=2026-01-01",
+    ],
+  })
+    .requiredOption("--type <type>", "what it holds")
+    .option("--meta <key=value>", "metadata that travels with it; may be repeated", collect)
+    .action(
+      action<{ type: string; meta?: string[] }, [string]>(context, async (run, options, name) => {
+        const metadata = sortMetadata(parsePairs(options.meta ?? []));
+        await run.withApp(async ({ db }) => {
+          const server = await requireRole(db, "primary", "`slice add`");
+          const slice = await addSlice(db, { companyId: server.serverId, name, type: options.type, metadata });
+          await run.output.result(`Slice ${slice.name} (id ${slice.id}) is added.`, {
+            id: slice.id,
+            name: slice.name,
+            type: slice.type,
+            metadata: Object.fromEntries(metadata),
+          });
+        });
+      }),
+    );
+}
+
+function registerList(group: Command, context: Context): void {
+  addCommand(group, "list", {
+    summary: "list the slices",
+    examples: ["sandpiper slice list", "sandpiper slice list --json"],
+  }).action(
+    action(context, (run) =>
+      run.withApp(async ({ db }) => run.output.list(sliceColumns, (await listSlices(db, everything)).slices)),
+    ),
+  );
+}
+
+function registerLock(group: Command, context: Context, name: string, allow: boolean): void {
+  addCommand(group, `${name} <name>`, {
+    summary: allow ? "let partners sync a slice again (on a primary)" : "keep partners from syncing a slice (on a primary)",
+    details: "A sync of a locked slice is deferred: the partner keeps what it has, whole.",
+    examples: [`sandpiper slice ${name} brake-pads`, `sandpiper slice ${name} brake-pads --json`],
+  }).action(
+    action<object, [string]>(context, (run, _options, nameOrId) =>
+      run.withApp(async ({ db }) => {
+        await requireRole(db, "primary", `\`slice ${name}\``);
+        const slice = await requireSlice(db, nameOrId);
+        await setAllowSync(db, slice.key, allow);
+        await run.output.result(`Slice ${slice.name} is ${allow ? "open to" : "locked for"} syncs.`, {
+          id: slice.id,
+          name: slice.name,
+          locked: !allow,
+        });
+      }),
+    ),
+  );
+}
+
+function registerRemove(group: Command, context: Context): void {
+  addCommand(group, "remove <name>", {
+    summary: "remove a slice with its grains and subscriptions",
+    details:
+      "Names the companies that are subscribed to it, and asks. On a secondary the next sync fetches it again unless the " +
+      "primary has withdrawn it; to stop that, use `sandpiper subscription deactivate` instead.",
+    examples: ["sandpiper slice remove old-prices", "sandpiper slice remove old-prices --noprompt"],
+  })
+    .option("--noprompt", "remove it without asking, whoever is affected")
+    .action(
+      action<{ noprompt?: boolean }, [string]>(context, (run, options, nameOrId) =>
+        run.withApp(async ({ db }) => {
+          const slice = await requireSlice(db, nameOrId);
+          const affected = (await listSubscriptions(db, everything, { sliceKey: slice.key })).map((s) => s.companyName);
+          const whom = affected.length === 0 ? "nobody is subscribed to it" : `subscribed: ${affected.join(", ")}`;
+          const what = `slice ${slice.name} with ${slice.count} grains (${whom})`;
+          if (!options.noprompt && run.prompt.available) await run.prompt.confirm(`Remove ${what}?`);
+          else if (!options.noprompt && affected.length > 0) {
+            throw new SandpiperError("usage", `removing ${what} needs a confirmation`, {
+              hint: "Run it again with --noprompt, or on a terminal.",
+            });
+          }
+          await removeSlice(db, slice.key);
+          const document = { id: slice.id, name: slice.name, grains: slice.count, companies: affected };
+          await run.output.result(`Removed ${what}.`, document);
+        }),
+      ),
+    );
+}

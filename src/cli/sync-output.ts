@@ -1,0 +1,163 @@
+/**
+ * What a sync says. For people: a line per slice that is not simply in sync, a line per primary, a total; for programs
+ * (--json) one object a line. Progress goes to a terminal only, and only when a slice takes longer than two seconds.
+ */
+import type { SandpiperError } from "../errors.ts";
+import type { Company } from "../subscriptions/company.ts";
+import type { SyncReport } from "../sync/run.ts";
+import { type PartnerReport, summary } from "../sync/run-partner.ts";
+import type { LocalSlice, SliceResult } from "../sync/secondary-port.ts";
+import { oneLine, printableJson } from "./printable.ts";
+
+const progressAfterMs = 2000;
+const progressEveryMs = 200;
+
+export class SyncOutput {
+  readonly #options: { json: boolean; quiet: boolean; test: boolean };
+  readonly #startedMs = performance.now();
+  #drawnMs = 0;
+  #drawn = false;
+
+  constructor(options: { json: boolean; quiet: boolean; test: boolean }) {
+    this.#options = options;
+  }
+
+  progress(company: Company, slice: LocalSlice, grains: number): void {
+    const now = performance.now();
+    if (
+      !process.stderr.isTTY ||
+      this.#options.json ||
+      now - this.#startedMs < progressAfterMs ||
+      now - this.#drawnMs < progressEveryMs
+    )
+      return;
+    this.#drawnMs = now;
+    this.#drawn = true;
+    process.stderr.write(`\r\x1b[K${oneLine(`${company.name}: ${slice.name}: ${number(grains)} grains`)}`);
+  }
+
+  stopProgress(): void {
+    if (this.#drawn) process.stderr.write("\r\x1b[K");
+    this.#drawn = false;
+  }
+
+  /** A slice is done with. Unchanged ones are counted, not listed. */
+  result(company: Company, result: SliceResult): void {
+    if (this.#options.json) {
+      if (result.outcome === "unchanged") return;
+      this.#json({
+        event: "slice",
+        company_id: company.id,
+        company: company.name,
+        slice_id: result.slice.id,
+        subscription: result.slice.name,
+        outcome: result.outcome,
+        grains_added: result.added,
+        grains_removed: result.removed,
+        payload_bytes: result.bytes,
+        ...problem(result.error),
+      });
+      return;
+    }
+    this.stopProgress();
+    const what = `${company.name}: ${result.slice.name}`;
+    if (result.error !== undefined)
+      this.#complain(`${what}: ${result.outcome}: ${result.error.message}`, result.error.hint);
+    else if (result.outcome !== "unchanged")
+      this.#say(`${what}: ${result.outcome === "would-update" ? "would be updated" : "updated"}: ${change(result)}`);
+  }
+
+  partner(report: PartnerReport): void {
+    const totals = summary(report);
+    if (this.#options.json) {
+      this.#json({
+        event: "partner",
+        company_id: report.company.id,
+        company: report.company.name,
+        run_id: report.runId,
+        test: report.test,
+        exit_code: report.exitCode,
+        ...totals,
+        notices: report.notices,
+        warnings: report.warnings,
+        ...problem(report.error),
+      });
+      return;
+    }
+    this.stopProgress();
+    for (const notice of report.notices) {
+      if (report.exitCode === 6) this.#complain(`${report.company.name}: ${notice}`);
+      else this.#say(`${report.company.name}: ${notice}`);
+    }
+    for (const warning of report.warnings) this.#complain(`${report.company.name}: warning: ${warning}`);
+    if (report.error !== undefined)
+      this.#complain(`${report.company.name}: ${report.error.message}`, report.error.hint);
+    const line = `${report.company.name}: ${counts(totals)}`;
+    if (report.exitCode === 0) this.#say(line);
+    else this.#complain(`${line} (exit ${report.exitCode})`);
+  }
+
+  total(report: SyncReport): void {
+    const partners = report.partners.map(summary);
+    const totals: Record<string, number> = {};
+    for (const row of partners)
+      for (const [key, value] of Object.entries(row)) totals[key] = (totals[key] ?? 0) + value;
+    totals.duration_ms = report.durationMs;
+    if (this.#options.json) {
+      this.#json({
+        event: "summary",
+        test: this.#options.test,
+        exit_code: report.exitCode,
+        partners: report.partners.length,
+        ...totals,
+      });
+      return;
+    }
+    const line = `${this.#options.test ? "rehearsal, nothing changed: " : ""}${plural(report.partners.length, "primary", "primaries")}: ${counts(totals)}`;
+    if (report.exitCode === 0) this.#say(line);
+    else this.#complain(`${line} (exit ${report.exitCode})`);
+  }
+
+  #say(line: string): void {
+    if (!this.#options.quiet) process.stdout.write(`${oneLine(line)}\n`);
+  }
+
+  #complain(line: string, hint?: string): void {
+    process.stderr.write(`${oneLine(line)}\n${hint === undefined ? "" : `  ${oneLine(hint)}\n`}`);
+  }
+
+  #json(value: object): void {
+    process.stdout.write(`${printableJson(value)}\n`);
+  }
+}
+
+const problem = (error: SandpiperError | undefined) =>
+  error === undefined ? {} : { error: { code: error.code, message: error.message, hint: error.hint ?? null } };
+
+const change = (result: SliceResult) => `${number(result.added)} grains added, ${number(result.removed)} removed`;
+
+function counts(totals: Record<string, number>): string {
+  const slices = ["unchanged", "updated", "deferred", "failed"]
+    .map((key) => `${number(totals[key] ?? 0)} ${key}`)
+    .join(", ");
+  return (
+    `slices ${slices}; grains +${number(totals.grains_added ?? 0)} -${number(totals.grains_removed ?? 0)}; ` +
+    `${bytes(totals.bytes_received ?? 0)} received, ${bytes(totals.bytes_sent ?? 0)} sent; ${seconds(totals.duration_ms ?? 0)}`
+  );
+}
+
+const number = (value: number) => value.toLocaleString("en-US");
+const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
+const plural = (n: number, one: string, many: string) => `${n} ${n === 1 ? one : many}`;
+
+function bytes(value: number): string {
+  if (value < 1000) return `${value} B`;
+  const units = ["kB", "MB", "GB", "TB"];
+  let amount = value / 1000;
+  let unit = 0;
+  while (amount >= 1000 && unit < units.length - 1) {
+    amount /= 1000;
+    unit++;
+  }
+  return `${amount.toFixed(1)} ${units[unit]}`;
+}

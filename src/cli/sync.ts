@@ -1,0 +1,68 @@
+/** `sandpiper sync`. */
+import type { Command } from "commander";
+import { withApp } from "../app.ts";
+import { requireRole } from "../subscriptions/company-store.ts";
+import { runSync } from "../sync/run.ts";
+import { action, addCommand, type Context } from "./command.ts";
+import { SyncOutput } from "./sync-output.ts";
+import { wholeNumber } from "./whole-number.ts";
+
+interface Options {
+  sub?: string;
+  update: boolean;
+  noupdate?: boolean;
+  jobs?: number;
+  wait: number;
+  splay: number;
+  allowDrops?: boolean;
+  detailedExitcode?: boolean;
+  quiet?: boolean;
+}
+
+export function registerSync(parent: Command, context: Context): void {
+  addCommand(parent, "sync", {
+    summary: "bring our copies up to date with the primaries that we subscribe to",
+    details:
+      "Each primary ends with a line, and the run with a total. Slices that differ are replaced in one transaction, verified from\nwhat is stored: a slice is the primary's, or as it was. With --json each line is an object, the last a summary.",
+    examples: [
+      "sandpiper sync",
+      "sandpiper sync --noupdate",
+      'sandpiper sync --sub "acme-rotors"',
+      "sandpiper sync --quiet --splay 600   # in a crontab",
+    ],
+  })
+    .option("--sub <name>", "only this subscription (name or id), or only this primary (company id)")
+    .option("--noupdate", "rehearse: decide everything, change nothing here")
+    .option("--jobs <n>", "primaries at once (default: sync.jobs, 4)", wholeNumber(1, 64))
+    .option("--wait <seconds>", "wait for another sync of the same pair", wholeNumber(0, 86_400), 0)
+    .option("--splay <seconds>", "begin after a random part of this time", wholeNumber(0, 86_400), 0)
+    .option("--allow-drops", "let slices be emptied or lose more than half, and subscriptions disappear")
+    .option("--detailed-exitcode", "with --noupdate: exit 20 when there are differences")
+    .option("--quiet", "say nothing when all is well")
+    .action(
+      action(context, async (run, options: Options) => {
+        const test = options.noupdate === true;
+        await withApp(run.source, "sandpiper sync", async (app) => {
+          await requireRole(app.db, "secondary", "sync");
+          const output = new SyncOutput({ json: run.json, quiet: options.quiet === true, test });
+          const report = await runSync(app, {
+            sub: options.sub,
+            test,
+            allowDrops: options.allowDrops === true,
+            jobs: options.jobs ?? app.config.sync.jobs,
+            waitSeconds: options.wait,
+            splaySeconds: options.splay,
+            signal: run.signal,
+            onProgress: (company, slice, grains) => output.progress(company, slice, grains),
+            onResult: (company, result) => output.result(company, result),
+            onReport: (partner) => output.partner(partner),
+          }).finally(() => output.stopProgress());
+          output.total(report);
+          const differences = report.partners.some((partner) =>
+            partner.results.some((result) => result.outcome === "would-update"),
+          );
+          run.setExitCode(report.exitCode === 0 && options.detailedExitcode && differences ? 20 : report.exitCode);
+        });
+      }),
+    );
+}

@@ -1,0 +1,79 @@
+/** `sandpiper user`: people who may log in to the server. */
+import { type Command, Option } from "commander";
+import { SandpiperError } from "../errors.ts";
+import { checkName } from "../slices/slice.ts";
+import { roles } from "../subscriptions/company.ts";
+import { requireCompany } from "../subscriptions/company-store.ts";
+import { addUser, minPasswordLength } from "../subscriptions/user-store.ts";
+import { action, addCommand, addGroup, type Context, type Run } from "./command.ts";
+
+type PersonRole = Exclude<keyof typeof roles, "sync">;
+
+interface Options {
+  role: PersonRole;
+  company?: string;
+  email?: string;
+}
+
+export function registerUser(program: Command, context: Context): void {
+  const group = addGroup(program, "user", "people who may log in to the server");
+  addCommand(group, "add <name>", {
+    summary: "add a user",
+    details:
+      "The password is read from standard input (one line), or asked for on a terminal. A company-admin sees its own " +
+      "company only; the other roles belong to our own company and see everything.",
+    examples: [
+      "sandpiper user add maria --role super-admin",
+      "sandpiper user add bob --role company-admin --company Epicor --email bob@epicor.example < password.txt",
+    ],
+  })
+    .addOption(
+      new Option("--role <role>", "what the user may do")
+        .choices(Object.keys(roles).filter((role) => role !== "sync"))
+        .makeOptionMandatory(),
+    )
+    .option("--company <company>", "name or id of the user's company (default: our own)")
+    .option("--email <address>", "for people")
+    .action(
+      action<Options, [string]>(context, async (run, options, name) => {
+        checkName("user", name);
+        checkEmail(options.email);
+        await run.withApp(async ({ db, server }) => {
+          const company = await requireCompany(db, options.company ?? server.serverId);
+          if (options.role !== "company-admin" && company.id !== server.serverId) {
+            throw new SandpiperError("usage", `a user with the role ${options.role} must belong to our own company`, {
+              hint: "Leave out --company, or give the role company-admin.",
+            });
+          }
+          const password = await readPassword(run);
+          const role = roles[options.role];
+          const user = await addUser(db, { companyId: company.id, name, role, password, email: options.email });
+          await run.output.result(`User ${user.name} of ${company.name} is added as ${options.role}.`, {
+            id: user.id,
+            name: user.name,
+            company: company.name,
+            role: options.role,
+            email: user.email,
+          });
+        });
+      }),
+    );
+}
+
+async function readPassword(run: Run): Promise<string> {
+  const password = await run.prompt.secret(`Password (${minPasswordLength} characters or more): `, "the password");
+  if (password === "") {
+    throw new SandpiperError("usage", "no password was given", { hint: "Give it on the first line of standard input." });
+  }
+  if (run.prompt.available && (await run.prompt.ask("The same again: ", { hidden: true })) !== password) {
+    throw new SandpiperError("usage", "the two passwords differ", { hint: "Run it again." });
+  }
+  return password;
+}
+
+function checkEmail(email: string | undefined): void {
+  if (email === undefined || (email.length <= 254 && /^[^\s@\p{Cc}]+@[^\s@\p{Cc}]+$/u.test(email))) return;
+  throw new SandpiperError("usage", `${JSON.stringify(email)} is not an e-mail address`, {
+    hint: "Give NAME@HOST, or leave --email out.",
+  });
+}

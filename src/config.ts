@@ -1,0 +1,258 @@
+/**
+ * Configuration: one pure, validated, frozen function of flags, environment and file, in that
+ * order of precedence, over the defaults of the schema below. Secrets and `database.url` come
+ * from the file or the environment and are refused as flags, since other users of the machine
+ * can read a command line.
+ */
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { parse as parseYaml } from "yaml";
+import yargsParser from "yargs-parser";
+import { z } from "zod";
+import { SandpiperError } from "./errors.ts";
+
+const wholeNumber = (min: number, max: number) =>
+  z
+    .union([z.number(), z.string().regex(/^\d+$/, "must be a whole number").transform(Number)])
+    .pipe(z.number("must be a whole number").int("must be a whole number").min(min).max(max));
+
+const secret = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9_-]{43}$/,
+    "must be 32 random bytes in base64url (43 characters), as `sandpiper init` writes them",
+  );
+
+const schema = z.strictObject({
+  /** Directory of the embedded database, relative to the configuration file. */
+  data: z.string().min(1).default("./sandpiper-data"),
+  database: z
+    .strictObject({
+      /** postgres:// URL of a PostgreSQL 15 or newer; without one the embedded PostgreSQL in `data` is used. */
+      url: z.string().min(1).optional(),
+      pool_size: wholeNumber(2, 500).default(20),
+    })
+    .prefault({}),
+  server: z
+    .strictObject({
+      host: z.string().min(1).default("127.0.0.1"),
+      port: wholeNumber(0, 65535).default(8080),
+      /** The address that partners connect to; printed by `company add`. */
+      sync_url: z.string().url("must be a URL such as https://sandpiper.example.com").optional(),
+      shutdown_seconds: wholeNumber(0, 3600).default(25),
+    })
+    .prefault({}),
+  sync: z
+    .strictObject({
+      jobs: wholeNumber(1, 64).default(4),
+      /** A primary that says nothing for this long is given up. */
+      idle_seconds: wholeNumber(1, 3600).default(30),
+    })
+    .prefault({}),
+  limits: z
+    .strictObject({
+      max_grain_bytes: wholeNumber(1, 1 << 30)
+        .or(wholeNumber(1, 2 ** 40))
+        .default(4 * 2 ** 30),
+      max_subscriptions: wholeNumber(1, 10_000_000).default(20_000),
+      max_grains: wholeNumber(1, 1_000_000_000).default(50_000_000),
+    })
+    .prefault({}),
+  log: z
+    .strictObject({ level: z.enum(["silent", "error", "warn", "info", "debug", "trace"]).default("info") })
+    .prefault({}),
+  secrets: z
+    .strictObject({
+      /** Signs the tokens that this server gives out. */
+      token_key: secret.optional(),
+      /** Keys the HMAC under which partners' API keys are stored. */
+      api_key_hmac: secret.optional(),
+      /** Encrypts the API keys that this secondary must replay to its primaries. */
+      partner_key: secret.optional(),
+    })
+    .prefault({}),
+});
+
+type Values = z.infer<typeof schema>;
+
+export interface Config extends Values {
+  /** Path of the configuration file, whether or not it exists. */
+  file: string;
+}
+
+export const defaultConfigFile = "./sandpiper.yaml";
+
+/** Every key of the schema, dotted, as a flag or a file spells it. */
+export const configKeys: readonly string[] = Object.entries(schema.shape).flatMap(([name, field]) => {
+  const inner = (field as { unwrap?: () => unknown }).unwrap?.();
+  return inner instanceof z.ZodObject ? Object.keys(inner.shape).map((key) => `${name}.${key}`) : [name];
+});
+
+const neverFlags = new Set(["database.url", ...configKeys.filter((key) => key.startsWith("secrets."))]);
+
+/** The environment variable of a key: `server.port` is SANDPIPER_SERVER_PORT. */
+const environmentName = (key: string) => `SANDPIPER_${key.replace(".", "_").toUpperCase()}`;
+
+/**
+ * Splits dotted configuration flags (`--server.port 8081`, `--server.port=8081`) from the rest of
+ * a command line, which commander reads.
+ *
+ * @throws SandpiperError `usage` for an unknown dotted flag, a secret, a missing value or a repeat.
+ */
+export function splitFlags(argv: readonly string[]): { flags: string[]; rest: string[] } {
+  const flags: string[] = [];
+  const rest: string[] = [];
+  const seen = new Set<string>();
+  for (let i = 0; i < argv.length; i++) {
+    const word = argv[i]!;
+    if (word === "--") {
+      rest.push(...argv.slice(i));
+      break;
+    }
+    const match = /^--([a-z_]+\.[A-Za-z_.]+)(=.*)?$/s.exec(word);
+    if (!match) {
+      rest.push(word);
+      continue;
+    }
+    const key = match[1]!;
+    if (!configKeys.includes(key)) {
+      throw new SandpiperError("usage", `unknown flag --${key}`, {
+        hint: `Configuration keys are: ${configKeys.filter((k) => !neverFlags.has(k)).join(", ")}.`,
+      });
+    }
+    if (neverFlags.has(key)) {
+      throw new SandpiperError("usage", `--${key} is not taken from the command line, where others could read it`, {
+        hint: `Put it into the configuration file or into ${environmentName(key)}.`,
+      });
+    }
+    if (seen.has(key)) throw new SandpiperError("usage", `--${key} is given twice`, { hint: "Give it once." });
+    seen.add(key);
+    const value = match[2] === undefined ? argv[++i] : match[2].slice(1);
+    if (value === undefined || (match[2] === undefined && value.startsWith("--"))) {
+      throw new SandpiperError("usage", `--${key} needs a value`, { hint: `For example --${key}=VALUE.` });
+    }
+    flags.push(`--${key}=${value}`);
+  }
+  return { flags, rest };
+}
+
+/**
+ * The configuration from its three sources.
+ *
+ * @param sources `file` is the path (for messages and relative paths), `text` its content if it exists.
+ * @throws SandpiperError `config` naming the field and the value that is wrong.
+ */
+export function parseConfig(sources: {
+  flags: string[];
+  environment: Record<string, string | undefined>;
+  file: string;
+  text?: string;
+}): Config {
+  const fromFile = parseFile(sources.file, sources.text);
+  const fromEnvironment: Record<string, string> = {};
+  for (const key of configKeys) {
+    const value = sources.environment[environmentName(key)];
+    if (value !== undefined && value !== "") fromEnvironment[key] = value;
+  }
+  const merged = yargsParser(sources.flags, {
+    string: [...configKeys],
+    configObjects: [nest(fromEnvironment), fromFile], // the first that has a key wins; @types/yargs-parser lacks this option
+    configuration: {
+      "parse-numbers": false,
+      "parse-positional-numbers": false,
+      "camel-case-expansion": false,
+      "boolean-negation": false,
+    },
+  } as yargsParser.Options);
+  const { _: _positional, ...values } = merged;
+  const result = schema.safeParse(values);
+  if (!result.success) {
+    const issue = result.error.issues[0]!;
+    const key = [...issue.path, ...(issue.code === "unrecognized_keys" ? issue.keys.slice(0, 1) : [])].join(".");
+    const shown =
+      key.startsWith("secrets.") || key === "database.url" ? "" : ` (${JSON.stringify(valueAt(values, issue.path))})`;
+    const problem = issue.code === "unrecognized_keys" ? "is not a known key" : `${issue.message}${shown}`;
+    throw new SandpiperError("config", `configuration: ${key}: ${problem}`, {
+      hint: `Correct it in ${sources.file}, in ${environmentName(key)} or on the command line.`,
+    });
+  }
+  const config = {
+    ...result.data,
+    data: resolve(dirname(resolve(sources.file)), result.data.data),
+    file: resolve(sources.file),
+  };
+  return deepFreeze(config);
+}
+
+function parseFile(file: string, text: string | undefined): Record<string, unknown> {
+  if (text === undefined) return {};
+  let value: unknown;
+  try {
+    value = parseYaml(text, { schema: "core", uniqueKeys: true });
+  } catch (cause) {
+    throw new SandpiperError("config", `${file} is not valid YAML: ${(cause as Error).message.split("\n")[0]}`, {
+      cause,
+      hint: "Correct the line that it names.",
+    });
+  }
+  if (value === null || value === undefined) return {};
+  if (typeof value !== "object" || Array.isArray(value)) {
+    throw new SandpiperError("config", `${file} must hold keys and values`, { hint: "See README, Configuration." });
+  }
+  return value as Record<string, unknown>;
+}
+
+function nest(dotted: Record<string, string>): Record<string, unknown> {
+  const nested: Record<string, Record<string, string> | string> = {};
+  for (const [key, value] of Object.entries(dotted)) {
+    const [section, name] = key.split(".") as [string, string | undefined];
+    if (name === undefined) nested[section] = value;
+    else nested[section] = { ...(nested[section] as Record<string, string> | undefined), [name]: value };
+  }
+  return nested;
+}
+
+function valueAt(values: unknown, path: PropertyKey[]): unknown {
+  return path.reduce<unknown>((at, step) => (at as Record<PropertyKey, unknown> | undefined)?.[step], values);
+}
+
+function deepFreeze<T extends object>(value: T): T {
+  for (const inner of Object.values(value)) if (typeof inner === "object" && inner !== null) deepFreeze(inner);
+  return Object.freeze(value);
+}
+
+/** Reads the configuration of this process: the given flags, its environment and `file` (which must exist if `required`). */
+export function loadConfig(flags: string[], file: string, required = true): Config {
+  if (!existsSync(file)) {
+    if (required) {
+      throw new SandpiperError("config", `there is no configuration file ${file}`, {
+        hint: "Run `sandpiper init` here, or name the file with --config FILE.",
+      });
+    }
+    return parseConfig({ flags, environment: process.env, file });
+  }
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (cause) {
+    throw new SandpiperError("config", `cannot read ${file}: ${(cause as Error).message}`, {
+      cause,
+      hint: "Check its owner and mode.",
+    });
+  }
+  return parseConfig({ flags, environment: process.env, file, text });
+}
+
+/** A secret of the configuration, as bytes. */
+export function requireSecret(config: Config, name: keyof Config["secrets"]): Buffer {
+  const value = config.secrets[name];
+  if (value === undefined) {
+    throw new SandpiperError("config", `secrets.${name} is missing`, {
+      hint: `Put it into ${config.file} or ${environmentName(`secrets.${name}`)}; \`sandpiper init\` writes a fresh one.`,
+    });
+  }
+  return Buffer.from(value, "base64url");
+}
+
+/** An API key from SANDPIPER_API_KEY, if it is set. */
+export const apiKeyFromEnvironment = (): string | undefined => process.env.SANDPIPER_API_KEY || undefined;

@@ -1,0 +1,313 @@
+/**
+ * The only file that knows `pg`: connections, transactions, COPY, and the translation of the
+ * database's errors into ours. Run-time SQL itself lives in the `*-store.ts` files.
+ */
+import type { Readable, Writable } from "node:stream";
+import pg from "pg";
+import { from as copyFrom, to as copyTo } from "pg-copy-streams";
+import type { Config } from "./config.ts";
+import { SandpiperError } from "./errors.ts";
+import type { Logger } from "./log.ts";
+import { acquireEmbedded } from "./postgres/embedded.ts";
+
+/** One connection. Statements run one after another; parameters only, never text put together from input. */
+export interface Session {
+  query<Row>(text: string, values?: readonly unknown[]): Promise<Row[]>;
+  /** The one row, or undefined. */
+  one<Row>(text: string, values?: readonly unknown[]): Promise<Row | undefined>;
+  /** Runs a statement and returns how many rows it touched. */
+  run(text: string, values?: readonly unknown[]): Promise<number>;
+  /** `COPY ... FROM STDIN`: write the rows, end, await 'finish'. */
+  copyIn(text: string): Writable;
+  /** `COPY ... TO STDOUT`: read the rows. */
+  copyOut(text: string): Readable;
+  /** Runs `work` in a transaction of this connection. */
+  transaction<T>(work: (tx: Session) => Promise<T>, options?: TransactionOptions): Promise<T>;
+  /** Breaks the connection off, whatever it is doing: the server rolls back. */
+  destroy(): void;
+  /** The server process of this connection, for messages and tests. */
+  readonly backendPid: number;
+}
+
+export interface TransactionOptions {
+  readOnly?: boolean;
+  /** All statements see one state of the database (repeatable read). */
+  snapshot?: boolean;
+}
+
+/** A pool of sessions, as the role `sandpiper_app`. */
+export interface Database {
+  session<T>(work: (session: Session) => Promise<T>): Promise<T>;
+  query: Session["query"];
+  one: Session["one"];
+  run: Session["run"];
+  transaction: Session["transaction"];
+  /** Closes all connections, and leaves the embedded server if there is one. Twice is harmless. */
+  close(): Promise<void>;
+}
+
+export const appRole = "sandpiper_app";
+const lockTimeoutMs = 10_000;
+
+// int8 arrives as a string, since it may not fit a number. Ours are counts, bytes and keys: all fit.
+const types = {
+  getTypeParser: ((oid: number, format?: "text" | "binary") =>
+    oid === 20
+      ? (value: string) => safeInteger(value)
+      : pg.types.getTypeParser(oid, format as "text")) as typeof pg.types.getTypeParser,
+};
+
+function safeInteger(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value))
+    throw new SandpiperError("internal", `the database holds a number beyond 2^53: ${text}`);
+  return value;
+}
+
+interface Access {
+  connection: pg.ClientConfig;
+  release: () => Promise<void>;
+}
+
+/**
+ * Opens the database that the configuration names.
+ *
+ * @param as `app` works as the role that owns nothing; `owner` is for migrations alone.
+ * @param name shown by PostgreSQL as the application's name (63 characters at most).
+ */
+export async function openDatabase(
+  config: Config,
+  options: { as?: "app" | "owner"; name?: string; log?: Logger } = {},
+): Promise<Database> {
+  const as = options.as ?? "app";
+  const access = config.database.url === undefined ? await embedded(config, as) : external(config.database.url);
+  const pool = new pg.Pool({
+    ...access.connection,
+    types,
+    max: config.database.pool_size,
+    application_name: options.name ?? "sandpiper",
+    connectionTimeoutMillis: 10_000,
+    idleTimeoutMillis: 30_000,
+    keepAlive: true,
+    onConnect: async (client: pg.ClientBase) => {
+      await client.query(sessionSettings(as));
+    },
+  } as pg.PoolConfig);
+  // An idle connection that breaks (a restart of the server) is replaced by the pool; without a listener Node would exit.
+  pool.on("error", (error) => options.log?.warn({ event: "database.connection_lost", reason: error.message }));
+  const database = poolDatabase(pool, access.release);
+  try {
+    await checkServer(database, as, config.database.url !== undefined);
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+  return database;
+}
+
+async function embedded(config: Config, as: "app" | "owner"): Promise<Access> {
+  const server = await acquireEmbedded(config.data);
+  return { connection: server.connection(as === "app" ? appRole : "postgres"), release: () => server.release() };
+}
+
+function external(text: string): Access {
+  let url: URL;
+  try {
+    url = new URL(text);
+  } catch (cause) {
+    throw new SandpiperError("config", "database.url is not a URL", {
+      cause,
+      hint: "Use postgres://USER:PASSWORD@HOST:PORT/DATABASE.",
+    });
+  }
+  if (url.protocol !== "postgres:" && url.protocol !== "postgresql:") {
+    throw new SandpiperError("config", `database.url must begin with postgres://, not ${url.protocol}//`, {
+      hint: "Only PostgreSQL is supported.",
+    });
+  }
+  const host = url.searchParams.get("host") ?? url.hostname;
+  const local = host === "" || host.startsWith("/") || /^(localhost|127\.\d+\.\d+\.\d+|\[?::1\]?)$/.test(host);
+  const mode = url.searchParams.get("sslmode");
+  if (!local && mode !== null && mode !== "verify-full") {
+    throw new SandpiperError(
+      "config",
+      `database.url asks for sslmode=${mode}, which a remote database is not reached with`,
+      {
+        hint: "Remove sslmode, or use sslmode=verify-full; name a private authority in NODE_EXTRA_CA_CERTS.",
+      },
+    );
+  }
+  url.searchParams.delete("sslmode");
+  return {
+    connection: { connectionString: url.toString(), ssl: local ? undefined : { rejectUnauthorized: true } },
+    release: async () => {},
+  };
+}
+
+function sessionSettings(as: "app" | "owner"): string {
+  const settings = [
+    `SET lock_timeout = ${lockTimeoutMs}`,
+    // A server process notices that its client is gone, and lets go of its locks.
+    "SET client_connection_check_interval = 2000",
+    "SET idle_in_transaction_session_timeout = '15min'",
+    "SET timezone = 'UTC'",
+    "SET client_min_messages = warning",
+  ];
+  if (as === "app") settings.push(`SET ROLE ${appRole}`);
+  return settings.join("; ");
+}
+
+/** Refuses a server that is too old, and a pooler that would break session locks. */
+async function checkServer(database: Database, as: "app" | "owner", isExternal: boolean): Promise<void> {
+  if (!isExternal) return;
+  await database.session(async (first) => {
+    const version = await first.one<{ v: number }>("SELECT current_setting('server_version_num')::int AS v");
+    if (version!.v < 150000) {
+      throw new SandpiperError(
+        "config",
+        `the database is PostgreSQL ${Math.floor(version!.v / 10000)}; sandpiper needs 15 or newer`,
+        { hint: "Upgrade the server, or leave database.url out to use the embedded one." },
+      );
+    }
+    if (as === "owner") return;
+    // A pooler in transaction mode hands an idle client's server process to whoever begins a transaction.
+    const pid = async (session: Session) => (await session.one<{ pid: number }>("SELECT pg_backend_pid() AS pid"))!.pid;
+    const before = await pid(first);
+    await database.transaction(async (second) => {
+      const other = await pid(second);
+      const after = await pid(first);
+      if (other === before || after !== before) {
+        throw new SandpiperError(
+          "config",
+          "database.url leads to a pooler in transaction mode, where session locks do not hold",
+          {
+            hint: "Use the database's own port, or a pool in session mode.",
+          },
+        );
+      }
+    });
+  });
+}
+
+function poolDatabase(pool: pg.Pool, release: () => Promise<void>): Database {
+  let closing: Promise<void> | undefined;
+  const session = async <T>(work: (session: Session) => Promise<T>): Promise<T> => {
+    let client: pg.PoolClient;
+    try {
+      client = await pool.connect();
+    } catch (error) {
+      throw translate(error);
+    }
+    let broken: Error | undefined;
+    const onError = (error: Error) => {
+      broken = error;
+    };
+    client.on("error", onError);
+    try {
+      return await work(clientSession(client));
+    } catch (error) {
+      if (!(error instanceof SandpiperError) || error.code === "storage") broken ??= error as Error;
+      throw error;
+    } finally {
+      client.off("error", onError);
+      client.release(broken);
+    }
+  };
+  return {
+    session,
+    query: (text, values) => session((s) => s.query(text, values)),
+    one: (text, values) => session((s) => s.one(text, values)),
+    run: (text, values) => session((s) => s.run(text, values)),
+    transaction: (work, options) => session((s) => s.transaction(work, options)),
+    close: () => {
+      closing ??= pool.end().then(release, release);
+      return closing;
+    },
+  };
+}
+
+function clientSession(client: pg.PoolClient): Session {
+  const run = async (text: string, values?: readonly unknown[]): Promise<pg.QueryResult> => {
+    try {
+      return await client.query(text, values as unknown[]);
+    } catch (error) {
+      throw translate(error);
+    }
+  };
+  const self: Session = {
+    query: async <Row>(text: string, values?: readonly unknown[]) => (await run(text, values)).rows as Row[],
+    one: async <Row>(text: string, values?: readonly unknown[]) => (await run(text, values)).rows[0] as Row | undefined,
+    run: async (text, values) => (await run(text, values)).rowCount ?? 0,
+    copyIn: (text) => client.query(copyFrom(text)),
+    copyOut: (text) => client.query(copyTo(text)),
+    transaction: async (work, options) => {
+      await run(
+        `BEGIN${options?.snapshot ? " ISOLATION LEVEL REPEATABLE READ" : ""}${options?.readOnly ? " READ ONLY" : ""}`,
+      );
+      try {
+        const result = await work(self);
+        await run("COMMIT");
+        return result;
+      } catch (error) {
+        await run("ROLLBACK").catch(() => {});
+        throw translate(error);
+      }
+    },
+    destroy: () => {
+      (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+    },
+    backendPid: (client as unknown as { processID: number }).processID,
+  };
+  return self;
+}
+
+/** The unique constraint that an insert ran into, if that is what `error` is. */
+export function violatedConstraint(error: unknown): string | undefined {
+  const cause = error instanceof SandpiperError ? error.cause : error;
+  return cause instanceof pg.DatabaseError && cause.code === "23505" ? cause.constraint : undefined;
+}
+
+/** What the database said, as our error: what is wrong with storage is `storage`, a taken name is `conflict`. */
+export function translate(error: unknown): unknown {
+  if (error instanceof SandpiperError) return error;
+  const message = error instanceof Error ? error.message || String((error as { code?: string }).code) : String(error);
+  const because = (text: string, hint: string) => new SandpiperError("storage", text, { cause: error, hint });
+  if (error instanceof pg.DatabaseError) {
+    const code = error.code ?? "";
+    if (code === "23505")
+      return new SandpiperError("conflict", "something with the same name or id exists already", {
+        cause: error,
+        hint: "Choose another.",
+      });
+    if (code === "53100")
+      return because("the database's disk is full", "Free some space on it and run again: nothing was changed.");
+    if (code === "55P03")
+      return because(
+        "storage busy: the database waited 10 seconds for a lock",
+        "Something else holds the row or table; run again in a while.",
+      );
+    if (code === "42501")
+      return because(
+        `the database refuses: ${message}`,
+        "Run `sandpiper migrate`, or check the grants of the role sandpiper_app.",
+      );
+    if (code === "28P01" || code === "28000" || code === "3D000" || code === "22023")
+      return because(
+        `cannot use the database: ${message}`,
+        "Check user, password and database name in database.url, and run `sandpiper migrate` as its owner.",
+      );
+    if (code === "42P01")
+      return because("the database has no sandpiper tables", "Run `sandpiper init` or `sandpiper migrate`.");
+    if (/^(08|40|53|57|58|XX|25)/.test(code))
+      return because(`the database failed: ${message}`, "Check that it is running and healthy, then run again.");
+    return error;
+  }
+  const systemCode = (error as { code?: string } | undefined)?.code ?? "";
+  if (
+    /^E[A-Z]+$/.test(systemCode) ||
+    /terminated|Connection|timeout|not queryable|closed the connection/i.test(message)
+  ) {
+    return because(`cannot reach the database: ${message}`, "Check that it is running and that database.url is right.");
+  }
+  return error;
+}

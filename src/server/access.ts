@@ -1,0 +1,28 @@
+/** Who may do what: the one place that turns a role into a scope or a refusal. */
+import { SandpiperError } from "../errors.ts";
+import { everything, type Scope } from "../scope.ts";
+import { roles } from "../subscriptions/company.ts";
+import type { Identity } from "./token.ts";
+
+/** Who may use a route: everybody with a token, people (not partners' programs), or administrators of the whole server. */
+export type Access = "all" | "people" | "admin";
+
+const isAdmin = (identity: Identity) => identity.role === roles.admin || identity.role === roles["super-admin"];
+
+/** What the caller may see: administrators everything, all others what concerns their own company, which their token names. */
+export const scopeOf = (identity: Identity): Scope =>
+  isAdmin(identity) ? everything : { company: identity.companyId };
+
+/** @throws `forbidden` unless the role is high enough. Says nothing about what was asked for. */
+export function requireAccess(identity: Identity, access: Access): void {
+  if (access === "admin") requireAdmin(identity);
+  else if (access === "people" && identity.role === roles.sync) throw forbidden();
+}
+
+/** @throws `forbidden` for all but administrators. */
+export function requireAdmin(identity: Identity): void {
+  if (!isAdmin(identity)) throw forbidden();
+}
+
+export const forbidden = (message = "your role does not permit this") =>
+  new SandpiperError("forbidden", message, { hint: "Ask an administrator of this server." });

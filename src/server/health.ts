@@ -1,0 +1,54 @@
+/** What load balancers and watchdogs ask, and who wonders what answers here. */
+import { readFileSync } from "node:fs";
+import type { Router } from "express";
+import { SandpiperError } from "../errors.ts";
+import { requireCurrentSchema } from "../migrate.ts";
+import { ok, publicEndpoint, resource } from "./endpoint.ts";
+import type { ServerContext } from "./server-context.ts";
+
+const readyMs = 2000;
+
+export function healthRoutes(router: Router, context: ServerContext): void {
+  const about = ok({ name: "sandpiper", version: readVersion() });
+  resource(router, context, "/", { get: publicEndpoint({ handle: async () => about }) });
+
+  // The process is alive, whatever its database does: restarting it would not help that.
+  resource(router, context, "/healthz", { get: publicEndpoint({ handle: async () => ok({ status: "ok" }) }) });
+
+  resource(router, context, "/readyz", {
+    get: publicEndpoint({
+      handle: async ({ db }) => {
+        if (context.stopping.aborted) throw stopping();
+        await within(readyMs, requireCurrentSchema(db));
+        return ok({ status: "ok" });
+      },
+    }),
+  });
+}
+
+export const stopping = () =>
+  new SandpiperError("unavailable", "the server is stopping", { hint: "Try again in a moment." });
+
+async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new SandpiperError("storage", `the database did not answer in ${ms} ms`)), ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** From package.json, which lies above src/server and above dist/src/server. */
+function readVersion(): string {
+  for (const path of ["../../package.json", "../../../package.json"]) {
+    try {
+      return (JSON.parse(readFileSync(new URL(path, import.meta.url), "utf8")) as { version: string }).version;
+    } catch {
+      // The other place, then.
+    }
+  }
+  return "unknown";
+}

@@ -1,0 +1,169 @@
+/** The HTTP server: its limits, its start and its end. Routes are in routes.ts. */
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import express, { type NextFunction, type Request, type Response, type Router } from "express";
+import helmet from "helmet";
+import type { App } from "../app.ts";
+import { SandpiperError } from "../errors.ts";
+import { answerProblem } from "./answer.ts";
+import { checkFraming, splitAddress } from "./framing.ts";
+import { stopping } from "./health.ts";
+import { listen } from "./listen.ts";
+import { noSuchAddress, RequestError, refuseSocket } from "./problem.ts";
+import { logRequests, requestFields } from "./request-log.ts";
+import { createRouter } from "./routes.ts";
+import { createContext, type ServerContext } from "./server-context.ts";
+
+export interface RunningServer {
+  /** Such as http://127.0.0.1:8080. */
+  url: string;
+  port: number;
+  httpServer: Server;
+  context: ServerContext;
+  /** Takes no new work, lets what runs finish for `server.shutdown_seconds`, then closes. Twice is harmless. */
+  stop(): Promise<void>;
+}
+
+export interface ServerOptions {
+  /** Takes over a connection that asks for an upgrade; the request was checked, its sender not yet. */
+  onUpgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer, context: ServerContext) => void;
+  /** More routes, added to those of routes.ts. */
+  extraRoutes?: (router: Router, context: ServerContext) => void;
+}
+
+const limits = {
+  headersTimeout: 10_000,
+  // Bodies have their own clocks (json-body.ts, ndjson.ts), since a batch may take hours.
+  requestTimeout: 0,
+  connectionsCheckingInterval: 1000,
+  keepAliveTimeout: 5000,
+  maxHeaderSize: 8192,
+};
+const maxRequestsPerSocket = 100;
+
+/** Starts to listen. @throws `usage` when the port cannot be had, `config` when a secret is missing. */
+export async function startServer(app: App, options: ServerOptions = {}): Promise<RunningServer> {
+  const stopSignal = new AbortController();
+  const context = createContext(app, stopSignal.signal);
+  const work = new Work();
+  const handle = createApplication(context, options);
+  const httpServer = createServer(limits, (request, response) => {
+    work.begin(response);
+    handle(request, response);
+  });
+  httpServer.maxRequestsPerSocket = maxRequestsPerSocket;
+  httpServer.on("clientError", (error: NodeJS.ErrnoException, socket) => answerBroken(app, error, socket as Socket));
+  httpServer.on("checkExpectation", (request: IncomingMessage, response: ServerResponse) => {
+    app.log.info({ ...requestFields(request), status: 417 });
+    answerProblem(response, new RequestError(417, "usage", "the expectation cannot be met"));
+  });
+  if (options.onUpgrade !== undefined) {
+    httpServer.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+      try {
+        checkFraming(request);
+        if (context.stopping.aborted) throw stopping();
+      } catch (error) {
+        app.log.info({ ...requestFields(request), upgrade: true, code: (error as SandpiperError).code });
+        refuseSocket(socket, error);
+        return;
+      }
+      work.begin(socket);
+      options.onUpgrade!(request, socket, head, context);
+    });
+  }
+  const { url, port } = await listen(httpServer, app.config.server);
+
+  let stopped: Promise<void> | undefined;
+  const stop = async () => {
+    stopSignal.abort();
+    await work.done(app.config.server.shutdown_seconds * 1000);
+    const closed = once(httpServer, "close");
+    httpServer.close();
+    work.abort();
+    httpServer.closeAllConnections();
+    await closed;
+  };
+  return {
+    url,
+    port,
+    httpServer,
+    context,
+    stop: () => {
+      stopped ??= stop();
+      return stopped;
+    },
+  };
+}
+
+function createApplication(context: ServerContext, options: ServerOptions) {
+  const router = createRouter(context);
+  options.extraRoutes?.(router, context);
+  const application = express();
+  application.disable("x-powered-by").disable("etag").set("query parser", false).enable("case sensitive routing");
+  application.use(logRequests(context.app.log));
+  application.use(helmet());
+  application.use((request, response, next) => {
+    response.setHeader("cache-control", "no-store");
+    if (context.stopping.aborted) response.setHeader("connection", "close");
+    checkFraming(request);
+    if (context.stopping.aborted && !/^(\/v1)?\/(healthz|readyz)$/.test(splitAddress(request.url)[0])) throw stopping();
+    next();
+  });
+  application.use("/v1", router);
+  application.use(router);
+  application.use(() => {
+    throw noSuchAddress();
+  });
+  application.use((error: unknown, _request: Request, response: Response, _next: NextFunction) => {
+    response.locals.error = error;
+    answerProblem(response, error);
+  });
+  return application;
+}
+
+/** What the parser could not make a request of, or what did not arrive in time. */
+function answerBroken(app: App, error: NodeJS.ErrnoException, socket: Socket): void {
+  const problem =
+    error.code === "HPE_HEADER_OVERFLOW"
+      ? new RequestError(431, "limit", `the request's headers are larger than ${limits.maxHeaderSize} bytes`)
+      : error.code === "ERR_HTTP_REQUEST_TIMEOUT"
+        ? new SandpiperError("timeout", "the request did not arrive in time")
+        : new SandpiperError("usage", "the request is not HTTP/1.1");
+  if (error.code !== "ECONNRESET") {
+    app.log.info({ event: "http.request", peer: socket.remoteAddress, code: problem.code, reason: error.code });
+  }
+  refuseSocket(socket, problem);
+}
+
+/** What is being worked on: answers that are not sent yet, and upgraded connections. */
+class Work {
+  readonly #running = new Set<ServerResponse | Duplex>();
+  #onIdle: (() => void) | undefined;
+
+  begin(what: ServerResponse | Duplex): void {
+    this.#running.add(what);
+    what.once("close", () => {
+      this.#running.delete(what);
+      if (this.#running.size === 0) this.#onIdle?.();
+    });
+  }
+
+  /** Waits until nothing is running, but not longer than this. */
+  async done(ms: number): Promise<void> {
+    if (this.#running.size === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#onIdle = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  /** Ends what is still running. */
+  abort(): void {
+    for (const what of this.#running) what.destroy();
+  }
+}

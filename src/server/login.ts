@@ -1,0 +1,94 @@
+/** POST /login: a partner shows its API key, a person name and password; both get a token. */
+import type { Router } from "express";
+import { z } from "zod";
+import { SandpiperError } from "../errors.ts";
+import { nameKey } from "../slices/slice.ts";
+import { step } from "../step.ts";
+import { parseApiKey, secretMatches } from "../subscriptions/api-key.ts";
+import { roles } from "../subscriptions/company.ts";
+import { findApiKey, findCompany, markKeyUsed } from "../subscriptions/company-store.ts";
+import { authenticateUser } from "../subscriptions/user-store.ts";
+import { ok, publicEndpoint, resource } from "./endpoint.ts";
+import { LoginLimit, Slots } from "./login-limit.ts";
+import type { ServerContext } from "./server-context.ts";
+import { type Identity, signToken } from "./token.ts";
+
+const text = z
+  .string()
+  .max(1000)
+  .nullish()
+  .transform((given) => given ?? "");
+
+const loginInput = z.strictObject({
+  username: text,
+  password: text,
+  "sync-api-key": text,
+  /** Clients of the specification send it; it says nothing to us. */
+  plandocument: z.unknown().optional(),
+});
+type LoginInput = z.infer<typeof loginInput>;
+
+type Claimant = Omit<Identity, "expiresAt">;
+
+// However a login fails: the same bytes.
+const refused = () =>
+  new SandpiperError("auth", "the login is refused", {
+    hint: "Check the API key, or name and password; ask the other side whether it is active.",
+  });
+
+export function loginRoutes(router: Router, context: ServerContext): void {
+  const limit = new LoginLimit();
+  const passwordSlots = new Slots(2, 16);
+  resource(router, context, "/login", {
+    post: publicEndpoint({
+      body: loginInput,
+      handle: async ({ body, request }) => {
+        const address = request.socket.remoteAddress ?? "";
+        const claimant =
+          body["sync-api-key"] === ""
+            ? await passwordSlots.use(() =>
+                limited(limit, `user ${nameKey(body.username)} ${address}`, () => checkPassword(context, body)),
+              )
+            : await checkKey(context, limit, body["sync-api-key"], address);
+        step("p.login");
+        const { token, expiresAt } = signToken(context.tokenKey, claimant);
+        return ok({
+          token,
+          expires: expiresAt.toISOString(),
+          server_id: context.app.server.serverId,
+          company_id: claimant.companyId,
+        });
+      },
+    }),
+  });
+}
+
+async function limited(limit: LoginLimit, who: string, check: () => Promise<Claimant | undefined>): Promise<Claimant> {
+  await limit.check(who);
+  const claimant = await check();
+  if (claimant !== undefined) return claimant;
+  await limit.failed(who);
+  throw refused();
+}
+
+async function checkPassword(
+  { app }: ServerContext,
+  { username, password }: LoginInput,
+): Promise<Claimant | undefined> {
+  const user = await authenticateUser(app.db, username, password);
+  return user && { companyId: user.companyId, role: user.role, userId: user.id, name: user.name, email: user.email };
+}
+
+function checkKey(context: ServerContext, limit: LoginLimit, apiKey: string, address: string): Promise<Claimant> {
+  const { db } = context.app;
+  const parsed = parseApiKey(apiKey);
+  return limited(limit, `key ${parsed?.keyId ?? ""} ${address}`, async () => {
+    if (parsed === undefined) return undefined;
+    const stored = await findApiKey(db, parsed.keyId);
+    const right = secretMatches(parsed.secret, stored?.secretHmac, context.apiKeyHmac);
+    if (!right || stored === undefined || !stored.companyActive) return undefined;
+    await markKeyUsed(db, parsed.keyId);
+    const company = await findCompany(db, stored.companyId);
+    return { companyId: stored.companyId, role: roles.sync, keyId: parsed.keyId, name: company?.name ?? "" };
+  });
+}

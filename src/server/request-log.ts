@@ -1,0 +1,52 @@
+/** One line a request, when it is over. Never a query, a header, a body or a token. */
+import type { IncomingMessage } from "node:http";
+import type { NextFunction, Request, Response } from "express";
+import { SandpiperError } from "../errors.ts";
+import type { Logger } from "../log.ts";
+import { splitAddress } from "./framing.ts";
+
+/** Express middleware; what went wrong is left in `response.locals.error` by the error handler. */
+export function logRequests(log: Logger) {
+  return (request: Request, response: Response, next: NextFunction): void => {
+    const begun = performance.now();
+    const about = requestFields(request); // express changes the address while it routes, and a closed socket has no peer
+    response.once("close", () => {
+      const error: unknown = response.locals.error;
+      const line = {
+        ...about,
+        status: response.statusCode,
+        ms: Math.round(performance.now() - begun),
+        company: response.locals.companyId as string | undefined,
+        ...(response.writableFinished ? {} : { aborted: true }),
+        ...(error instanceof SandpiperError ? { code: error.code } : {}),
+      };
+      if (response.statusCode >= 500 && !gone(error)) log.error({ ...line, cause: causeOf(error) });
+      else if (error !== undefined && !response.writableFinished) log.warn({ ...line, cause: causeOf(error) });
+      else log.info(line);
+    });
+    next();
+  };
+}
+
+/** What of a request may be logged. The peer is the socket's: X-Forwarded-For is what anybody says. */
+export const requestFields = (request: IncomingMessage) => ({
+  event: "http.request",
+  method: request.method,
+  path: splitAddress(request.url ?? "")[0].slice(0, 500),
+  peer: request.socket.remoteAddress,
+});
+
+const gone = (error: unknown) => error instanceof SandpiperError && error.code === "network";
+
+/** The messages of an error and its causes, and the stack of the innermost. */
+function causeOf(error: unknown): { messages: string[]; stack?: string } {
+  const messages: string[] = [];
+  let at = error;
+  let stack: string | undefined;
+  while (at instanceof Error && messages.length < 5) {
+    messages.push(at.message);
+    stack = at.stack;
+    at = at.cause;
+  }
+  return stack === undefined ? { messages: [String(error)] } : { messages, stack };
+}

@@ -1,0 +1,27 @@
+/** What every route, and the websocket upgrade, works with. */
+import { randomBytes } from "node:crypto";
+import type { App } from "../app.ts";
+import { requireSecret } from "../config.ts";
+import { createTokenKey, type TokenKey } from "./token.ts";
+
+export interface ServerContext {
+  readonly app: App;
+  /** Signs and checks the tokens of this server. */
+  readonly tokenKey: TokenKey;
+  /** Keys the HMAC of partners' API keys. */
+  readonly apiKeyHmac: Buffer;
+  /** Aborted when the server begins to stop: from then on it takes no new work. */
+  readonly stopping: AbortSignal;
+}
+
+/** @throws `config` when a secret is missing. */
+export function createContext(app: App, stopping: AbortSignal): ServerContext {
+  const { config, server } = app;
+  return {
+    app,
+    tokenKey: createTokenKey(config, server.serverId),
+    // Only a primary gives out API keys; elsewhere a key of chance lets none match.
+    apiKeyHmac: server.role === "primary" ? requireSecret(config, "api_key_hmac") : randomBytes(32),
+    stopping,
+  };
+}

@@ -1,0 +1,34 @@
+/** POST /slices/{id}/batch: a stream of lines changes a slice, all or none (src/slices/batch.ts says which lines there are). */
+import type { Router } from "express";
+import { applyBatch, batchLine } from "../slices/batch.ts";
+import { endpoint, ok, resource } from "./endpoint.ts";
+import { requireMediaType } from "./json-body.ts";
+import { readLines } from "./ndjson.ts";
+import type { ServerContext } from "./server-context.ts";
+import { requestedSlice } from "./slices.ts";
+
+export function sliceBatchRoutes(router: Router, context: ServerContext): void {
+  resource(router, context, "/slices/:id/batch", {
+    post: endpoint({
+      allow: "admin",
+      on: "primary",
+      handle: async (call) => {
+        requireMediaType(call.request, "application/x-ndjson");
+        const slice = await requestedSlice(call);
+        const lines = readLines(call.request, batchLine);
+        const { added, removed, content } = await applyBatch(
+          call.db,
+          slice,
+          lines,
+          context.app.config.limits.max_grain_bytes,
+        );
+        return ok({
+          grains_added: added,
+          grains_removed: removed,
+          content_hash: content.contentHash,
+          content_count: content.count,
+        });
+      },
+    }),
+  });
+}

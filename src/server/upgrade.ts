@@ -1,0 +1,148 @@
+/** `GET /sync`: a partner's request becomes a websocket, and a primary session serves it. One of the two files that know `ws`. */
+import type { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
+import { WebSocketServer } from "ws";
+import { asSandpiperError, meanings, SandpiperError } from "../errors.ts";
+import { step } from "../step.ts";
+import { roles } from "../subscriptions/company.ts";
+import { Channel, socketOptions } from "../sync/channel.ts";
+import { drive } from "../sync/effects.ts";
+import { subprotocol } from "../sync/messages.ts";
+import { PrimaryAdapter } from "../sync/primary-adapter.ts";
+import { primarySession } from "../sync/primary-session.ts";
+import { authenticateRequest, identityStillValid } from "./authenticate.ts";
+import { checkFraming, splitAddress } from "./framing.ts";
+import { noSuchAddress, RequestError, refuseSocket } from "./problem.ts";
+import type { ServerContext } from "./server-context.ts";
+import type { Identity } from "./token.ts";
+
+const socketsPerPartner = 5;
+/** How soon a revoked key or a switched-off partner is noticed on an open socket. */
+const recheckMs = 2000;
+
+export interface Upgrade {
+  handle(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** Refuses what is new, lets sessions end by themselves for `graceMs`, then closes them. */
+  stop(graceMs: number): Promise<void>;
+}
+
+export function createUpgrade(context: ServerContext): Upgrade {
+  const sockets = new WebSocketServer({
+    ...socketOptions,
+    noServer: true,
+    clientTracking: false,
+    handleProtocols: () => subprotocol,
+  });
+  const perPartner = new Map<string, number>();
+  const sessions = new Map<Channel, Promise<void>>();
+
+  const serve = async (channel: Channel, identity: Identity): Promise<void> => {
+    const { app } = context;
+    const log = app.log.child({ company_id: identity.companyId, company: identity.name });
+    log.info({ event: "sync.opened" });
+    step("p.begin");
+    const adapter = new PrimaryAdapter(app.db, identity.companyId, channel, identity.expiresAt);
+    const watch = setInterval(() => {
+      adapter.closeIfExpired();
+      identityStillValid(identity, context).then(
+        (valid) => {
+          if (!valid) void channel.close(meanings.auth.close, "not authorised any more");
+        },
+        () => {}, // the database is away: the session notices by itself
+      );
+    }, recheckMs);
+    try {
+      await drive(
+        primarySession({
+          serverId: app.server.serverId,
+          companyId: identity.companyId,
+          maxSlices: app.config.limits.max_subscriptions,
+        }),
+        adapter,
+      );
+      await channel.close(1000);
+      log.info({ event: "sync.ended", ...adapter.counters() });
+    } catch (thrown) {
+      const error = asSandpiperError(thrown);
+      const { close, http } = meanings[error.code];
+      // What is told to a partner is about what it did; our own troubles stay here.
+      await channel.close(close, http < 500 ? error.message.slice(0, 100) : "");
+      log[http === 500 ? "error" : "warn"]({
+        event: "sync.failed",
+        code: error.code,
+        reason: error.message,
+        ...adapter.counters(),
+        ...(http === 500 ? { err: error.cause ?? error } : {}),
+      });
+    } finally {
+      clearInterval(watch);
+    }
+  };
+
+  const accept = async (request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {
+    const identity = await checkRequest(request, context);
+    const open = perPartner.get(identity.companyId) ?? 0;
+    if (open >= socketsPerPartner)
+      throw new RequestError(429, "rate_limited", `a partner has at most ${socketsPerPartner} connections at once`);
+    perPartner.set(identity.companyId, open + 1);
+    const leave = () => perPartner.set(identity.companyId, (perPartner.get(identity.companyId) ?? 1) - 1);
+    socket.once("close", leave);
+    sockets.handleUpgrade(request, socket, head, (websocket) => {
+      const channel = new Channel(websocket, {
+        idleMs: context.app.config.sync.idle_seconds * 1000,
+        peer: "the secondary",
+      });
+      const session = serve(channel, identity).finally(() => sessions.delete(channel));
+      sessions.set(channel, session);
+    });
+  };
+
+  return {
+    handle: (request, socket, head) => {
+      socket.on("error", () => {});
+      accept(request, socket, head).catch((error) => {
+        context.app.log.warn({
+          event: "sync.refused",
+          code: asSandpiperError(error).code,
+          reason: asSandpiperError(error).message,
+        });
+        refuseSocket(socket, error);
+      });
+    },
+    stop: async (graceMs) => {
+      const all = Promise.all(sessions.values());
+      let timer: NodeJS.Timeout | undefined;
+      const grace = new Promise((resolve) => {
+        timer = setTimeout(resolve, graceMs);
+      });
+      await Promise.race([all, grace]);
+      clearTimeout(timer);
+      await Promise.all(
+        [...sessions.keys()].map((channel) => channel.close(meanings.terminated.close, "the server is stopping")),
+      );
+      await all;
+    },
+  };
+}
+
+/** Everything that can be refused before the 101. */
+async function checkRequest(request: IncomingMessage, context: ServerContext): Promise<Identity> {
+  checkFraming(request);
+  const [path] = splitAddress(request.url ?? "");
+  if (path !== "/sync" && path !== "/v1/sync") throw noSuchAddress();
+  if (request.method !== "GET") throw new SandpiperError("usage", "a websocket begins with GET");
+  if (request.headers.origin !== undefined) throw new RequestError(403, "forbidden", "browsers cannot sync");
+  if (context.stopping.aborted)
+    throw new SandpiperError("unavailable", "the server is stopping", { hint: "Try again in a moment." });
+  const identity = await authenticateRequest(request, context);
+  if (context.app.server.role !== "primary")
+    throw new SandpiperError("usage", "this server is a secondary; partners sync with primaries");
+  if (identity.role !== roles.sync) throw new SandpiperError("forbidden", "only a partner's API key can sync");
+  const offered = (request.headers["sec-websocket-protocol"] ?? "").split(",").map((name) => name.trim());
+  if (!offered.includes(subprotocol)) {
+    throw new SandpiperError("usage", `the websocket must offer the subprotocol ${subprotocol}`, {
+      hint: "The partner runs another major version of the protocol.",
+    });
+  }
+  return identity;
+}

@@ -1,0 +1,108 @@
+/** /users: people who may log in. */
+import type { Router } from "express";
+import { z } from "zod";
+import { SandpiperError } from "../errors.ts";
+import type { CompanyId } from "../slices/slice.ts";
+import { roles } from "../subscriptions/company.ts";
+import { findCompany } from "../subscriptions/company-store.ts";
+import {
+  addUser,
+  countUsers,
+  findUser,
+  listUsers,
+  removeUser,
+  type User,
+  updateUser,
+} from "../subscriptions/user-store.ts";
+import { forbidden } from "./access.ts";
+import { type Call, created, endpoint, noContent, ok, resource } from "./endpoint.ts";
+import { listing, pageQuery } from "./paging.ts";
+import { pathNumber } from "./path-id.ts";
+import { missing } from "./problem.ts";
+import type { ServerContext } from "./server-context.ts";
+import type { Identity } from "./token.ts";
+
+const userJson = (user: User) => ({
+  id: user.id,
+  username: user.name,
+  email: user.email,
+  role: user.role,
+  company_id: user.companyId,
+  active: user.active,
+  created_at: user.createdAt,
+});
+
+const email = z.string().max(320);
+const newUser = z.strictObject({
+  username: z.string(),
+  password: z.string(),
+  email: email.optional(),
+  company_id: z.guid().toLowerCase().optional(),
+  role: z.literal([roles["super-admin"], roles.admin, roles["company-admin"]]),
+});
+const userChange = z
+  .strictObject({ email: email.optional(), active: z.boolean().optional(), password: z.string().optional() })
+  .refine((change) => Object.keys(change).length > 0, "nothing to change is named");
+
+export function userRoutes(router: Router, context: ServerContext): void {
+  resource(router, context, "/users", {
+    get: endpoint({
+      allow: "people",
+      query: pageQuery,
+      handle: async ({ db, scope, query }) =>
+        ok(listing((await listUsers(db, scope, query)).map(userJson), query, await countUsers(db, scope))),
+    }),
+    post: endpoint({
+      allow: "people",
+      body: newUser,
+      handle: async ({ db, scope, identity, body }) => {
+        requireRank(identity, body.role);
+        const companyId = (body.company_id ?? identity.companyId) as CompanyId;
+        if (!("all" in scope) && companyId !== scope.company) throw forbidden("your role manages its own company only");
+        // An administrator sees everything: it must be one of us.
+        if (body.role !== roles["company-admin"] && companyId !== context.app.server.serverId) {
+          throw new SandpiperError("usage", "an administrator belongs to this server's own company", {
+            hint: `Give it the role ${roles["company-admin"]}, or leave company_id out.`,
+          });
+        }
+        if ((await findCompany(db, companyId, scope)) === undefined) throw missing("company");
+        const user = { companyId, name: body.username, email: body.email, role: body.role, password: body.password };
+        return created(userJson(await addUser(db, user)));
+      },
+    }),
+  });
+
+  resource(router, context, "/users/:id", {
+    get: endpoint({ allow: "people", handle: async (call) => ok(userJson(await requested(call))) }),
+    patch: endpoint({
+      allow: "people",
+      body: userChange,
+      handle: async (call) => {
+        const user = await requested(call);
+        requireRank(call.identity, user.role);
+        await updateUser(call.db, user.id, call.body);
+        return ok(userJson(await requested(call)));
+      },
+    }),
+    delete: endpoint({
+      allow: "people",
+      handle: async (call) => {
+        const user = await requested(call);
+        requireRank(call.identity, user.role);
+        await removeUser(call.db, user.id);
+        return noContent;
+      },
+    }),
+  });
+}
+
+async function requested({ db, scope, params }: Call<unknown, unknown>): Promise<User> {
+  const user = await findUser(db, scope, pathNumber(params.id));
+  if (user === undefined) throw missing("user");
+  return user;
+}
+
+/** Nobody makes, changes or removes somebody above themselves; a smaller number is the higher role. */
+function requireRank(identity: Identity, role: number): void {
+  if (role < identity.role) throw forbidden("that user's role is above yours");
+}

@@ -1,0 +1,171 @@
+/**
+ * A batch changes a slice atomically. It is a stream of lines (NDJSON), taken in their order, in one
+ * transaction: deletes first, so that a grain can be replaced under its key; then adds; metadata anywhere.
+ *
+ *     {"delete": "<grain id>"}   {"delete_key": "<grain key>"}   {"delete_all": true}
+ *     {"add": {"id"?: "<uuid>", "grain_key": "...", "source"?: "...", "encoding": "raw", "payload": "..."}}
+ *     {"metadata": {"key": "value", "gone": null}}
+ */
+import { randomUUID } from "node:crypto";
+import { z } from "zod";
+import type { Database, Session } from "../database.ts";
+import { SandpiperError } from "../errors.ts";
+import { step } from "../step.ts";
+import { unarmour } from "./encoding.ts";
+import { clearGrains, deleteGrains, insertGrains, insertLargeGrain, type SmallGrain } from "./grain-store.ts";
+import { sortMetadata } from "./hash.ts";
+import { changeSlice } from "./publish.ts";
+import type { SliceContent } from "./refresh.ts";
+import { chunkBytes, encodings, grainTextProblem, type Slice } from "./slice.ts";
+import { checkMetadata, readMetadata, replaceMetadata } from "./slice-store.ts";
+
+const grainText = (minBytes: number) =>
+  z.string().superRefine((text, context) => {
+    const problem = grainTextProblem(text, minBytes);
+    if (problem !== undefined) context.addIssue({ code: "custom", message: problem });
+  });
+
+/** A grain as REST takes it; the payload in its text armour. */
+export const grainInput = z.strictObject({
+  id: z.guid().toLowerCase().optional(),
+  grain_key: grainText(1),
+  source: grainText(0).default(""),
+  encoding: z.enum(encodings),
+  payload: z.string(),
+});
+
+export const batchLine = z.union([
+  z.strictObject({ delete: z.guid().toLowerCase() }),
+  z.strictObject({ delete_key: grainText(1) }),
+  z.strictObject({ delete_all: z.literal(true) }),
+  z.strictObject({ add: grainInput }),
+  z.strictObject({ metadata: z.record(z.string(), z.string().nullable()) }),
+]);
+export type BatchLine = z.infer<typeof batchLine>;
+
+export interface BatchResult {
+  added: number;
+  removed: number;
+  content: SliceContent;
+}
+
+/**
+ * Applies the lines to the slice, all or none.
+ *
+ * @param maxGrainBytes refuses a larger payload with `limit`.
+ * @throws `not_found` for a delete of what is not there, `conflict` for an add of what is; nothing is changed then.
+ */
+export async function applyBatch(
+  db: Database,
+  slice: Slice,
+  lines: AsyncIterable<BatchLine> | Iterable<BatchLine>,
+  maxGrainBytes: number,
+): Promise<BatchResult> {
+  const { result, content } = await changeSlice(db, slice, async (tx) => {
+    const edit = new Edit(tx, slice, maxGrainBytes);
+    for await (const line of lines) await edit.take(line);
+    await edit.flush();
+    return { added: edit.added, removed: edit.removed };
+  });
+  return { ...result, content };
+}
+
+const flushGrains = 1000;
+
+class Edit {
+  added = 0;
+  removed = 0;
+  #deletes: string[] = [];
+  #adds: SmallGrain[] = [];
+  #addBytes = 0;
+
+  constructor(
+    private readonly tx: Session,
+    private readonly slice: Slice,
+    private readonly maxGrainBytes: number,
+  ) {}
+
+  async take(line: BatchLine): Promise<void> {
+    if ("add" in line) return this.#add(line.add);
+    await this.#flushAdds();
+    if ("delete" in line) {
+      this.#deletes.push(line.delete);
+      if (this.#deletes.length >= flushGrains) await this.#flushDeletes();
+      return;
+    }
+    await this.#flushDeletes();
+    if ("delete_all" in line) this.removed += await clearGrains(this.tx, this.slice.key);
+    else if ("delete_key" in line) {
+      const row = await this.tx.one<{ id: string }>("SELECT id FROM grains WHERE slice_key = $1 AND grain_key = $2", [
+        this.slice.key,
+        line.delete_key,
+      ]);
+      if (row === undefined) throw missing(`the key ${JSON.stringify(line.delete_key)}`);
+      this.removed += await deleteGrains(this.tx, this.slice.key, [row.id]);
+    } else {
+      const merged = new Map(await readMetadata(this.tx, this.slice.key));
+      for (const [key, value] of Object.entries(line.metadata)) {
+        if (value === null) merged.delete(key);
+        else merged.set(key, value);
+      }
+      checkMetadata([...merged]);
+      await replaceMetadata(this.tx, this.slice.key, sortMetadata(merged));
+    }
+  }
+
+  async #add(input: z.infer<typeof grainInput>): Promise<void> {
+    await this.#flushDeletes();
+    const payload = unarmour(input.encoding, input.payload);
+    const grain = {
+      id: input.id ?? randomUUID(),
+      key: input.grain_key,
+      source: input.source,
+      encoding: input.encoding,
+    };
+    if (payload.length > this.maxGrainBytes) {
+      throw new SandpiperError("limit", `the payload is larger than ${this.maxGrainBytes} bytes`, {
+        hint: "Raise limits.max_grain_bytes, or split it.",
+      });
+    }
+    this.added++;
+    if (payload.length > chunkBytes) {
+      await insertLargeGrain(this.tx, this.slice.key, grain, one(payload), this.maxGrainBytes);
+      return;
+    }
+    this.#adds.push({ ...grain, payload });
+    this.#addBytes += payload.length;
+    if (this.#adds.length >= flushGrains || this.#addBytes > 4 * chunkBytes) await this.#flushAdds();
+  }
+
+  async flush(): Promise<void> {
+    await this.#flushAdds();
+    await this.#flushDeletes();
+  }
+
+  async #flushAdds(): Promise<void> {
+    if (this.#adds.length === 0) return;
+    step("l.add");
+    await insertGrains(this.tx, this.slice.key, this.#adds);
+    this.#adds = [];
+    this.#addBytes = 0;
+  }
+
+  async #flushDeletes(): Promise<void> {
+    if (this.#deletes.length === 0) return;
+    step("l.delete");
+    const ids = [...new Set(this.#deletes)];
+    const removed = await deleteGrains(this.tx, this.slice.key, ids);
+    if (removed !== ids.length) throw missing("one of the ids to delete");
+    this.removed += removed;
+    this.#deletes = [];
+  }
+}
+
+async function* one(payload: Buffer): AsyncGenerator<Buffer> {
+  yield payload;
+}
+
+const missing = (what: string) =>
+  new SandpiperError("not_found", `the slice has no grain with ${what}`, {
+    hint: "List the slice's grains, and send the batch again.",
+  });

@@ -1,0 +1,248 @@
+/** Grains in the database: reading one or a page of them, and adding and deleting inside a transaction. */
+import { type Database, type Session, violatedConstraint } from "../database.ts";
+import { SandpiperError } from "../errors.ts";
+import { type Scope, scopeValue, slicesInScope } from "../scope.ts";
+import { chunkBytes, type Encoding, type SliceKey } from "./slice.ts";
+import type { Page } from "./slice-store.ts";
+
+type Queries = Pick<Session | Database, "query" | "one" | "run">;
+
+/** A grain without its payload. */
+export interface GrainRow {
+  sliceKey: SliceKey;
+  sliceId: string;
+  id: string;
+  key: string;
+  source: string;
+  encoding: Encoding;
+  /** Stored bytes of the payload. */
+  bytes: number;
+}
+
+/**
+ * The digest of a grain (PROTOCOL.md, "Digest of a grain"), as SQL over the columns of `alias` and the chunks in
+ * `chunkTable`. It runs where the grain is stored and is never taken from a peer.
+ */
+export const digestSql = (alias: string, chunkTable: "grain_chunks" | "staged_chunks") => {
+  const text = (column: string) => {
+    const bytes = `convert_to(${alias}.${column}, 'UTF8')`;
+    return `int4send(octet_length(${bytes})) || ${bytes}`;
+  };
+  return `sha256(${text("grain_key")} || ${text("source")} || ${text("encoding")} || int8send(${alias}.payload_bytes) ||
+    coalesce(${alias}.payload, (SELECT string_agg(sha256(c.data), ''::bytea ORDER BY c.seq) FROM ${chunkTable} c
+      WHERE c.slice_key = ${alias}.slice_key AND c.grain_id = ${alias}.id)))`;
+};
+
+const columns = `g.slice_key AS "sliceKey", s.id AS "sliceId", g.id, g.grain_key AS key, g.source, g.encoding, g.payload_bytes AS bytes`;
+
+/** A page of a slice's grains in order of id, with how many there are in all. */
+export async function listGrains(db: Queries, scope: Scope, sliceKey: SliceKey, page?: Page): Promise<GrainRow[]> {
+  return db.query<GrainRow>(
+    `SELECT ${columns} FROM grains g JOIN slices s USING (slice_key)
+     WHERE g.slice_key = $2 AND ${slicesInScope(scope, "$1")} ORDER BY g.id LIMIT $3 OFFSET $4`,
+    [scopeValue(scope), sliceKey, page?.limit ?? null, page?.offset ?? 0],
+  );
+}
+
+/**
+ * The grains of a slice that follow the id `after` (the first ones without it), in order of id. With `payload`, what a single row
+ * holds of it: null for one that is kept in chunks (see {@link readPayload}).
+ */
+export async function listGrainsAfter(
+  db: Queries,
+  scope: Scope,
+  sliceKey: SliceKey,
+  { after, limit, payload }: { after?: string | undefined; limit: number; payload: boolean },
+): Promise<(GrainRow & { payload: Buffer | null })[]> {
+  return db.query(
+    `SELECT ${columns}, ${payload ? "g.payload" : "NULL AS payload"} FROM grains g JOIN slices s USING (slice_key)
+     WHERE g.slice_key = $2 AND ($3::uuid IS NULL OR g.id > $3) AND ${slicesInScope(scope, "$1")} ORDER BY g.id LIMIT $4`,
+    [scopeValue(scope), sliceKey, after ?? null, limit],
+  );
+}
+
+/** Stored bytes of the largest payload of a slice; 0 when it is empty. */
+export async function largestPayload(db: Queries, sliceKey: SliceKey): Promise<number> {
+  const row = await db.one<{ bytes: number | null }>(
+    "SELECT max(payload_bytes) AS bytes FROM grains WHERE slice_key = $1",
+    [sliceKey],
+  );
+  return row!.bytes ?? 0;
+}
+
+/** The grain with this id, in a slice if given. Ids are unique within a slice only: of several, the one of the first slice by name. */
+export async function findGrain(
+  db: Queries,
+  scope: Scope,
+  id: string,
+  sliceKey?: SliceKey,
+): Promise<GrainRow | undefined> {
+  return db.one<GrainRow>(
+    `SELECT ${columns} FROM grains g JOIN slices s USING (slice_key)
+     WHERE g.id = $2::uuid AND ($3::bigint IS NULL OR g.slice_key = $3) AND ${slicesInScope(scope, "$1")} ORDER BY s.name_key LIMIT 1`,
+    [scopeValue(scope), id, sliceKey ?? null],
+  );
+}
+
+/** The grain with this key in a slice. */
+export async function findGrainByKey(
+  db: Queries,
+  scope: Scope,
+  sliceKey: SliceKey,
+  key: string,
+): Promise<GrainRow | undefined> {
+  return db.one<GrainRow>(
+    `SELECT ${columns} FROM grains g JOIN slices s USING (slice_key) WHERE g.slice_key = $2 AND g.grain_key = $3 AND ${slicesInScope(scope, "$1")}`,
+    [scopeValue(scope), sliceKey, key],
+  );
+}
+
+/** A grain's stored payload, in pieces of at most 1 MiB, so that the largest is never in memory whole. */
+export async function* readPayload(
+  session: Session,
+  grain: Pick<GrainRow, "sliceKey" | "id" | "bytes">,
+): AsyncGenerator<Buffer> {
+  if (grain.bytes <= chunkBytes) {
+    const row = await session.one<{ payload: Buffer }>("SELECT payload FROM grains WHERE slice_key = $1 AND id = $2", [
+      grain.sliceKey,
+      grain.id,
+    ]);
+    if (row === undefined) throw gone(grain.id);
+    yield row.payload;
+    return;
+  }
+  for (let seq = 0, left = grain.bytes; left > 0; seq++) {
+    const row = await session.one<{ data: Buffer }>(
+      "SELECT data FROM grain_chunks WHERE slice_key = $1 AND grain_id = $2 AND seq = $3",
+      [grain.sliceKey, grain.id, seq],
+    );
+    if (row === undefined) throw gone(grain.id);
+    left -= row.data.length;
+    yield row.data;
+  }
+}
+
+const gone = (id: string) =>
+  new SandpiperError("deferred", `grain ${id} was replaced while it was read`, { hint: "Run again." });
+
+/** Deletes these grains of a slice, with their chunks. Returns how many there were. */
+export async function deleteGrains(tx: Session, sliceKey: SliceKey, ids: readonly string[]): Promise<number> {
+  await tx.run("DELETE FROM grain_chunks WHERE slice_key = $1 AND grain_id = ANY ($2::uuid[])", [sliceKey, ids]);
+  return tx.run("DELETE FROM grains WHERE slice_key = $1 AND id = ANY ($2::uuid[])", [sliceKey, ids]);
+}
+
+/** Deletes all grains of a slice. */
+export async function clearGrains(tx: Session, sliceKey: SliceKey): Promise<number> {
+  await tx.run("DELETE FROM grain_chunks WHERE slice_key = $1", [sliceKey]);
+  return tx.run("DELETE FROM grains WHERE slice_key = $1", [sliceKey]);
+}
+
+/** A grain to add, whose payload fits one row. */
+export interface SmallGrain {
+  id: string;
+  key: string;
+  source: string;
+  encoding: Encoding;
+  payload: Buffer;
+}
+
+/** Adds grains whose payloads are at most 1 MiB each, with digests computed from what is stored. @throws `conflict` for a taken id or key. */
+export async function insertGrains(tx: Session, sliceKey: SliceKey, grains: readonly SmallGrain[]): Promise<void> {
+  await explainConflict(
+    tx.run(
+      `INSERT INTO grains (slice_key, id, grain_key, source, encoding, payload_bytes, payload, digest)
+       SELECT g.*, ${digestSql("g", "grain_chunks")} FROM (
+         SELECT $1::bigint AS slice_key, id, grain_key, source, encoding, octet_length(payload)::bigint AS payload_bytes, payload
+         FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[]) AS u (id, grain_key, source, encoding, payload)) g`,
+      [
+        sliceKey,
+        grains.map((g) => g.id),
+        grains.map((g) => g.key),
+        grains.map((g) => g.source),
+        grains.map((g) => g.encoding),
+        grains.map((g) => g.payload),
+      ],
+    ),
+  );
+}
+
+/** Adds a grain of any size from its stored bytes. @returns the number of bytes. @throws `limit` beyond `maxBytes`. */
+export async function insertLargeGrain(
+  tx: Session,
+  sliceKey: SliceKey,
+  grain: Omit<SmallGrain, "payload">,
+  payload: AsyncIterable<Buffer>,
+  maxBytes: number,
+): Promise<number> {
+  let bytes = 0;
+  let seq = 0;
+  let first: Buffer | undefined;
+  const put = (data: Buffer) =>
+    tx.run("INSERT INTO grain_chunks (slice_key, grain_id, seq, data) VALUES ($1, $2, $3, $4)", [
+      sliceKey,
+      grain.id,
+      seq++,
+      data,
+    ]);
+  for await (const chunk of inChunks(payload)) {
+    bytes += chunk.length;
+    if (bytes > maxBytes) {
+      throw new SandpiperError("limit", `the payload is larger than ${maxBytes} bytes`, {
+        hint: "Raise limits.max_grain_bytes on both sides, or split it.",
+      });
+    }
+    if (seq === 0 && first === undefined) first = chunk;
+    else {
+      if (first !== undefined && seq === 0) await put(first);
+      await put(chunk);
+    }
+  }
+  if (seq === 0) {
+    await insertGrains(tx, sliceKey, [{ ...grain, payload: first ?? Buffer.alloc(0) }]);
+    return bytes;
+  }
+  await explainConflict(
+    tx.run(
+      `INSERT INTO grains (slice_key, id, grain_key, source, encoding, payload_bytes, payload, digest)
+       SELECT g.*, ${digestSql("g", "grain_chunks")} FROM (
+         SELECT $1::bigint AS slice_key, $2::uuid AS id, $3::text AS grain_key, $4::text AS source, $5::text AS encoding,
+           $6::bigint AS payload_bytes, NULL::bytea AS payload) g`,
+      [sliceKey, grain.id, grain.key, grain.source, grain.encoding, bytes],
+    ),
+  );
+  return bytes;
+}
+
+async function explainConflict<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    const constraint = violatedConstraint(error);
+    if (constraint === undefined) throw error;
+    const what = constraint === "grains_key" ? "key" : "id";
+    throw new SandpiperError("conflict", `the slice has a grain with that ${what} already`, {
+      cause: error,
+      hint: "Delete the old grain in the same batch, before the add.",
+    });
+  }
+}
+
+/** The same bytes in pieces of exactly 1 MiB, but for the last. */
+export async function* inChunks(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let held: Buffer[] = [];
+  let size = 0;
+  for await (let piece of source) {
+    while (size + piece.length >= chunkBytes) {
+      const take = chunkBytes - size;
+      yield Buffer.concat([...held, piece.subarray(0, take)], chunkBytes);
+      held = [];
+      size = 0;
+      piece = piece.subarray(take);
+    }
+    if (piece.length > 0) {
+      held.push(piece);
+      size += piece.length;
+    }
+  }
+  if (size > 0) yield Buffer.concat(held, size);
+}

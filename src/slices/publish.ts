@@ -1,0 +1,153 @@
+/**
+ * Publishing on the primary: a slice is changed and its hash moves in one transaction, so a partner
+ * sees the old set or the new one. Two publishers of one slice: one wins, the other gets `conflict`.
+ */
+import { createHash, randomUUID } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { basename } from "node:path";
+import { pipeline, Readable } from "node:stream";
+import { createGunzip, createGzip } from "node:zlib";
+import type { Database, Session } from "../database.ts";
+import { SandpiperError } from "../errors.ts";
+import { everything } from "../scope.ts";
+import { step } from "../step.ts";
+import { isGzip } from "./encoding.ts";
+import { clearGrains, type GrainRow, insertLargeGrain, listGrains, readPayload } from "./grain-store.ts";
+import { refreshSlice, type SliceContent } from "./refresh.ts";
+import { grainTextProblem, levelOneKey, type Slice } from "./slice.ts";
+
+/**
+ * Changes a slice in one transaction: takes its row (or fails at once if somebody else has it), lets `change` do its work,
+ * and refreshes hash and count.
+ *
+ * @throws SandpiperError `conflict` when another publisher holds the slice, `not_found` when it was removed meanwhile.
+ */
+export async function changeSlice<T>(
+  db: Database,
+  slice: Slice,
+  change: (tx: Session) => Promise<T>,
+): Promise<{ result: T; content: SliceContent }> {
+  return db.transaction(async (tx) => {
+    step("l.begin");
+    await takeSlice(tx, slice);
+    const result = await change(tx);
+    step("l.refresh");
+    const content = await refreshSlice(tx, slice.key);
+    step("l.commit");
+    return { result, content };
+  });
+}
+
+async function takeSlice(tx: Session, slice: Slice): Promise<void> {
+  const taken = await tx.one("SELECT 1 FROM slices WHERE slice_key = $1 FOR UPDATE SKIP LOCKED", [slice.key]);
+  if (taken !== undefined) return;
+  const there = await tx.one("SELECT 1 FROM slices WHERE slice_key = $1", [slice.key]);
+  if (there === undefined)
+    throw new SandpiperError("not_found", `slice ${JSON.stringify(slice.name)} was removed`, { hint: "Add it again." });
+  throw new SandpiperError("conflict", `slice ${JSON.stringify(slice.name)} is being changed by somebody else`, {
+    hint: "Wait until that is done, then run again.",
+  });
+}
+
+export interface Published {
+  /** False when the slice holds exactly these bytes already. */
+  changed: boolean;
+  grainId: string;
+  /** Bytes of the file, and of the payload as stored (gzip). */
+  fileBytes: number;
+  storedBytes: number;
+  hash: string;
+}
+
+/**
+ * Publishes a file as the single grain of a level-1 slice, gzip-compressed (z64), in place of the previous one. Identical
+ * bytes publish nothing.
+ *
+ * @param path a readable regular file.
+ * @throws `usage` when it cannot be read, `conflict` for a slice with level-2 grains, `limit` when it is too large.
+ */
+export async function publishFile(db: Database, slice: Slice, path: string, maxGrainBytes: number): Promise<Published> {
+  const source = basename(path);
+  const problem = grainTextProblem(source, 1);
+  if (problem !== undefined)
+    throw new SandpiperError("usage", `the file's name ${problem}`, { hint: "Rename the file." });
+  const file = await fileDigest(path);
+  const { result, content } = await changeSlice(db, slice, async (tx) => {
+    const old = await listGrains(tx, everything, slice.key, { limit: 2, offset: 0 });
+    if (old.length > 1 || (old[0] !== undefined && old[0].key !== levelOneKey)) {
+      throw new SandpiperError(
+        "conflict",
+        `slice ${JSON.stringify(slice.name)} holds level-2 grains, which a file would replace`,
+        { hint: "Publish into another slice, or delete its grains with a batch first." },
+      );
+    }
+    if (old[0] !== undefined && (await contentDigest(tx, old[0])) === file.sha256) {
+      return { changed: false, grainId: old[0].id, storedBytes: old[0].bytes };
+    }
+    step("l.delete");
+    await clearGrains(tx, slice.key);
+    step("l.add");
+    const grainId = randomUUID();
+    const check = createHash("sha256");
+    const raw = createReadStream(path);
+    raw.on("data", (piece) => check.update(piece));
+    const gzip = pipeline(raw, createGzip(), () => {});
+    const storedBytes = await insertLargeGrain(
+      tx,
+      slice.key,
+      { id: grainId, key: levelOneKey, source, encoding: "z64" },
+      gzip,
+      maxGrainBytes,
+    );
+    if (check.digest("hex") !== file.sha256) {
+      throw new SandpiperError("conflict", `${path} changed while it was read`, {
+        hint: "Run again when whoever writes it is done.",
+      });
+    }
+    return { changed: true, grainId, storedBytes };
+  });
+  return { ...result, fileBytes: file.bytes, hash: content.hash };
+}
+
+async function fileDigest(path: string): Promise<{ sha256: string; bytes: number }> {
+  const hash = createHash("sha256");
+  let bytes = 0;
+  try {
+    for await (const piece of createReadStream(path)) {
+      hash.update(piece);
+      bytes += piece.length;
+    }
+  } catch (cause) {
+    throw new SandpiperError("usage", `cannot read ${path}: ${(cause as Error).message}`, {
+      cause,
+      hint: "Name a file that exists and that you may read.",
+    });
+  }
+  return { sha256: hash.digest("hex"), bytes };
+}
+
+/** SHA-256 of the file that a level-1 grain stands for, gzip undone. */
+async function contentDigest(session: Session, grain: GrainRow): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const piece of openContent(session, grain)) hash.update(piece);
+  return hash.digest("hex");
+}
+
+/** The bytes of the file that a level-1 grain stands for: its stored payload with gzip undone. @throws `verification` when it is not gzip. */
+export async function* openContent(session: Session, grain: GrainRow): AsyncGenerator<Buffer> {
+  const stored = readPayload(session, grain);
+  if (!isGzip(grain.encoding)) {
+    yield* stored;
+    return;
+  }
+  const inflated = pipeline(Readable.from(stored, { objectMode: false }), createGunzip(), () => {});
+  try {
+    for await (const piece of inflated) yield piece;
+  } catch (cause) {
+    if (cause instanceof SandpiperError || !/^Z_/.test((cause as { code?: string }).code ?? "")) throw cause;
+    throw new SandpiperError("verification", `grain ${grain.id} is said to be gzip (${grain.encoding}) and is not`, {
+      cause,
+      hint: "Ask the primary to publish it again.",
+    });
+  }
+}

@@ -1,0 +1,186 @@
+/** Slices and their metadata in the database. */
+import { type Database, type Session, violatedConstraint } from "../database.ts";
+import { SandpiperError } from "../errors.ts";
+import { everything, type Scope, scopeValue, slicesInScope } from "../scope.ts";
+import { emptyHash, type Metadata, SliceHasher, sortMetadata } from "./hash.ts";
+import { type CompanyId, checkName, isUuid, nameKey, type Slice, type SliceKey, sliceTypes } from "./slice.ts";
+
+type Queries = Pick<Session | Database, "query" | "one" | "run">;
+
+export const sliceColumns = `s.slice_key AS key, s.company_id AS "companyId", s.id, s.name, s.slice_type AS type, s.allow_sync AS "allowSync",
+  s.hash, s.content_hash AS "contentHash", s.content_count AS count, s.content_bytes AS bytes, s.content_date AS "contentDate",
+  s.created_at AS "createdAt", s.updated_at AS "updatedAt"`;
+
+export interface Page {
+  limit: number;
+  offset: number;
+}
+
+/** Slices that the scope sees, by name; with how many there are in all. */
+export async function listSlices(db: Queries, scope: Scope, page?: Page): Promise<{ slices: Slice[]; total: number }> {
+  const rows = await db.query<Slice & { total: number }>(
+    `SELECT ${sliceColumns}, count(*) OVER () AS total FROM slices s WHERE ${slicesInScope(scope, "$1")}
+     ORDER BY s.name_key LIMIT $2 OFFSET $3`,
+    [scopeValue(scope), page?.limit ?? null, page?.offset ?? 0],
+  );
+  const slices = rows.map(({ total: _total, ...slice }) => slice as Slice);
+  if (rows.length > 0 || page === undefined) return { slices, total: rows[0]?.total ?? 0 };
+  const counted = await db.one<{ total: number }>(
+    `SELECT count(*) AS total FROM slices s WHERE ${slicesInScope(scope, "$1")}`,
+    [scopeValue(scope)],
+  );
+  return { slices, total: counted!.total };
+}
+
+/** The slice with this name or id, if the scope sees it. @throws `usage` when an id means slices of several companies. */
+export async function findSlice(db: Queries, scope: Scope, nameOrId: string): Promise<Slice | undefined> {
+  const byId = isUuid(nameOrId);
+  const rows = await db.query<Slice>(
+    `SELECT ${sliceColumns} FROM slices s WHERE ${byId ? "s.id = $2::uuid" : "s.name_key = $2"} AND ${slicesInScope(scope, "$1")}`,
+    [scopeValue(scope), byId ? nameOrId : nameKey(nameOrId)],
+  );
+  if (rows.length > 1) {
+    throw new SandpiperError("usage", `several companies have a slice with the id ${nameOrId}`, {
+      hint: "Use its name.",
+    });
+  }
+  return rows[0];
+}
+
+/** As {@link findSlice}. @throws `not_found` when there is none. */
+export async function requireSlice(db: Queries, nameOrId: string, scope: Scope = everything): Promise<Slice> {
+  const slice = await findSlice(db, scope, nameOrId);
+  if (slice === undefined) {
+    throw new SandpiperError("not_found", `there is no slice ${JSON.stringify(nameOrId)}`, {
+      hint: "`sandpiper slice list` shows what there is.",
+    });
+  }
+  return slice;
+}
+
+/** Adds an empty slice. @throws `usage` for a bad name or type, `conflict` for a taken one. */
+export async function addSlice(
+  db: Database,
+  input: { companyId: CompanyId; id?: string; name: string; type: string; metadata?: Metadata; allowSync?: boolean },
+): Promise<Slice> {
+  checkName("slice", input.name);
+  checkType(input.type);
+  checkMetadata(input.metadata ?? []);
+  try {
+    return await db.transaction(async (tx) => {
+      const metadata = sortMetadata(input.metadata ?? []);
+      // Metadata is part of the hash, and nobody may see the slice without it.
+      const { hash, contentHash } = new SliceHasher().finish(metadata);
+      const slice = await insertSlice(tx, { ...input, hash, contentHash });
+      await replaceMetadata(tx, slice.key, metadata);
+      return slice;
+    });
+  } catch (error) {
+    if (violatedConstraint(error) !== undefined) {
+      throw new SandpiperError(
+        "conflict",
+        `a slice named ${JSON.stringify(input.name)} or with that id exists already`,
+        { cause: error, hint: "Choose another name; `sandpiper slice list` shows what there is." },
+      );
+    }
+    throw error;
+  }
+}
+
+/** The bare insert, for a caller that checked its input. */
+export async function insertSlice(
+  tx: Queries,
+  input: {
+    companyId: CompanyId;
+    id?: string | undefined;
+    name: string;
+    type: string;
+    allowSync?: boolean | undefined;
+    /** "" for a copy that was never synced. */
+    hash?: string;
+    contentHash?: string;
+  },
+): Promise<Slice> {
+  const row = await tx.one<Slice>(
+    `INSERT INTO slices AS s (company_id, id, name, name_key, slice_type, allow_sync, hash, content_hash)
+     VALUES ($1, coalesce($2::uuid, gen_random_uuid()), $3, $4, $5, $6, $7, $8) RETURNING ${sliceColumns}`,
+    [
+      input.companyId,
+      input.id ?? null,
+      input.name,
+      nameKey(input.name),
+      input.type,
+      input.allowSync ?? true,
+      input.hash ?? emptyHash,
+      input.contentHash ?? "",
+    ],
+  );
+  return row!;
+}
+
+export function checkType(type: string): void {
+  if (!(sliceTypes as readonly string[]).includes(type)) {
+    throw new SandpiperError("usage", `${JSON.stringify(type)} is not a slice type`, {
+      hint: `Slice types are: ${sliceTypes.join(", ")}.`,
+    });
+  }
+}
+
+/** @throws `usage` for a key or value that cannot be stored or is too long (200 characters a key, 10,000 a value). */
+export function checkMetadata(metadata: Metadata): void {
+  for (const [key, value] of metadata) {
+    const bad = (what: string) =>
+      new SandpiperError("usage", `metadata key ${JSON.stringify(key)}: ${what}`, { hint: "Give --meta key=value." });
+    if (key === "" || key.length > 200) throw bad("must have 1 to 200 characters");
+    if (value.length > 10_000) throw bad("its value is longer than 10,000 characters");
+    if (/\0/.test(key + value) || !(key + value).isWellFormed()) throw bad("has characters that cannot be stored");
+  }
+}
+
+/** Sets whether partners may sync the slice. */
+export async function setAllowSync(db: Queries, key: SliceKey, allow: boolean): Promise<void> {
+  await db.run("UPDATE slices SET allow_sync = $2, updated_at = now() WHERE slice_key = $1", [key, allow]);
+}
+
+/** Renames a slice. @throws `conflict` when the name is taken. */
+export async function renameSlice(db: Queries, key: SliceKey, name: string): Promise<void> {
+  await db.run("UPDATE slices SET name = $2, name_key = $3, updated_at = now() WHERE slice_key = $1", [
+    key,
+    name,
+    nameKey(name),
+  ]);
+}
+
+export async function setSliceType(db: Queries, key: SliceKey, type: string): Promise<void> {
+  await db.run("UPDATE slices SET slice_type = $2, updated_at = now() WHERE slice_key = $1", [key, type]);
+}
+
+/** A slice's metadata, in the order that its hash wants. */
+export async function readMetadata(db: Queries, key: SliceKey): Promise<Metadata> {
+  const rows = await db.query<{ key: string; value: string }>(
+    "SELECT key, value FROM slice_metadata WHERE slice_key = $1 ORDER BY key",
+    [key],
+  );
+  return rows.map((row) => [row.key, row.value] as const);
+}
+
+/** Makes `metadata` the slice's metadata, whatever was there. The caller refreshes the slice in the same transaction. */
+export async function replaceMetadata(tx: Queries, key: SliceKey, metadata: Metadata): Promise<void> {
+  await tx.run("DELETE FROM slice_metadata WHERE slice_key = $1", [key]);
+  await tx.run("INSERT INTO slice_metadata (slice_key, key, value) SELECT $1, * FROM unnest($2::text[], $3::text[])", [
+    key,
+    metadata.map(([k]) => k),
+    metadata.map(([, v]) => v),
+  ]);
+}
+
+/** Removes a slice with its grains and subscriptions, in one transaction. */
+export async function removeSlice(db: Database, key: SliceKey): Promise<void> {
+  await db.transaction(async (tx) => {
+    await tx.run("SELECT 1 FROM slices WHERE slice_key = $1 FOR UPDATE", [key]);
+    for (const table of ["subscriptions", "grain_chunks", "grains", "staged_chunks", "staged_grains"]) {
+      await tx.run(`DELETE FROM ${table} WHERE slice_key = $1`, [key]);
+    }
+    await tx.run("DELETE FROM slices WHERE slice_key = $1", [key]);
+  });
+}

@@ -1,0 +1,107 @@
+/**
+ * PostgreSQL's binary COPY format (documentation of COPY, "Binary Format"), taken apart and put
+ * together: a 19-byte header, tuples (field count u16, then per field a length u32 and the bytes;
+ * length 0xFFFFFFFF for NULL), and a trailer of 0xFFFF.
+ */
+import { SandpiperError } from "../errors.ts";
+
+export const copyHeader = Buffer.concat([Buffer.from("PGCOPY\n\xff\r\n\0", "latin1"), Buffer.alloc(8)]);
+export const copyTrailer = Buffer.from([0xff, 0xff]);
+export const nullLength = 0xffffffff;
+
+/** Where the tuple that begins at `start` ends; -1 when `bytes` does not hold it whole. */
+export function tupleEnd(bytes: Buffer, start: number): number {
+  if (start + 2 > bytes.length) return -1;
+  const fields = bytes.readUInt16BE(start);
+  let at = start + 2;
+  for (let i = 0; i < fields; i++) {
+    if (at + 4 > bytes.length) return -1;
+    const length = bytes.readUInt32BE(at);
+    at += 4 + (length === nullLength ? 0 : length);
+  }
+  return at <= bytes.length ? at : -1;
+}
+
+/**
+ * The tuples of a COPY stream, in batches of as many as have arrived: each batch is one buffer of whole tuples with their end
+ * offsets in it. Nothing is copied but what straddles two pieces of the stream.
+ */
+export async function* copyTuples(stream: AsyncIterable<Buffer>): AsyncGenerator<{ bytes: Buffer; ends: number[] }> {
+  let carried: Buffer[] = [];
+  let headerSeen = false;
+  for await (const piece of stream) {
+    let bytes = carried.length === 0 ? piece : Buffer.concat([...carried, piece]);
+    if (!headerSeen) {
+      if (bytes.length < copyHeader.length) {
+        carried = [bytes];
+        continue;
+      }
+      bytes = bytes.subarray(copyHeader.length);
+      headerSeen = true;
+    }
+    const ends: number[] = [];
+    let at = 0;
+    for (;;) {
+      if (at + 2 <= bytes.length && bytes.readUInt16BE(at) === 0xffff) {
+        if (ends.length > 0) yield { bytes: bytes.subarray(0, at), ends };
+        return;
+      }
+      const end = tupleEnd(bytes, at);
+      if (end < 0) break;
+      ends.push(end);
+      at = end;
+    }
+    if (ends.length > 0) yield { bytes: bytes.subarray(0, at), ends };
+    carried = at === bytes.length ? [] : [bytes.subarray(at)];
+  }
+  throw new SandpiperError("storage", "the database ended a COPY in the middle", {
+    hint: "Check the database's log, then run again.",
+  });
+}
+
+/** The fields of the tuple at `start`, as views into `bytes`; null for NULL. */
+export function tupleFields(bytes: Buffer, start: number): (Buffer | null)[] {
+  const fields: (Buffer | null)[] = [];
+  const count = bytes.readUInt16BE(start);
+  let at = start + 2;
+  for (let i = 0; i < count; i++) {
+    const length = bytes.readUInt32BE(at);
+    at += 4;
+    if (length === nullLength) {
+      fields.push(null);
+      continue;
+    }
+    fields.push(bytes.subarray(at, at + length));
+    at += length;
+  }
+  return fields;
+}
+
+/** A tuple of these fields. */
+export function encodeTuple(fields: readonly (Uint8Array | null)[]): Buffer {
+  const size = fields.reduce((sum, field) => sum + 4 + (field?.length ?? 0), 2);
+  const out = Buffer.allocUnsafe(size);
+  let at = out.writeUInt16BE(fields.length, 0);
+  for (const field of fields) {
+    at = out.writeUInt32BE(field === null ? nullLength : field.length, at);
+    if (field !== null) {
+      out.set(field, at);
+      at += field.length;
+    }
+  }
+  return out;
+}
+
+/** A bigint column's value. */
+export function int8(value: number): Buffer {
+  const bytes = Buffer.allocUnsafe(8);
+  bytes.writeBigInt64BE(BigInt(value));
+  return bytes;
+}
+
+/** An integer column's value. */
+export function int4(value: number): Buffer {
+  const bytes = Buffer.allocUnsafe(4);
+  bytes.writeInt32BE(value);
+  return bytes;
+}

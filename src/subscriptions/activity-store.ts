@@ -1,0 +1,95 @@
+/** The log of syncs, on both sides, and on a primary what each partner holds. */
+import type { Database, Session } from "../database.ts";
+import { companyInScope, type Scope, scopeValue } from "../scope.ts";
+import type { CompanyId, SliceKey } from "../slices/slice.ts";
+import type { Page } from "../slices/slice-store.ts";
+
+type Queries = Pick<Session | Database, "query" | "one" | "run">;
+
+/** How a slice fared in a run. */
+export type Outcome = "updated" | "failed" | "deferred" | "denied" | "would-update" | "withdrawn";
+
+export interface Activity {
+  id: string;
+  companyId: CompanyId;
+  companyName: string;
+  runId: string | null;
+  sliceId: string | null;
+  sliceName: string;
+  subId: string | null;
+  /** True for a rehearsal (`--noupdate`). */
+  test: boolean;
+  outcome: string;
+  message: string;
+  grainsAdded: number;
+  grainsRemoved: number;
+  /** Bytes of payload that moved. */
+  bytes: number;
+  durationMs: number;
+  createdAt: Date;
+}
+
+export type NewActivity = Omit<Activity, "id" | "companyName" | "createdAt">;
+
+/** Records an activity. A second record of the same run and slice changes nothing: confirmations are repeated until acknowledged. */
+export async function addActivity(db: Queries, row: NewActivity): Promise<void> {
+  await db.run(
+    `INSERT INTO activity (company_id, run_id, slice_id, slice_name, sub_id, test, outcome, message, grains_added, grains_removed, bytes, duration_ms)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (company_id, run_id, slice_id) DO NOTHING`,
+    [
+      row.companyId,
+      row.runId,
+      row.sliceId,
+      row.sliceName,
+      row.subId,
+      row.test,
+      row.outcome,
+      row.message.slice(0, 500),
+      row.grainsAdded,
+      row.grainsRemoved,
+      row.bytes,
+      row.durationMs,
+    ],
+  );
+}
+
+/** Activities that the scope sees, newest first. */
+export async function listActivity(
+  db: Queries,
+  scope: Scope,
+  filter: { companyId?: CompanyId } = {},
+  page: Page = { limit: 100, offset: 0 },
+): Promise<Activity[]> {
+  return db.query<Activity>(
+    `SELECT a.id, a.company_id AS "companyId", c.name AS "companyName", a.run_id AS "runId", a.slice_id AS "sliceId", a.slice_name AS "sliceName",
+       a.sub_id AS "subId", a.test, a.outcome, a.message, a.grains_added AS "grainsAdded", a.grains_removed AS "grainsRemoved", a.bytes,
+       a.duration_ms AS "durationMs", a.created_at AS "createdAt"
+     FROM activity a JOIN companies c ON c.id = a.company_id
+     WHERE ${companyInScope(scope, "$1", "a")} AND ($2::uuid IS NULL OR a.company_id = $2) ORDER BY a.created_at DESC, a.id LIMIT $3 OFFSET $4`,
+    [scopeValue(scope), filter.companyId ?? null, page.limit, page.offset],
+  );
+}
+
+/** How many activities the scope sees. */
+export async function countActivity(db: Queries, scope: Scope): Promise<number> {
+  const row = await db.one<{ n: number }>(
+    `SELECT count(*) AS n FROM activity a WHERE ${companyInScope(scope, "$1", "a")}`,
+    [scopeValue(scope)],
+  );
+  return row!.n;
+}
+
+/** Records what a partner reports to hold of a slice. */
+export async function setHolding(
+  db: Queries,
+  companyId: CompanyId,
+  sliceKey: SliceKey,
+  hash: string,
+  count: number,
+): Promise<void> {
+  await db.run(
+    `INSERT INTO holdings (company_id, slice_key, hash, content_count, confirmed_at) VALUES ($1, $2, $3, $4, now())
+     ON CONFLICT (company_id, slice_key) DO UPDATE SET hash = excluded.hash, content_count = excluded.content_count, confirmed_at = excluded.confirmed_at`,
+    [companyId, sliceKey, hash, count],
+  );
+}

@@ -1,0 +1,221 @@
+/** The server row, companies and API keys in the database. */
+import { randomUUID } from "node:crypto";
+import { type Database, type Session, violatedConstraint } from "../database.ts";
+import { SandpiperError } from "../errors.ts";
+import { companyInScope, everything, type Scope, scopeValue } from "../scope.ts";
+import { type CompanyId, checkName, isUuid, nameKey } from "../slices/slice.ts";
+import type { Page } from "../slices/slice-store.ts";
+import { mintApiKey } from "./api-key.ts";
+import type { Company, Server, ServerRole } from "./company.ts";
+
+type Queries = Pick<Session | Database, "query" | "one" | "run">;
+
+const columns = `c.id, c.name, c.active, c.sync_addr AS "syncAddr", c.created_at AS "createdAt", c.updated_at AS "updatedAt"`;
+
+/** What this database is. @throws `config` before `init`. */
+export async function readServer(db: Queries): Promise<Server> {
+  const row = await db.one<Server>(
+    `SELECT role, server_id AS "serverId", c.name AS "companyName" FROM server JOIN companies c ON c.id = server_id`,
+  );
+  if (row === undefined)
+    throw new SandpiperError("config", "this database is not set up", { hint: "Run `sandpiper init`." });
+  return row;
+}
+
+/** As {@link readServer}. @throws `usage` when it has another role; `doing` completes "… runs on a primary". */
+export async function requireRole(db: Queries, role: ServerRole, doing: string): Promise<Server> {
+  const server = await readServer(db);
+  if (server.role !== role) {
+    throw new SandpiperError(
+      "usage",
+      `${doing} runs on a ${role}; this is the ${server.role} of ${server.companyName}`,
+      { hint: `Run it where the ${role}'s configuration is, or name that with --config FILE.` },
+    );
+  }
+  return server;
+}
+
+/** Sets up an empty database; through the owner's connection. @throws `conflict` when it is set up already as something else. */
+export async function initServer(
+  owner: Database,
+  role: ServerRole,
+  companyName: string,
+  serverId?: string,
+): Promise<Server> {
+  checkName("company", companyName);
+  return owner.transaction(async (tx) => {
+    await tx.run("LOCK TABLE server IN EXCLUSIVE MODE");
+    const there = await tx.one<Server>(
+      `SELECT role, server_id AS "serverId", c.name AS "companyName" FROM server JOIN companies c ON c.id = server_id`,
+    );
+    if (there !== undefined) {
+      const same =
+        there.role === role &&
+        nameKey(there.companyName) === nameKey(companyName) &&
+        (serverId === undefined || serverId.toLowerCase() === there.serverId);
+      if (same) return there;
+      throw new SandpiperError("conflict", `the database is already the ${there.role} of ${there.companyName}`, {
+        hint: "Use another --data directory or database.url.",
+      });
+    }
+    const id = (serverId?.toLowerCase() ?? randomUUID()) as CompanyId;
+    await tx.run("INSERT INTO companies (id, name, name_key) VALUES ($1, $2, $3)", [
+      id,
+      companyName,
+      nameKey(companyName),
+    ]);
+    await tx.run("INSERT INTO server (role, server_id) VALUES ($1, $2)", [role, id]);
+    return { role, serverId: id, companyName };
+  });
+}
+
+/** Companies that the scope sees, by name, our own included. */
+export async function listCompanies(db: Queries, scope: Scope = everything, page?: Page): Promise<Company[]> {
+  return db.query<Company>(
+    `SELECT ${columns} FROM (SELECT *, id AS company_id FROM companies) c WHERE ${companyInScope(scope, "$1", "c")} ORDER BY c.name_key LIMIT $2 OFFSET $3`,
+    [scopeValue(scope), page?.limit ?? null, page?.offset ?? 0],
+  );
+}
+
+/** How many companies the scope sees. */
+export async function countCompanies(db: Queries, scope: Scope): Promise<number> {
+  const row = await db.one<{ n: number }>(
+    `SELECT count(*) AS n FROM (SELECT id AS company_id FROM companies) c WHERE ${companyInScope(scope, "$1", "c")}`,
+    [scopeValue(scope)],
+  );
+  return row!.n;
+}
+
+/** The company with this name or id, if the scope sees it. */
+export async function findCompany(
+  db: Queries,
+  nameOrId: string,
+  scope: Scope = everything,
+): Promise<Company | undefined> {
+  const byId = isUuid(nameOrId);
+  return db.one<Company>(
+    `SELECT ${columns} FROM (SELECT *, id AS company_id FROM companies) c WHERE ${byId ? "c.id = $2::uuid" : "c.name_key = $2"} AND ${companyInScope(scope, "$1", "c")}`,
+    [scopeValue(scope), byId ? nameOrId : nameKey(nameOrId)],
+  );
+}
+
+/** The primary that is registered under exactly this address. */
+export async function findCompanyByAddress(db: Queries, syncAddr: string): Promise<Company | undefined> {
+  return db.one<Company>(`SELECT ${columns} FROM companies c WHERE c.sync_addr = $1 ORDER BY c.name_key LIMIT 1`, [
+    syncAddr,
+  ]);
+}
+
+/** As {@link findCompany}. @throws `not_found` when there is none. */
+export async function requireCompany(db: Queries, nameOrId: string, scope: Scope = everything): Promise<Company> {
+  const company = await findCompany(db, nameOrId, scope);
+  if (company === undefined) {
+    throw new SandpiperError("not_found", `there is no company ${JSON.stringify(nameOrId)}`, {
+      hint: "`sandpiper company list` shows the companies on file.",
+    });
+  }
+  return company;
+}
+
+/** Registers a company. `sealed` is its API key, encrypted. @throws `conflict` when its name or id is taken. */
+export async function addCompany(
+  db: Queries,
+  input: { id?: string; name: string; syncAddr?: string; sealed?: Buffer },
+): Promise<Company> {
+  checkName("company", input.name);
+  try {
+    const row = await db.one<Company>(
+      `INSERT INTO companies AS c (id, name, name_key, sync_addr, sync_api_key) VALUES ($1, $2, $3, $4, $5) RETURNING ${columns}`,
+      [
+        input.id?.toLowerCase() ?? randomUUID(),
+        input.name,
+        nameKey(input.name),
+        input.syncAddr ?? null,
+        input.sealed ?? null,
+      ],
+    );
+    return row!;
+  } catch (error) {
+    const constraint = violatedConstraint(error);
+    if (constraint === undefined) throw error;
+    const what =
+      constraint === "companies_name_key_key" ? `named ${JSON.stringify(input.name)}` : `with the id ${input.id}`;
+    throw new SandpiperError("conflict", `there is a company ${what} already`, {
+      cause: error,
+      hint: "`sandpiper company list` shows the companies on file.",
+    });
+  }
+}
+
+/** Switches a company on or off. */
+export async function setCompanyActive(db: Queries, id: CompanyId, active: boolean): Promise<void> {
+  await db.run("UPDATE companies SET active = $2, updated_at = now() WHERE id = $1", [id, active]);
+}
+
+/** Stores the encrypted API key (and the address, if given) of a primary. */
+export async function setSyncCredentials(db: Queries, id: CompanyId, sealed: Buffer, syncAddr?: string): Promise<void> {
+  await db.run(
+    "UPDATE companies SET sync_api_key = $2, sync_addr = coalesce($3, sync_addr), updated_at = now() WHERE id = $1",
+    [id, sealed, syncAddr ?? null],
+  );
+}
+
+/** The encrypted API key of a primary. */
+export async function readSealedKey(db: Queries, id: CompanyId): Promise<Buffer | undefined> {
+  const row = await db.one<{ sealed: Buffer | null }>("SELECT sync_api_key AS sealed FROM companies WHERE id = $1", [
+    id,
+  ]);
+  return row?.sealed ?? undefined;
+}
+
+/**
+ * Gives a partner a new API key. The one in use stays valid until the new one is used for the first time, so that the partner
+ * can change over without a gap; never more than two are valid.
+ *
+ * @returns the key, to be shown once.
+ */
+export async function issueApiKey(db: Database, companyId: CompanyId, hmacKey: Buffer): Promise<string> {
+  return db.transaction(async (tx) => {
+    await tx.run("SELECT 1 FROM companies WHERE id = $1 FOR UPDATE", [companyId]);
+    await tx.run(
+      "DELETE FROM api_keys WHERE company_id = $1 AND id NOT IN (SELECT id FROM api_keys WHERE company_id = $1 ORDER BY created_at DESC LIMIT 1)",
+      [companyId],
+    );
+    const keyId = randomUUID();
+    const { apiKey, secretHmac } = mintApiKey(keyId, hmacKey);
+    await tx.run(
+      "INSERT INTO api_keys (id, company_id, secret_hmac, created_at) VALUES ($1, $2, $3, clock_timestamp())",
+      [keyId, companyId, secretHmac],
+    );
+    return apiKey;
+  });
+}
+
+/** An API key's stored half, with the company that it speaks for. */
+export async function findApiKey(
+  db: Queries,
+  keyId: string,
+): Promise<{ companyId: CompanyId; companyActive: boolean; secretHmac: Buffer } | undefined> {
+  return db.one(
+    `SELECT k.company_id AS "companyId", c.active AS "companyActive", k.secret_hmac AS "secretHmac" FROM api_keys k JOIN companies c ON c.id = k.company_id WHERE k.id = $1`,
+    [keyId],
+  );
+}
+
+/** Notes that a key was used; its first use revokes the older ones. */
+export async function markKeyUsed(db: Queries, keyId: string): Promise<void> {
+  await db.run(
+    `WITH used AS (UPDATE api_keys SET first_used_at = coalesce(first_used_at, now()), last_used_at = now() WHERE id = $1 RETURNING company_id, created_at)
+     DELETE FROM api_keys k USING used WHERE k.company_id = used.company_id AND k.created_at < used.created_at`,
+    [keyId],
+  );
+}
+
+/** Whether a token's key and company are still good. */
+export async function keyStillValid(db: Queries, keyId: string, companyId: CompanyId): Promise<boolean> {
+  const row = await db.one(
+    "SELECT 1 FROM api_keys k JOIN companies c ON c.id = k.company_id WHERE k.id = $1 AND c.id = $2 AND c.active",
+    [keyId, companyId],
+  );
+  return row !== undefined;
+}

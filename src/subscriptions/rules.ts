@@ -1,0 +1,189 @@
+/**
+ * The rules of subscriptions: what a list from a primary changes here. Pure: it looks at what is on file and
+ * at what is offered, and says what to do; subscription-store.ts does it.
+ *
+ * - Company ids are swapped: an offer says which partner of the primary it is for (us), our row says which primary it is from.
+ * - What is new is added, with its slice. What is gone is marked withdrawn, its data kept; it is cleared when it reappears.
+ * - Switched off there is switched off here. Switched on there changes nothing here: our own switch decides whether we try.
+ * - A name that is taken here gets the id appended. It never fails a sync.
+ * - When more than half disappear at once, nothing is marked: a wrong empty list must not switch a catalogue off.
+ */
+import { controlCharacters, maxNameLength, nameKey, nameProblem } from "../slices/slice.ts";
+import type { Subscription } from "./company.ts";
+
+/** A subscription as a primary lists it. */
+export interface Offer {
+  id: string;
+  name: string;
+  description: string;
+  active: boolean;
+  slice: { id: string; name: string; type: string };
+}
+
+/** A slice of this primary that is on file here. */
+export interface KnownSlice {
+  id: string;
+  name: string;
+  type: string;
+}
+
+export interface SubscriptionPlan {
+  addSlices: { id: string; name: string; type: string }[];
+  changeSlices: { id: string; name: string; type: string }[];
+  add: { id: string; sliceId: string; name: string; description: string; active: boolean }[];
+  /** The full new state of subscriptions that differ from their offer. */
+  change: {
+    id: string;
+    sliceId: string;
+    name: string;
+    description: string;
+    active: boolean;
+    offered: boolean;
+    restored: boolean;
+  }[];
+  withdraw: Subscription[];
+  /** What the operator should know, a line each, without a full stop. */
+  notices: string[];
+  /** Subscriptions that were switched off or withdrawn in this very run. */
+  lost: number;
+  /** Set when more than half disappeared: how many of how many. Nothing else is planned then. */
+  massWithdrawal?: { gone: number; of: number };
+}
+
+/**
+ * @param local what is on file for this primary.
+ * @param offers what it lists; ids and slice ids are distinct.
+ * @param slices its slices on file, whether or not a subscription points to them.
+ * @param taken folded names (see nameKey) of all subscriptions and slices on file, of every company.
+ * @param allowDrops the operator accepts that more than half disappear.
+ */
+export function planSubscriptions(
+  local: readonly Subscription[],
+  offers: readonly Offer[],
+  slices: readonly KnownSlice[],
+  taken: { subscriptions: ReadonlySet<string>; slices: ReadonlySet<string> },
+  allowDrops = false,
+): SubscriptionPlan {
+  const plan: SubscriptionPlan = {
+    addSlices: [],
+    changeSlices: [],
+    add: [],
+    change: [],
+    withdraw: [],
+    notices: [],
+    lost: 0,
+  };
+  const offered = new Set(offers.map((offer) => offer.id));
+  const present = local.filter((row) => row.withdrawnAt === null);
+  const gone = present.filter((row) => !offered.has(row.id));
+  if (gone.length * 2 > present.length && !allowDrops) {
+    return { ...plan, massWithdrawal: { gone: gone.length, of: present.length } };
+  }
+  const sliceNames = new Names(taken.slices);
+  const subscriptionNames = new Names(taken.subscriptions);
+  const knownSlices = new Map(slices.map((slice) => [slice.id, slice]));
+  const byId = new Map(local.map((row) => [row.id, row]));
+
+  for (const { slice } of offers) {
+    const known = knownSlices.get(slice.id);
+    const name = sliceNames.choose(slice.name, slice.id, known?.name);
+    if (known === undefined) plan.addSlices.push({ id: slice.id, name, type: slice.type });
+    else if (known.name !== name || known.type !== slice.type)
+      plan.changeSlices.push({ id: slice.id, name, type: slice.type });
+  }
+  for (const offer of offers) {
+    const row = byId.get(offer.id);
+    const name = subscriptionNames.choose(offer.name, offer.id, row?.name);
+    if (row === undefined) {
+      plan.add.push({
+        id: offer.id,
+        sliceId: offer.slice.id,
+        name,
+        description: offer.description,
+        active: offer.active,
+      });
+      plan.notices.push(`new subscription ${name}${offer.active ? "" : " (switched off at the primary)"}`);
+      continue;
+    }
+    const switchedOff = row.active && !offer.active;
+    const restored = row.withdrawnAt !== null;
+    const next = {
+      id: row.id,
+      sliceId: offer.slice.id,
+      name,
+      description: offer.description,
+      active: row.active && offer.active,
+      offered: offer.active,
+      restored,
+    };
+    const same =
+      row.sliceId === next.sliceId &&
+      row.name === name &&
+      row.description === next.description &&
+      row.active === next.active &&
+      row.offered === next.offered;
+    if (same && !restored) continue;
+    plan.change.push(next);
+    if (restored) plan.notices.push(`subscription ${name} is back`);
+    if (switchedOff) {
+      plan.notices.push(`subscription ${name} was switched off by the primary`);
+      plan.lost++;
+    }
+    if (row.sliceId !== next.sliceId) plan.notices.push(`subscription ${name} now stands for another slice`);
+    if (row.name !== name) plan.notices.push(`subscription ${row.name} is now called ${name}`);
+  }
+  for (const row of gone) {
+    plan.withdraw.push(row);
+    plan.notices.push(`subscription ${row.name} was withdrawn by the primary; its data is kept`);
+    plan.lost++;
+  }
+  return plan;
+}
+
+/** Names that are taken while a plan is made. */
+class Names {
+  readonly #taken: Set<string>;
+
+  constructor(taken: ReadonlySet<string>) {
+    this.#taken = new Set(taken);
+  }
+
+  /** The name to use for what its owner calls `wanted`, given what it is called here now. */
+  choose(wanted: string, id: string, current: string | undefined): string {
+    if (current !== undefined) this.#taken.delete(nameKey(current));
+    let name = acceptable(wanted, id);
+    if (this.#taken.has(nameKey(name))) name = `${name}-${id}`;
+    // Another company may have chosen the same name and the same id.
+    for (let n = 2; this.#taken.has(nameKey(name)); n++) name = `${acceptable(wanted, id)}-${id}-${n}`;
+    if (current !== undefined && isNumbered(current, name)) name = current;
+    this.#taken.add(nameKey(name));
+    return name;
+  }
+}
+
+/** Whether `current` is `name` with a number behind it: then it stays, so that names do not wander between runs. */
+const isNumbered = (current: string, name: string) =>
+  current.startsWith(`${name}-`) && /^\d+$/.test(current.slice(name.length + 1)) && name.length > 37;
+
+/** A name that a peer chose, made fit to be stored and shown. */
+function acceptable(wanted: string, id: string): string {
+  const shown = wanted.toWellFormed().replace(new RegExp(controlCharacters, "gu"), "_").trim();
+  const clipped = [...shown].slice(0, maxNameLength).join("").trim();
+  return nameProblem(clipped) === undefined ? clipped : id;
+}
+
+/** The subscriptions that are to be synced once `plan` is applied, by name: active here, offered and listed there. */
+export function activeAfter(
+  local: readonly Subscription[],
+  plan: SubscriptionPlan,
+): { id: string; sliceId: string; name: string }[] {
+  const changed = new Map(plan.change.map((row) => [row.id, row]));
+  const withdrawn = new Set(plan.withdraw.map((row) => row.id));
+  const kept = local
+    .filter((row) => !withdrawn.has(row.id) && (row.withdrawnAt === null || changed.get(row.id)?.restored === true))
+    .map((row) => changed.get(row.id) ?? row)
+    .filter((row) => row.active && row.offered);
+  return [...kept, ...plan.add.filter((row) => row.active)]
+    .map(({ id, sliceId, name }) => ({ id, sliceId, name }))
+    .sort((a, b) => (nameKey(a.name) < nameKey(b.name) ? -1 : 1));
+}

@@ -1,0 +1,253 @@
+/** Subscriptions in the database. */
+import { randomUUID } from "node:crypto";
+import { type Database, type Session, violatedConstraint } from "../database.ts";
+import { SandpiperError } from "../errors.ts";
+import { companyInScope, everything, type Scope, scopeValue } from "../scope.ts";
+import {
+  type CompanyId,
+  checkName,
+  isUuid,
+  nameKey,
+  type Slice,
+  type SliceId,
+  type SliceKey,
+} from "../slices/slice.ts";
+import { insertSlice, type Page, renameSlice, setSliceType } from "../slices/slice-store.ts";
+import type { Subscription } from "./company.ts";
+import type { KnownSlice, SubscriptionPlan } from "./rules.ts";
+
+type Queries = Pick<Session | Database, "query" | "one" | "run">;
+
+const columns = `u.subscription_key AS key, u.company_id AS "companyId", c.name AS "companyName", u.id, u.slice_key AS "sliceKey",
+  s.id AS "sliceId", s.name AS "sliceName", s.slice_type AS "sliceType", u.name, u.description, u.active, u.offered,
+  u.withdrawn_at AS "withdrawnAt", u.created_at AS "createdAt", u.updated_at AS "updatedAt"`;
+const tables = "subscriptions u JOIN companies c ON c.id = u.company_id JOIN slices s ON s.slice_key = u.slice_key";
+
+/** Subscriptions that the scope sees, by name. */
+export async function listSubscriptions(
+  db: Queries,
+  scope: Scope = everything,
+  filter: { companyId?: CompanyId; sliceKey?: SliceKey } = {},
+  page?: Page,
+): Promise<Subscription[]> {
+  return db.query<Subscription>(
+    `SELECT ${columns} FROM ${tables} WHERE ${companyInScope(scope, "$1", "u")}
+       AND ($2::uuid IS NULL OR u.company_id = $2) AND ($3::bigint IS NULL OR u.slice_key = $3) ORDER BY u.name_key LIMIT $4 OFFSET $5`,
+    [scopeValue(scope), filter.companyId ?? null, filter.sliceKey ?? null, page?.limit ?? null, page?.offset ?? 0],
+  );
+}
+
+/** A subscription with the whole of its slice. */
+export type Offered = Subscription & { slice: Slice };
+
+/** What a company may receive, in order of id, switched off or not; at most `limit`. */
+export async function listOffers(db: Queries, companyId: CompanyId, limit: number): Promise<Offered[]> {
+  const rows = await db.query<Subscription & Prefixed>(
+    `SELECT ${columns}, s.company_id AS "slice.companyId", s.allow_sync AS "slice.allowSync", s.hash AS "slice.hash",
+       s.content_hash AS "slice.contentHash", s.content_count AS "slice.count", s.content_bytes AS "slice.bytes",
+       s.content_date AS "slice.contentDate", s.created_at AS "slice.createdAt", s.updated_at AS "slice.updatedAt"
+     FROM ${tables} WHERE u.company_id = $1 ORDER BY u.id LIMIT $2`,
+    [companyId, limit],
+  );
+  return rows.map((row) => ({
+    ...row,
+    slice: {
+      key: row.sliceKey,
+      id: row.sliceId as SliceId,
+      name: row.sliceName,
+      type: row.sliceType,
+      companyId: row["slice.companyId"],
+      allowSync: row["slice.allowSync"],
+      hash: row["slice.hash"],
+      contentHash: row["slice.contentHash"],
+      count: row["slice.count"],
+      bytes: row["slice.bytes"],
+      contentDate: row["slice.contentDate"],
+      createdAt: row["slice.createdAt"],
+      updatedAt: row["slice.updatedAt"],
+    },
+  }));
+}
+
+type Prefixed = { [K in keyof Slice as `slice.${K}`]: Slice[K] };
+
+/** How many subscriptions the scope sees. */
+export async function countSubscriptions(db: Queries, scope: Scope, companyId?: CompanyId): Promise<number> {
+  const row = await db.one<{ n: number }>(
+    `SELECT count(*) AS n FROM subscriptions u WHERE ${companyInScope(scope, "$1", "u")} AND ($2::uuid IS NULL OR u.company_id = $2)`,
+    [scopeValue(scope), companyId ?? null],
+  );
+  return row!.n;
+}
+
+/** The subscription with this name or id, if the scope sees it. @throws `usage` when an id means those of several companies. */
+export async function findSubscription(
+  db: Queries,
+  nameOrId: string,
+  scope: Scope = everything,
+): Promise<Subscription | undefined> {
+  const byId = isUuid(nameOrId);
+  const rows = await db.query<Subscription>(
+    `SELECT ${columns} FROM ${tables} WHERE ${byId ? "u.id = $2::uuid" : "u.name_key = $2"} AND ${companyInScope(scope, "$1", "u")}`,
+    [scopeValue(scope), byId ? nameOrId : nameKey(nameOrId)],
+  );
+  if (rows.length > 1)
+    throw new SandpiperError("usage", `several companies have a subscription with the id ${nameOrId}`, {
+      hint: "Use its name.",
+    });
+  return rows[0];
+}
+
+/** As {@link findSubscription}. @throws `not_found` when there is none. */
+export async function requireSubscription(
+  db: Queries,
+  nameOrId: string,
+  scope: Scope = everything,
+): Promise<Subscription> {
+  const row = await findSubscription(db, nameOrId, scope);
+  if (row === undefined) {
+    throw new SandpiperError("not_found", `there is no subscription ${JSON.stringify(nameOrId)}`, {
+      hint: "`sandpiper subscription list` shows what there is.",
+    });
+  }
+  return row;
+}
+
+/** Assigns a slice to a company. @throws `conflict` when the name is taken or the company has the slice already. */
+export async function addSubscription(
+  db: Database,
+  input: {
+    id?: string;
+    companyId: CompanyId;
+    sliceKey: SliceKey;
+    name: string;
+    description?: string;
+    active?: boolean;
+  },
+): Promise<Subscription> {
+  checkName("subscription", input.name);
+  const id = input.id?.toLowerCase() ?? randomUUID();
+  try {
+    await db.transaction((tx) => insertSubscription(tx, { ...input, id }));
+  } catch (error) {
+    const constraint = violatedConstraint(error);
+    if (constraint === undefined) throw error;
+    const what = constraint.includes("slice_key")
+      ? "that company has that slice already"
+      : `there is a subscription ${JSON.stringify(input.name)} or with that id already`;
+    throw new SandpiperError("conflict", what, {
+      cause: error,
+      hint: "`sandpiper subscription list` shows what there is.",
+    });
+  }
+  return requireSubscription(db, input.name);
+}
+
+async function insertSubscription(
+  tx: Queries,
+  row: {
+    id: string;
+    companyId: CompanyId;
+    sliceKey: SliceKey;
+    name: string;
+    description?: string | undefined;
+    active?: boolean | undefined;
+    offered?: boolean | undefined;
+  },
+): Promise<void> {
+  await tx.run(
+    `INSERT INTO subscriptions (id, company_id, slice_key, name, name_key, description, active, offered) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+    [
+      row.id,
+      row.companyId,
+      row.sliceKey,
+      row.name,
+      nameKey(row.name),
+      row.description ?? "",
+      row.active ?? true,
+      row.offered ?? true,
+    ],
+  );
+}
+
+/** Switches a subscription on or off on this side. */
+export async function setSubscriptionActive(db: Queries, key: number, active: boolean): Promise<void> {
+  await db.run("UPDATE subscriptions SET active = $2, updated_at = now() WHERE subscription_key = $1", [key, active]);
+}
+
+/** Removes a subscription; the slice and its data stay. */
+export async function removeSubscription(db: Queries, key: number): Promise<void> {
+  await db.run("DELETE FROM subscriptions WHERE subscription_key = $1", [key]);
+}
+
+/** What the rules need to know of this database besides the subscriptions of one primary. */
+export async function readNames(
+  db: Queries,
+  companyId: CompanyId,
+): Promise<{ slices: KnownSlice[]; taken: { subscriptions: Set<string>; slices: Set<string> } }> {
+  const slices = await db.query<KnownSlice>("SELECT id, name, slice_type AS type FROM slices WHERE company_id = $1", [
+    companyId,
+  ]);
+  const subscriptionNames = await db.query<{ k: string }>("SELECT name_key AS k FROM subscriptions");
+  const sliceNames = await db.query<{ k: string }>("SELECT name_key AS k FROM slices");
+  return {
+    slices,
+    taken: {
+      subscriptions: new Set(subscriptionNames.map((row) => row.k)),
+      slices: new Set(sliceNames.map((row) => row.k)),
+    },
+  };
+}
+
+/** Does what {@link SubscriptionPlan} says, for one primary, in the caller's transaction. */
+export async function applyPlan(tx: Session, companyId: CompanyId, plan: SubscriptionPlan): Promise<void> {
+  const keys = new Map(
+    (
+      await tx.query<{ id: string; key: SliceKey }>("SELECT id, slice_key AS key FROM slices WHERE company_id = $1", [
+        companyId,
+      ])
+    ).map((row) => [row.id, row.key]),
+  );
+  for (const slice of plan.changeSlices) {
+    // A name may pass from one slice to another within the plan: first everything steps aside.
+    await tx.run("UPDATE slices SET name_key = slice_key::text || ' ' || name_key WHERE slice_key = $1", [
+      keys.get(slice.id),
+    ]);
+  }
+  for (const slice of plan.changeSlices) {
+    await renameSlice(tx, keys.get(slice.id)!, slice.name);
+    await setSliceType(tx, keys.get(slice.id)!, slice.type);
+  }
+  for (const slice of plan.addSlices)
+    keys.set(slice.id, (await insertSlice(tx, { companyId, ...slice, hash: "" })).key);
+  for (const change of plan.change) {
+    await tx.run(
+      "UPDATE subscriptions SET name_key = subscription_key::text || ' ' || name_key WHERE company_id = $1 AND id = $2",
+      [companyId, change.id],
+    );
+  }
+  for (const change of plan.change) {
+    await tx.run(
+      `UPDATE subscriptions SET slice_key = $3, name = $4, name_key = $5, description = $6, active = $7, offered = $8, withdrawn_at = NULL, updated_at = now()
+       WHERE company_id = $1 AND id = $2`,
+      [
+        companyId,
+        change.id,
+        keys.get(change.sliceId),
+        change.name,
+        nameKey(change.name),
+        change.description,
+        change.active,
+        change.offered,
+      ],
+    );
+  }
+  for (const row of plan.add) {
+    await insertSubscription(tx, { ...row, companyId, sliceKey: keys.get(row.sliceId)!, offered: row.active });
+  }
+  for (const row of plan.withdraw) {
+    await tx.run("UPDATE subscriptions SET withdrawn_at = now(), updated_at = now() WHERE subscription_key = $1", [
+      row.key,
+    ]);
+  }
+}

@@ -1,0 +1,209 @@
+/**
+ * A websocket as a channel: messages and frames in order, with back-pressure both ways, heartbeats and limits.
+ * One of the two files that know `ws`.
+ */
+import { WebSocket } from "ws";
+import { type ErrorCode, SandpiperError } from "../errors.ts";
+import { maxFrameBytes } from "./frames.ts";
+import type { Incoming } from "./messages.ts";
+
+export const heartbeatMs = 15_000;
+/** What may lie in memory for a peer in each direction before it is made to wait. */
+const windowBytes = 4 * 1024 * 1024;
+/** Largest message that is read: a frame, or a comparison of all slices. */
+const maxMessageBytes = 8 * 1024 * 1024;
+
+/** Settings of every websocket, on both sides. Compression would be a bomb, and payloads are compressed already. */
+export const socketOptions = {
+  perMessageDeflate: false,
+  maxPayload: Math.max(maxMessageBytes, maxFrameBytes),
+  maxFragments: 16,
+} as const;
+
+export interface ChannelOptions {
+  /** A peer that is silent for this long, pings included, is given up. */
+  idleMs: number;
+  /** Who is at the other end, for messages: "the primary". */
+  peer: string;
+}
+
+interface Waiter {
+  resolve(incoming: Incoming): void;
+  reject(error: Error): void;
+}
+
+export class Channel {
+  readonly #socket: WebSocket;
+  readonly #options: ChannelOptions;
+  readonly #queue: Incoming[] = [];
+  readonly #timer: NodeJS.Timeout;
+  #queuedBytes = 0;
+  #waiter: Waiter | undefined;
+  #failure: SandpiperError | undefined;
+  #lastHeardMs = performance.now();
+  #closed: () => void = () => {};
+  /** Resolves when the socket is closed, however that came. */
+  readonly closed = new Promise<void>((resolve) => {
+    this.#closed = resolve;
+  });
+
+  constructor(socket: WebSocket, options: ChannelOptions) {
+    this.#socket = socket;
+    this.#options = options;
+    const alive = () => {
+      this.#lastHeardMs = performance.now();
+    };
+    socket.on("message", (data: Buffer, isBinary: boolean) => {
+      alive();
+      this.#take(isBinary ? { binary: data } : { text: data.toString("utf8") }, data.length);
+    });
+    socket.on("ping", alive);
+    socket.on("pong", alive);
+    socket.on("error", (error) =>
+      this.#fail(
+        new SandpiperError(frameError(error) ? "protocol" : "network", `${options.peer}: ${error.message}`, {
+          cause: error,
+          hint: "Run again; if it stays, ask the partner to look at its server.",
+        }),
+      ),
+    );
+    socket.on("close", (code, reason) => {
+      this.#fail(closeError(options.peer, code, reason.toString("utf8")));
+      clearInterval(this.#timer);
+      this.#closed();
+    });
+    this.#timer = setInterval(() => this.#beat(), Math.min(heartbeatMs, options.idleMs / 2));
+    this.#timer.unref();
+  }
+
+  /**
+   * The next message or frame. @throws `network` when the connection ends, `timeout` when nothing comes for `withinMs`.
+   */
+  receive(withinMs: number): Promise<Incoming> {
+    const queued = this.#queue.shift();
+    if (queued !== undefined) {
+      this.#queuedBytes -= size(queued);
+      if (this.#queuedBytes < windowBytes / 2 && this.#socket.isPaused) this.#socket.resume();
+      return Promise.resolve(queued);
+    }
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => this.#fail(timedOut(this.#options.peer, withinMs)), withinMs);
+      this.#waiter = {
+        resolve: (incoming) => {
+          clearTimeout(timer);
+          resolve(incoming);
+        },
+        reject: (error) => {
+          clearTimeout(timer);
+          reject(error);
+        },
+      };
+    });
+  }
+
+  /** Sends a message or frame; waits while the peer is behind. @throws `network`, or `timeout` when the peer takes nothing. */
+  async send(data: string | Buffer): Promise<void> {
+    if (this.#failure !== undefined) throw this.#failure;
+    const sent = new Promise<void>((resolve, reject) => {
+      this.#socket.send(data, (error) =>
+        error ? reject(this.#failure ?? lost(this.#options.peer, error)) : resolve(),
+      );
+    });
+    if (this.#socket.bufferedAmount <= windowBytes) {
+      sent.catch(() => {});
+      return;
+    }
+    let timer: NodeJS.Timeout | undefined;
+    const stalled = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => {
+        this.#fail(timedOut(this.#options.peer, this.#options.idleMs));
+        reject(this.#failure);
+      }, this.#options.idleMs);
+    });
+    try {
+      await Promise.race([sent, stalled]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Closes with a code and a short reason, and waits until it is closed. */
+  async close(code: number, reason = ""): Promise<void> {
+    this.#failure ??= new SandpiperError("network", "the channel is closed");
+    this.#socket.resume();
+    this.#socket.close(code, reason);
+    const timer = setTimeout(() => this.#socket.terminate(), 2000);
+    await this.closed;
+    clearTimeout(timer);
+  }
+
+  #take(incoming: Incoming, bytes: number): void {
+    if (this.#waiter !== undefined) {
+      const waiter = this.#waiter;
+      this.#waiter = undefined;
+      waiter.resolve(incoming);
+      return;
+    }
+    this.#queue.push(incoming);
+    this.#queuedBytes += bytes;
+    if (this.#queuedBytes > windowBytes) this.#socket.pause();
+  }
+
+  #beat(): void {
+    // While we hold the peer back ourselves, its pings wait in the same line.
+    if (this.#socket.isPaused) this.#lastHeardMs = performance.now();
+    if (performance.now() - this.#lastHeardMs > this.#options.idleMs) {
+      this.#fail(timedOut(this.#options.peer, this.#options.idleMs));
+      return;
+    }
+    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.ping();
+  }
+
+  #fail(error: SandpiperError): void {
+    this.#failure ??= error;
+    this.#waiter?.reject(this.#failure);
+    this.#waiter = undefined;
+    if (error.code === "timeout") this.#socket.terminate();
+  }
+}
+
+const size = (incoming: Incoming) => ("text" in incoming ? incoming.text.length : incoming.binary.length);
+
+const lost = (peer: string, cause: unknown) =>
+  new SandpiperError("network", `the connection to ${peer} was lost`, {
+    cause,
+    hint: "Run again: what was not applied is as it was.",
+  });
+
+const timedOut = (peer: string, ms: number) =>
+  new SandpiperError("timeout", `${peer} said nothing for ${Math.round(ms / 1000)} seconds`, {
+    hint: "Run again; if it stays, ask the partner to look at its server.",
+  });
+
+/** Whether ws refused what the peer sent, rather than lost it. */
+const frameError = (error: Error) => ((error as { code?: string }).code ?? "").startsWith("WS_ERR_");
+
+const closeCodes: Record<number, ErrorCode> = {
+  1002: "protocol",
+  1003: "protocol",
+  1007: "protocol",
+  1008: "protocol",
+  1009: "protocol",
+  4400: "protocol",
+  4401: "auth",
+  4403: "auth",
+  4408: "timeout",
+  4409: "rate_limited",
+  4429: "rate_limited",
+};
+
+function closeError(peer: string, code: number, reason: string): SandpiperError {
+  const said = reason === "" ? "" : `: ${reason.replace(/[^ -~]/g, "?").slice(0, 120)}`;
+  return new SandpiperError(closeCodes[code] ?? "network", `${peer} closed the connection (${code}${said})`, {
+    hint:
+      closeCodes[code] === "protocol"
+        ? "Both sides should run current versions of sandpiper."
+        : "Run again: what was not applied is as it was.",
+  });
+}

@@ -1,0 +1,63 @@
+/** Upgrading `GET /sync` at a primary to a channel. */
+import { WebSocket } from "ws";
+import { SandpiperError } from "../errors.ts";
+import { Channel, socketOptions } from "./channel.ts";
+import { connectError, notSandpiper } from "./http-client.ts";
+import { subprotocol } from "./messages.ts";
+import { primaryUrl, type Traffic } from "./primary-client.ts";
+
+const handshakeMs = 15_000;
+
+/**
+ * @throws `auth` when the token is refused, `network` when the primary cannot be reached or is full, `protocol` when what
+ * answers is something else.
+ */
+export async function connectChannel(
+  syncAddr: string,
+  token: string,
+  idleMs: number,
+  traffic: Traffic,
+): Promise<Channel> {
+  const url = primaryUrl(syncAddr, "/v1/sync");
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  const socket = new WebSocket(url, subprotocol, {
+    ...socketOptions,
+    headers: { authorization: `Bearer ${token}` },
+    followRedirects: false,
+    handshakeTimeout: handshakeMs,
+  });
+  // Created before the handshake ends, so that no early message is missed.
+  const channel = new Channel(socket, { idleMs, peer: "the primary" });
+  return new Promise((resolve, reject) => {
+    socket.once("upgrade", (response) => {
+      const { socket: wire } = response;
+      wire.once("close", () => {
+        traffic.in += wire.bytesRead;
+        traffic.out += wire.bytesWritten;
+      });
+    });
+    socket.once("open", () => resolve(channel));
+    socket.once("unexpected-response", (request, response) => {
+      response.resume();
+      request.destroy();
+      reject(refusal(url.origin, response.statusCode ?? 0));
+    });
+    socket.once("error", (error) =>
+      reject(
+        /Unexpected server response|Invalid|subprotocol/i.test(error.message)
+          ? notSandpiper(url.origin)
+          : connectError(url.origin, error),
+      ),
+    );
+  });
+}
+
+function refusal(where: string, status: number): SandpiperError {
+  if (status === 401 || status === 403)
+    return new SandpiperError("auth", `${where} refuses our token`, {
+      hint: "Run again; if it stays, ask the partner whether the API key is still valid.",
+    });
+  if (status === 429 || status >= 500)
+    return new SandpiperError("network", `${where} is busy or failing (HTTP ${status})`, { hint: "Run again later." });
+  return notSandpiper(where);
+}

@@ -1,0 +1,152 @@
+/**
+ * Binary frames (PROTOCOL.md, "Frames"): a 16-byte header and a body of at most 1 MiB of payload plus the other
+ * fields of its records. Pure.
+ *
+ *     u8 type   u8 flags (0)   u16 reserved (0)   u32 sequence   u32 entries   u32 body length   body
+ *
+ * All numbers are big-endian. The sequence counts the frames of one stream from 0.
+ */
+import { isUtf8 } from "node:buffer";
+import { chunkBytes, encodings, maxKeyBytes } from "../slices/slice.ts";
+import { nullLength } from "../slices/tuples.ts";
+import { violation } from "./messages.ts";
+
+export const frameTypes = { list: 1, ids: 2, grains: 3, chunk: 4 } as const;
+export type FrameType = keyof typeof frameTypes;
+
+export const headerBytes = 16;
+/** Room for a whole payload of 1 MiB with its id, key, source and encoding. */
+export const maxBodyBytes = chunkBytes + 4096 - headerBytes;
+export const maxFrameBytes = headerBytes + maxBodyBytes;
+
+export const idBytes = 16;
+/** An entry of a list: the id and the symbol of a grain. */
+export const listEntryBytes = idBytes + 8;
+
+export interface Frame {
+  type: FrameType;
+  sequence: number;
+  /** List entries, ids or grain records in the body; 1 for a chunk. */
+  entries: number;
+  body: Buffer;
+}
+
+/** Puts a frame together. */
+export function encodeFrame(frame: Frame): Buffer {
+  const out = Buffer.allocUnsafe(headerBytes + frame.body.length);
+  out.writeUInt8(frameTypes[frame.type], 0);
+  out.writeUInt8(0, 1);
+  out.writeUInt16BE(0, 2);
+  out.writeUInt32BE(frame.sequence, 4);
+  out.writeUInt32BE(frame.entries, 8);
+  out.writeUInt32BE(frame.body.length, 12);
+  frame.body.copy(out, headerBytes);
+  return out;
+}
+
+/** Takes a frame apart. @throws `protocol` unless it is whole and one of the types `allowed`, with the sequence `expected`. */
+export function decodeFrame(bytes: Buffer, allowed: readonly FrameType[], expected: number): Frame {
+  if (bytes.length < headerBytes) throw violation("a frame is shorter than its header");
+  if (bytes.length > maxFrameBytes) throw violation(`a frame is larger than ${maxFrameBytes} bytes`);
+  const type = allowed.find((name) => frameTypes[name] === bytes.readUInt8(0));
+  if (type === undefined)
+    throw violation(`a frame of type ${bytes.readUInt8(0)} came where ${allowed.join(" or ")} is due`);
+  if (bytes.readUInt8(1) !== 0 || bytes.readUInt16BE(2) !== 0)
+    throw violation("a frame has flags that were not agreed");
+  const frame = {
+    type,
+    sequence: bytes.readUInt32BE(4),
+    entries: bytes.readUInt32BE(8),
+    body: bytes.subarray(headerBytes),
+  };
+  if (frame.sequence !== expected) throw violation(`frame ${frame.sequence} came where frame ${expected} is due`);
+  if (bytes.readUInt32BE(12) !== frame.body.length) throw violation("a frame is not as long as its header says");
+  const entrySize = { list: listEntryBytes, ids: idBytes, grains: 0, chunk: 0 }[type];
+  if (entrySize > 0 && frame.entries * entrySize !== frame.body.length)
+    throw violation("a frame does not hold the entries that its header says");
+  if (type === "chunk" && frame.entries !== 1) throw violation("a chunk frame holds one chunk");
+  if (frame.entries === 0) throw violation("a frame is empty");
+  return frame;
+}
+
+/** Cuts fixed-size entries into frames of one stream. */
+export function* entryFrames(type: "list" | "ids", entries: Buffer, firstSequence = 0): Generator<Buffer> {
+  const size = type === "list" ? listEntryBytes : idBytes;
+  const step = Math.floor(chunkBytes / size) * size;
+  let sequence = firstSequence;
+  for (let at = 0; at < entries.length; at += step) {
+    const body = entries.subarray(at, at + step);
+    yield encodeFrame({ type, sequence: sequence++, entries: body.length / size, body });
+  }
+}
+
+/** A grain record in a frame's body: where it is and what of it matters to the session. */
+export interface GrainRecord {
+  start: number;
+  end: number;
+  /** 16 bytes. */
+  id: Buffer;
+  payloadBytes: number;
+  /** The payload follows in chunk frames. */
+  chunked: boolean;
+}
+
+const encodingNames: ReadonlySet<string> = new Set(encodings);
+const recordFields = 6;
+
+/**
+ * The records of a grains frame, checked: six fields (id, key, source, encoding, payload length as u64, payload or NULL), each
+ * behind its length. A payload is NULL exactly when it is over 1 MiB; then its chunks follow.
+ *
+ * @throws `protocol` when anything is not as it must be.
+ */
+export function readRecords(frame: Frame): GrainRecord[] {
+  const { body, entries } = frame;
+  const records: GrainRecord[] = [];
+  const fields: [number, number][] = new Array(recordFields);
+  let at = 0;
+  for (let n = 0; n < entries; n++) {
+    const start = at;
+    if (at + 2 > body.length || body.readUInt16BE(at) !== recordFields)
+      throw violation("a grain record does not have six fields");
+    at += 2;
+    for (let i = 0; i < recordFields; i++) {
+      if (at + 4 > body.length) throw violation("a grain record is cut short");
+      const length = body.readUInt32BE(at);
+      at += 4;
+      fields[i] = [at, length];
+      if (length !== nullLength) at += length;
+      if (at > body.length) throw violation("a grain record is cut short");
+    }
+    const [id, key, source, encoding, size, payload] = fields as [
+      [number, number],
+      [number, number],
+      [number, number],
+      [number, number],
+      [number, number],
+      [number, number],
+    ];
+    if (id[1] !== idBytes) throw violation("a grain's id does not have 16 bytes");
+    if (key[1] < 1 || key[1] > maxKeyBytes || !isText(body, key))
+      throw violation("a grain's key is not 1 to 1,024 bytes of UTF-8");
+    if (source[1] > maxKeyBytes || !isText(body, source))
+      throw violation("a grain's source is not up to 1,024 bytes of UTF-8");
+    if (encoding[1] !== 3 || !encodingNames.has(body.toString("latin1", encoding[0], encoding[0] + 3)))
+      throw violation("a grain's encoding is not known");
+    if (size[1] !== 8 || body.readUInt32BE(size[0]) > 0x1fffff)
+      throw violation("a grain's payload length is not a number up to 2^53");
+    const payloadBytes = Number(body.readBigUInt64BE(size[0]));
+    const chunked = payload[1] === nullLength;
+    if (chunked ? payloadBytes <= chunkBytes : payload[1] !== payloadBytes || payloadBytes > chunkBytes)
+      throw violation("a grain's payload is not as long as its record says");
+    records.push({ start, end: at, id: body.subarray(id[0], id[0] + idBytes), payloadBytes, chunked });
+    if (chunked && n !== entries - 1) throw violation("a chunked grain is not the last record of its frame");
+  }
+  if (at !== body.length) throw violation("a grains frame holds more than its records");
+  return records;
+}
+
+function isText(body: Buffer, [at, length]: [number, number]): boolean {
+  const bytes = body.subarray(at, at + length);
+  return !bytes.includes(0) && isUtf8(bytes);
+}

@@ -1,0 +1,102 @@
+/** The primary's port in production: a channel to one partner, and the database in that partner's scope. */
+import type { Database } from "../database.ts";
+import { SandpiperError } from "../errors.ts";
+import type { Scope } from "../scope.ts";
+import type { Metadata } from "../slices/hash.ts";
+import type { CompanyId } from "../slices/slice.ts";
+import { step } from "../step.ts";
+import type { Channel } from "./channel.ts";
+import type { Confirm, Incoming, PrimaryMessage } from "./messages.ts";
+import type { PrimaryPort, Read, Records, SliceView } from "./primary-session.ts";
+import { readChunk, readGrains, readSliceList, readSliceMetadata, recordConfirm, viewSlices } from "./primary-store.ts";
+
+/** A partner that is connected and asks nothing is dropped after this. */
+const idleRequestMs = 15 * 60 * 1000;
+/** The first request comes at once. */
+const firstRequestMs = 15_000;
+
+export class PrimaryAdapter implements PrimaryPort {
+  readonly #db: Database;
+  readonly #companyId: CompanyId;
+  readonly #scope: Scope;
+  readonly #channel: Channel;
+  readonly #expiresAt: Date;
+  #waiting = false;
+  #heard = false;
+  #frames = 0;
+  #bytes = 0;
+  #slices = 0;
+
+  constructor(db: Database, companyId: CompanyId, channel: Channel, expiresAt: Date) {
+    this.#db = db;
+    this.#companyId = companyId;
+    this.#scope = { company: companyId };
+    this.#channel = channel;
+    this.#expiresAt = expiresAt;
+  }
+
+  /** What was served so far, for the log. */
+  counters(): { slices: number; frames: number; bytes: number } {
+    return { slices: this.#slices, frames: this.#frames, bytes: this.#bytes };
+  }
+
+  /** Ends a connection whose token has run out, unless it is in the middle of an answer: that may finish, under rights that are re-read. */
+  closeIfExpired(): void {
+    if (this.#waiting && this.#expired) void this.#channel.close(4401, "the token has expired");
+  }
+
+  get #expired(): boolean {
+    return Date.now() >= this.#expiresAt.getTime();
+  }
+
+  async receive(): Promise<Incoming> {
+    if (this.#expired) throw new SandpiperError("auth", "the token has expired");
+    this.#waiting = true;
+    try {
+      return await this.#channel.receive(this.#heard ? idleRequestMs : firstRequestMs);
+    } finally {
+      this.#waiting = false;
+      this.#heard = true;
+    }
+  }
+
+  async send(message: PrimaryMessage): Promise<void> {
+    if (message.type === "compared") step("p.compare");
+    if (message.type === "end") step("p.end");
+    if (message.type === "content") this.#slices++;
+    await this.#channel.send(JSON.stringify(message));
+  }
+
+  async sendFrame(frame: Buffer): Promise<void> {
+    this.#frames++;
+    this.#bytes += frame.length;
+    await this.#channel.send(frame);
+  }
+
+  look(ids: readonly string[]): Promise<SliceView[]> {
+    return viewSlices(this.#db, this.#scope, ids);
+  }
+
+  readMetadata(id: string): Promise<Read<Metadata>> {
+    return readSliceMetadata(this.#db, this.#scope, id);
+  }
+
+  readList(id: string, after: Buffer | null): Promise<Read<Buffer>> {
+    step("p.list");
+    return readSliceList(this.#db, this.#scope, id, after);
+  }
+
+  readGrains(id: string, after: Buffer | null, wanted: Buffer | null): Promise<Read<Records>> {
+    step("p.grains");
+    return readGrains(this.#db, this.#scope, id, after, wanted);
+  }
+
+  readChunk(id: string, grainId: Buffer, sequence: number): Promise<Read<Buffer>> {
+    return readChunk(this.#db, this.#scope, id, grainId, sequence);
+  }
+
+  record(confirm: Confirm): Promise<void> {
+    step("p.confirm");
+    return recordConfirm(this.#db, this.#companyId, confirm);
+  }
+}

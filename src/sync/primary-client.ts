@@ -1,0 +1,109 @@
+/** What a secondary asks a primary before the websocket: a login, and the list of its subscriptions. */
+import { z } from "zod";
+import { SandpiperError } from "../errors.ts";
+import type { Offer } from "../subscriptions/rules.ts";
+import { requestJson } from "./http-client.ts";
+import { violation } from "./messages.ts";
+
+/** Bytes that crossed the network. */
+export interface Traffic {
+  in: number;
+  out: number;
+}
+
+export interface Login {
+  token: string;
+  /** The primary's own company id, and ours as it knows us. */
+  serverId: string;
+  companyId: string;
+}
+
+const id = z.guid().toLowerCase();
+const loginAnswer = z.object({ token: z.string().min(1).max(8192), server_id: id, company_id: id });
+
+const offer = z.object({
+  id,
+  company_id: id,
+  name: z.string().max(1000),
+  description: z.string().max(10_000).default(""),
+  active: z.boolean(),
+  slice: z.object({ id, slice_name: z.string().max(1000), slice_type: z.string().regex(/^[a-z0-9-]{1,100}$/) }),
+});
+
+/** `path` below a sync address, which may itself have a path. */
+export function primaryUrl(syncAddr: string, path: string): URL {
+  const base = new URL(syncAddr);
+  base.pathname = base.pathname.replace(/\/+$/, "") + path;
+  return base;
+}
+
+/** Logs in. @throws `auth` for a key that is not valid, `network` or `protocol` as {@link requestJson}. */
+export async function login(syncAddr: string, apiKey: string, traffic: Traffic, signal?: AbortSignal): Promise<Login> {
+  const answer = await requestJson(primaryUrl(syncAddr, "/v1/login"), {
+    method: "POST",
+    body: { username: "", password: "", "sync-api-key": apiKey },
+    signal,
+  });
+  count(traffic, answer);
+  const parsed = loginAnswer.safeParse(answer.body);
+  if (!parsed.success) throw violation("the primary's answer to the login is not as it must be");
+  return { token: parsed.data.token, serverId: parsed.data.server_id, companyId: parsed.data.company_id };
+}
+
+/** Checks an API key with the primary at an address. @returns who the primary is, and who we are to it. */
+export async function checkPrimary(syncAddr: string, apiKey: string): Promise<{ serverId: string; companyId: string }> {
+  const { serverId, companyId } = await login(syncAddr, apiKey, { in: 0, out: 0 });
+  return { serverId, companyId };
+}
+
+/**
+ * The subscriptions that the primary lists for us.
+ *
+ * @param companyId who we are to it: a row for anybody else is refused.
+ * @throws `protocol` when the list is not as it must be, `limit` when it is longer than `most`.
+ */
+export async function fetchOffers(
+  syncAddr: string,
+  token: string,
+  companyId: string,
+  most: number,
+  traffic: Traffic,
+  signal?: AbortSignal,
+): Promise<Offer[]> {
+  const answer = await requestJson(primaryUrl(syncAddr, "/v1/sync/subs"), { token, signal });
+  count(traffic, answer);
+  if (!Array.isArray(answer.body)) throw violation("the primary's list of subscriptions is not a list");
+  if (answer.body.length > most) {
+    throw new SandpiperError(
+      "limit",
+      `the primary lists ${answer.body.length} subscriptions, more than the ${most} that are accepted`,
+      { hint: "Raise limits.max_subscriptions if that is right." },
+    );
+  }
+  const offers = answer.body.map((row) => {
+    const parsed = offer.safeParse(row);
+    if (!parsed.success)
+      throw violation(
+        `the primary lists a subscription that is not as it must be: ${parsed.error.issues[0]!.path.join(".")}`,
+      );
+    if (parsed.data.company_id !== companyId) throw violation("the primary lists a subscription of another company");
+    const { slice, ...rest } = parsed.data;
+    return {
+      id: rest.id,
+      name: rest.name,
+      description: rest.description,
+      active: rest.active,
+      slice: { id: slice.id, name: slice.slice_name, type: slice.slice_type },
+    };
+  });
+  if (new Set(offers.map((row) => row.id)).size !== offers.length)
+    throw violation("the primary lists a subscription twice");
+  if (new Set(offers.map((row) => row.slice.id)).size !== offers.length)
+    throw violation("the primary lists two subscriptions to one slice");
+  return offers;
+}
+
+function count(traffic: Traffic, answer: { bytesIn: number; bytesOut: number }): void {
+  traffic.in += answer.bytesIn;
+  traffic.out += answer.bytesOut;
+}

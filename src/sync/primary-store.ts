@@ -1,0 +1,147 @@
+/** What a primary's session reads and writes in the database: always within the partner's scope, always with the view of the slice in the same snapshot. */
+import type { Database, Session } from "../database.ts";
+import { type Scope, scopeValue, slicesInScope } from "../scope.ts";
+import type { Metadata } from "../slices/hash.ts";
+import { type CompanyId, chunkBytes, type SliceKey, uuidText } from "../slices/slice.ts";
+import { readMetadata } from "../slices/slice-store.ts";
+import { copyTuples } from "../slices/tuples.ts";
+import { addActivity, setHolding } from "../subscriptions/activity-store.ts";
+import { idBytes } from "./frames.ts";
+import { readList } from "./grain-lists.ts";
+import type { Confirm } from "./messages.ts";
+import type { Read, Records, SliceView } from "./primary-session.ts";
+
+/** Bytes of grains that one read aims at: what a partner can make the primary hold at once. */
+const readBytes = 4 * chunkBytes;
+const listPage = 100_000;
+
+type Row = SliceView & { key: SliceKey; name: string };
+
+/** The slices among `ids` that the partner may see now. */
+export async function viewSlices(
+  db: Pick<Database | Session, "query">,
+  scope: Scope,
+  ids: readonly string[],
+): Promise<Row[]> {
+  return db.query<Row>(
+    `SELECT s.slice_key AS key, s.name, s.id, s.allow_sync AS "allowSync", s.hash, s.content_count AS count, s.content_bytes AS bytes
+     FROM slices s WHERE s.id = ANY ($2::uuid[]) AND ${slicesInScope(scope, "$1")}`,
+    [scopeValue(scope), ids],
+  );
+}
+
+/** Reads something of a slice together with the partner's view of it, in one snapshot. */
+async function read<T>(
+  db: Database,
+  scope: Scope,
+  id: string,
+  nothing: T,
+  work: (session: Session, slice: Row) => Promise<T>,
+): Promise<Read<T>> {
+  return db.transaction(
+    async (tx) => {
+      const [view] = await viewSlices(tx, scope, [id]);
+      return { view, data: view === undefined ? nothing : await work(tx, view) };
+    },
+    { readOnly: true, snapshot: true },
+  );
+}
+
+export const readSliceMetadata = (db: Database, scope: Scope, id: string): Promise<Read<Metadata>> =>
+  read<Metadata>(db, scope, id, [], (tx, slice) => readMetadata(tx, slice.key));
+
+export const readSliceList = (db: Database, scope: Scope, id: string, after: Buffer | null): Promise<Read<Buffer>> =>
+  read<Buffer>(db, scope, id, Buffer.alloc(0), (tx, slice) => readList(tx, slice.key, after, listPage));
+
+/** Grain records after `after`, of those in `wanted` if given: as many as make about {@link readBytes}, at least one if there is one. */
+export function readGrains(
+  db: Database,
+  scope: Scope,
+  id: string,
+  after: Buffer | null,
+  wanted: Buffer | null,
+): Promise<Read<Records>> {
+  const none: Records = { bytes: Buffer.alloc(0), ends: [] };
+  return read<Records>(db, scope, id, none, async (tx, slice) => {
+    const mean = slice.count === 0 ? 1 : slice.bytes / slice.count + 100;
+    const limit = Math.max(1, Math.min(50_000, Math.floor(readBytes / Math.min(mean, chunkBytes))));
+    const condition =
+      wanted === null
+        ? after === null
+          ? ""
+          : `AND id > '${uuidText(after)}'`
+        : `AND id IN (${idList(wanted, after, limit)})`;
+    if (condition.endsWith("IN ()")) return none;
+    // A COPY takes no parameters: what stands in it are our own numbers and ids made from 16 bytes here.
+    const rows = tx.copyOut(
+      `COPY (SELECT id, grain_key, source, encoding, payload_bytes, payload FROM grains WHERE slice_key = ${Number(slice.key)} ${condition}
+         ORDER BY id LIMIT ${limit}) TO STDOUT (FORMAT binary)`,
+    );
+    const parts: Buffer[] = [];
+    const ends: number[] = [];
+    let size = 0;
+    for await (const batch of copyTuples(rows)) {
+      for (const end of batch.ends) ends.push(size + end);
+      parts.push(batch.bytes);
+      size += batch.bytes.length;
+    }
+    return { bytes: Buffer.concat(parts, size), ends };
+  });
+}
+
+/** The first `limit` ids of `wanted` beyond `after`, as SQL literals. */
+function idList(wanted: Buffer, after: Buffer | null, limit: number): string {
+  let low = 0;
+  let high = wanted.length / idBytes;
+  if (after !== null) {
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (wanted.compare(after, 0, idBytes, middle * idBytes, (middle + 1) * idBytes) <= 0) low = middle + 1;
+      else high = middle;
+    }
+  }
+  const ids: string[] = [];
+  for (let i = low; i < wanted.length / idBytes && ids.length < Math.min(limit, 5000); i++) {
+    ids.push(`'${uuidText(wanted.subarray(i * idBytes, (i + 1) * idBytes))}'`);
+  }
+  return ids.join(",");
+}
+
+export const readChunk = (
+  db: Database,
+  scope: Scope,
+  id: string,
+  grainId: Buffer,
+  sequence: number,
+): Promise<Read<Buffer>> =>
+  read<Buffer>(db, scope, id, Buffer.alloc(0), async (tx, slice) => {
+    const row = await tx.one<{ data: Buffer }>(
+      "SELECT data FROM grain_chunks WHERE slice_key = $1 AND grain_id = $2 AND seq = $3",
+      [slice.key, uuidText(grainId), sequence],
+    );
+    return row?.data ?? Buffer.alloc(0);
+  });
+
+/** Stores what a partner reports, in its name, once a run and slice. What it may not see is accepted and forgotten. */
+export async function recordConfirm(db: Database, companyId: CompanyId, confirm: Confirm): Promise<void> {
+  await db.transaction(async (tx) => {
+    const [slice] = await viewSlices(tx, { company: companyId }, [confirm.id]);
+    if (slice === undefined) return;
+    await addActivity(tx, {
+      companyId,
+      runId: confirm.run_id,
+      sliceId: confirm.id,
+      sliceName: slice.name,
+      subId: null,
+      test: confirm.test,
+      outcome: confirm.outcome,
+      message: confirm.message.replace(/[^ -~]/g, "?"),
+      grainsAdded: confirm.added,
+      grainsRemoved: confirm.removed,
+      bytes: confirm.bytes,
+      durationMs: confirm.duration_ms,
+    });
+    if (!confirm.test && confirm.outcome === "updated")
+      await setHolding(tx, companyId, slice.key, confirm.hash, confirm.count);
+  });
+}

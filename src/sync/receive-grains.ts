@@ -1,0 +1,99 @@
+/** Receiving the stream of a slice's grains: every record is checked against what was asked for before it is staged. Pure. */
+import { SandpiperError } from "../errors.ts";
+import { chunkBytes } from "../slices/slice.ts";
+import type { Refused } from "./find-difference.ts";
+import { decodeFrame, type GrainRecord, idBytes, readRecords } from "./frames.ts";
+import { violation } from "./messages.ts";
+import { ask, type Content, type Run, type StagedSoFar, type Steps, take } from "./secondary-port.ts";
+
+/** What has arrived, and what may still come. */
+interface Progress {
+  readonly content: Content;
+  /** Ids asked for, ascending; null for the whole slice. */
+  readonly wanted: Buffer | null;
+  readonly due: number;
+  grains: number;
+  bytes: number;
+  lastId: Buffer | null;
+  /** The chunked grain whose chunks are arriving. */
+  large: { id: Buffer; left: number; sequence: number } | null;
+}
+
+/**
+ * Receives and stages grains until `end`.
+ *
+ * @param wanted ids asked for, ascending; null for the whole slice but for what is staged.
+ * @returns the payload bytes that arrived, when all are staged.
+ * @throws `protocol` for a grain that was not asked for, is out of order, or comes beyond what was declared; `limit` for one that is too large.
+ */
+export function* receiveGrains(
+  run: Run,
+  content: Content,
+  wanted: Buffer | null,
+  staged: StagedSoFar,
+): Steps<Refused | { bytes: number }> {
+  const due = wanted === null ? content.count - staged.grains : wanted.length / idBytes;
+  const progress: Progress = {
+    content,
+    wanted,
+    due,
+    grains: 0,
+    bytes: staged.bytes,
+    lastId: staged.after,
+    large: null,
+  };
+  for (let sequence = 0; ; ) {
+    const incoming = yield* ask.receive();
+    if ("text" in incoming) {
+      const message = yield* take(run, incoming);
+      if (message === undefined) continue;
+      if (message.type === "refused" && message.id === content.id)
+        return { refused: message.reason, hash: message.hash };
+      if (message.type !== "end" || message.id !== content.id)
+        throw violation(`the primary sent ${message.type} in the middle of a slice's grains`);
+      if (progress.large !== null || progress.grains !== due || message.grains !== due) {
+        throw violation(`the primary ended a slice after ${progress.grains} of ${due} grains`);
+      }
+      return { bytes: progress.bytes - staged.bytes };
+    }
+    const frame = decodeFrame(incoming.binary, [progress.large === null ? "grains" : "chunk"], sequence++);
+    if (progress.large !== null) {
+      yield* takeChunk(progress, frame.body);
+      continue;
+    }
+    for (const record of readRecords(frame)) check(progress, record, run);
+    yield* ask.stageGrains(frame.body, frame.entries);
+  }
+}
+
+function check(progress: Progress, record: GrainRecord, run: Run): void {
+  const { wanted, lastId, content } = progress;
+  if (progress.grains === progress.due) throw violation("the primary sent more grains than it declared");
+  if (lastId !== null && record.id.compare(lastId) <= 0) throw violation("grains do not come in ascending order of id");
+  if (
+    wanted !== null &&
+    wanted.compare(record.id, 0, idBytes, progress.grains * idBytes, (progress.grains + 1) * idBytes) !== 0
+  ) {
+    throw violation("the primary sent a grain that was not asked for, or left one out");
+  }
+  if (record.payloadBytes > run.maxGrainBytes) {
+    throw new SandpiperError(
+      "limit",
+      `a grain has ${record.payloadBytes} bytes, more than the ${run.maxGrainBytes} that are accepted`,
+      { hint: "Raise limits.max_grain_bytes if that is right." },
+    );
+  }
+  progress.bytes += record.payloadBytes;
+  if (progress.bytes > content.bytes) throw violation("the primary sent more bytes than it declared");
+  progress.grains++;
+  progress.lastId = Buffer.from(record.id);
+  if (record.chunked) progress.large = { id: progress.lastId, left: record.payloadBytes, sequence: 0 };
+}
+
+function* takeChunk(progress: Progress, data: Buffer): Steps<void> {
+  const large = progress.large!;
+  if (data.length !== Math.min(chunkBytes, large.left)) throw violation("a chunk does not have the size that is due");
+  yield* ask.stageChunk(large.id, large.sequence++, data);
+  large.left -= data.length;
+  if (large.left === 0) progress.large = null;
+}

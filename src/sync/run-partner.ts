@@ -1,0 +1,274 @@
+/** One run with one primary: lock, login, subscriptions, sessions, report. */
+import { setMaxListeners } from "node:events";
+import type { App } from "../app.ts";
+import { requireSecret } from "../config.ts";
+import type { Session } from "../database.ts";
+import { asSandpiperError, SandpiperError, worstExit } from "../errors.ts";
+import { step } from "../step.ts";
+import { openApiKey } from "../subscriptions/api-key.ts";
+import type { Company } from "../subscriptions/company.ts";
+import { readSealedKey } from "../subscriptions/company-store.ts";
+import { programName } from "../version.ts";
+import type { StoredSlice } from "./apply.ts";
+import { connectChannel } from "./connect.ts";
+import { drive } from "./effects.ts";
+import { finishRun, startRun } from "./outbox-store.ts";
+import { withPairLock } from "./pair-lock.ts";
+import { fetchOffers, type Login, login, type Traffic } from "./primary-client.ts";
+import { SecondaryAdapter } from "./secondary-adapter.ts";
+import type { LocalSlice, Run, SliceResult } from "./secondary-port.ts";
+import { secondarySession } from "./secondary-session.ts";
+import { updateSubscriptions } from "./update-subscriptions.ts";
+
+export interface PartnerOptions {
+  runId: string;
+  /** A rehearsal: nothing is changed here. */
+  test: boolean;
+  allowDrops: boolean;
+  waitSeconds: number;
+  /** Only the slice of this subscription, by its id. */
+  onlySubscription?: string | undefined;
+  signal?: AbortSignal | undefined;
+  onProgress?: ((slice: LocalSlice, grains: number) => void) | undefined;
+  onResult?: ((result: SliceResult) => void) | undefined;
+}
+
+/** How a run with one primary went. */
+export interface PartnerReport {
+  company: Pick<Company, "id" | "name">;
+  runId: string;
+  test: boolean;
+  exitCode: number;
+  /** What ended the run early, if anything did. */
+  error?: SandpiperError;
+  results: SliceResult[];
+  /** What changed about subscriptions. */
+  notices: string[];
+  /** What an operator should know though the run succeeded. */
+  warnings: string[];
+  traffic: Traffic;
+  durationMs: number;
+}
+
+/** Runs a sync with one primary. Never throws for what happens in it: the report says how it went. */
+export async function runPartner(app: App, company: Company, options: PartnerOptions): Promise<PartnerReport> {
+  const report: PartnerReport = {
+    company: { id: company.id, name: company.name },
+    runId: options.runId,
+    test: options.test,
+    exitCode: 0,
+    results: [],
+    notices: [],
+    warnings: [],
+    traffic: { in: 0, out: 0 },
+    durationMs: 0,
+  };
+  const startedMs = performance.now();
+  try {
+    await app.db.session((session) =>
+      withPairLock(session, company, options.waitSeconds, options.signal, () =>
+        new PartnerRun(app, company, options, report, session, startedMs).go(),
+      ),
+    );
+  } catch (thrown) {
+    report.error = options.signal?.aborted ? abortReason(options.signal) : asSandpiperError(thrown);
+  }
+  report.durationMs = Math.round(performance.now() - startedMs);
+  report.exitCode = exitCode(report);
+  if (!options.test) {
+    await finishRun(app.db, options.runId, report.exitCode, summary(report)).catch((error) => {
+      report.warnings.push(`the run could not be recorded: ${asSandpiperError(error).message}`);
+    });
+  }
+  return report;
+}
+
+function exitCode(report: PartnerReport): number {
+  const exits = report.results.flatMap((result) => (result.error === undefined ? [] : [result.error.exitCode]));
+  if (report.error !== undefined) exits.push(report.error.exitCode);
+  return worstExit(exits);
+}
+
+const abortReason = (signal: AbortSignal): SandpiperError =>
+  signal.reason instanceof SandpiperError ? signal.reason : new SandpiperError("interrupted", "interrupted");
+
+/** Totals of a report, as they are stored and shown. */
+export function summary(report: PartnerReport): Record<string, number> {
+  const of = (...outcomes: SliceResult["outcome"][]) =>
+    report.results.filter((result) => outcomes.includes(result.outcome)).length;
+  const sum = (pick: (result: SliceResult) => number) =>
+    report.results.reduce((total, result) => total + pick(result), 0);
+  return {
+    unchanged: of("unchanged"),
+    updated: of("updated", "would-update"),
+    deferred: of("deferred"),
+    failed: of("failed", "denied"),
+    grains_added: sum((result) => result.added),
+    grains_removed: sum((result) => result.removed),
+    bytes_received: report.traffic.in,
+    bytes_sent: report.traffic.out,
+    duration_ms: report.durationMs,
+  };
+}
+
+class PartnerRun {
+  constructor(
+    private readonly app: App,
+    private readonly company: Company,
+    private readonly options: PartnerOptions,
+    private readonly report: PartnerReport,
+    private readonly session: Session,
+    private readonly startedMs: number,
+  ) {}
+
+  async go(): Promise<void> {
+    const { app, company, options, report, session } = this;
+    step("s.start");
+    options.signal?.throwIfAborted();
+    if (options.signal !== undefined) setMaxListeners(0, options.signal);
+    const onAbort = () => session.destroy();
+    options.signal?.addEventListener("abort", onAbort, { once: true });
+    try {
+      if (options.test) await session.run("SET default_transaction_read_only = on");
+      else await startRun(session, options.runId, company.id);
+      let credentials = await this.#login();
+      const offers = await fetchOffers(
+        company.syncAddr!,
+        credentials.token,
+        credentials.companyId,
+        app.config.limits.max_subscriptions,
+        report.traffic,
+        options.signal,
+      );
+      const updated = await updateSubscriptions(session, company, offers, options);
+      step("s.subs");
+      report.notices.push(...updated.notices);
+      let remaining = updated.slices;
+      // A session that one slice ended goes on with the others in a new one, as long as each gets further.
+      while (remaining.length > 0) {
+        const before = remaining.length;
+        const error = await this.#oneSession(credentials, remaining);
+        const done = new Set(report.results.map((result) => result.slice.id));
+        remaining = remaining.filter((slice) => !done.has(slice.id));
+        if (error === undefined) break;
+        const again =
+          remaining.length > 0 &&
+          (remaining.length < before || error.code === "auth") &&
+          error.code !== "network" &&
+          error.code !== "timeout";
+        if (!again) {
+          // The slice that ended the session has said so already.
+          if (remaining.length > 0 || !report.results.some((result) => result.error === error)) report.error = error;
+          break;
+        }
+        if (error.code === "auth") credentials = await this.#login();
+      }
+      if (updated.lost > 0) {
+        report.error ??= new SandpiperError(
+          "denied",
+          `${updated.lost === 1 ? "a subscription was" : `${updated.lost} subscriptions were`} withdrawn or switched off by the primary`,
+          {
+            hint: "The data here is kept. Ask the primary if that is not expected.",
+          },
+        );
+      }
+    } finally {
+      options.signal?.removeEventListener("abort", onAbort);
+      if (options.test) await session.run("SET default_transaction_read_only = off").catch(() => {});
+    }
+  }
+
+  async #login(): Promise<Login> {
+    const { app, company, options, report } = this;
+    const sealed = await readSealedKey(app.db, company.id);
+    if (sealed === undefined || company.syncAddr === null) {
+      throw new SandpiperError("config", `no API key or address is stored for ${company.name}`, {
+        hint: `Store them with \`sandpiper company rekey ${JSON.stringify(company.name)} --api-key-file FILE --sync-addr URL\`.`,
+      });
+    }
+    const apiKey = openApiKey(sealed, company.id, requireSecret(app.config, "partner_key"));
+    const answer = await login(company.syncAddr, apiKey, report.traffic, options.signal);
+    if (answer.serverId !== company.id) {
+      throw new SandpiperError(
+        "protocol",
+        `the server at ${company.syncAddr} is ${answer.serverId}, not the ${company.id} that ${company.name} was registered as`,
+        {
+          hint: "Ask the partner whether it moved; if that is right, register it as a new company.",
+        },
+      );
+    }
+    step("s.token");
+    return answer;
+  }
+
+  /** @returns the error that ended the session, if one did. */
+  async #oneSession(credentials: Login, slices: StoredSlice[]): Promise<SandpiperError | undefined> {
+    const { app, company, options, report, session } = this;
+    let adapter: SecondaryAdapter | undefined;
+    let closing: Promise<void> | undefined;
+    const run: Run = {
+      id: options.runId,
+      test: options.test,
+      primaryId: company.id,
+      slices,
+      allowDrops: options.allowDrops,
+      maxGrains: app.config.limits.max_grains,
+      maxGrainBytes: app.config.limits.max_grain_bytes,
+      program: programName,
+      unconfirmed: 0,
+    };
+    const finished = new Set<string>();
+    try {
+      const channel = await connectChannel(
+        company.syncAddr!,
+        credentials.token,
+        app.config.sync.idle_seconds * 1000,
+        report.traffic,
+      );
+      const close = () => {
+        closing ??= channel.close(1000);
+      };
+      options.signal?.addEventListener("abort", close, { once: true });
+      try {
+        const watcher = {
+          progress: (slice: LocalSlice, grains: number) => options.onProgress?.(slice, grains),
+          finished: (result: SliceResult) => {
+            finished.add(result.slice.id);
+            report.results.push(result);
+            options.onResult?.(result);
+          },
+        };
+        adapter = new SecondaryAdapter({
+          db: app.db,
+          session,
+          channel,
+          companyId: company.id,
+          watcher,
+          startedMs: this.startedMs,
+        });
+        await drive(secondarySession(run), adapter);
+      } finally {
+        options.signal?.removeEventListener("abort", close);
+        close();
+        await closing;
+      }
+      return undefined;
+    } catch (thrown) {
+      if (options.signal?.aborted) throw abortReason(options.signal);
+      const error = asSandpiperError(thrown);
+      if (
+        finished.size === slices.length &&
+        run.unconfirmed > 0 &&
+        (error.code === "network" || error.code === "timeout")
+      ) {
+        report.warnings.push(
+          `the primary was gone before it confirmed; ${run.unconfirmed === 1 ? "a confirmation" : `${run.unconfirmed} confirmations`} will be sent by the next run`,
+        );
+        return undefined;
+      }
+      return error;
+    } finally {
+      await adapter?.dispose();
+    }
+  }
+}

@@ -1,0 +1,109 @@
+/** A run over all primaries that are due, several at once. One that fails never stops the others. */
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { App } from "../app.ts";
+import { SandpiperError, worstExit } from "../errors.ts";
+import { isUuid } from "../slices/slice.ts";
+import type { Company } from "../subscriptions/company.ts";
+import { findCompany, listCompanies } from "../subscriptions/company-store.ts";
+import { findSubscription } from "../subscriptions/subscription-store.ts";
+import { type PartnerReport, runPartner } from "./run-partner.ts";
+import type { LocalSlice, SliceResult } from "./secondary-port.ts";
+
+export interface SyncOptions {
+  /** The name or id of a subscription, or the id of a company; everything when absent. */
+  sub?: string | undefined;
+  test: boolean;
+  allowDrops: boolean;
+  /** Primaries at once. */
+  jobs: number;
+  /** How long to wait for another sync of the same pair. */
+  waitSeconds: number;
+  /** Begin after a random part of this time, so that not every partner comes at the full hour. */
+  splaySeconds: number;
+  signal?: AbortSignal | undefined;
+  onProgress?: ((company: Company, slice: LocalSlice, grains: number) => void) | undefined;
+  onResult?: ((company: Company, result: SliceResult) => void) | undefined;
+  onReport?: ((report: PartnerReport) => void) | undefined;
+}
+
+export interface SyncReport {
+  partners: PartnerReport[];
+  exitCode: number;
+  durationMs: number;
+}
+
+/** Which primaries a run is about. @throws `not_found`, or `usage` for what is switched off here. */
+export async function choosePartners(
+  app: App,
+  sub: string | undefined,
+): Promise<{ companies: Company[]; onlySubscription?: string }> {
+  if (sub === undefined) {
+    const companies = (await listCompanies(app.db)).filter(
+      (company) => company.id !== app.server.serverId && company.active,
+    );
+    if (companies.length === 0) {
+      throw new SandpiperError("usage", "there is no active primary to sync with", {
+        hint: "Register one with `sandpiper company add NAME --sync-addr URL --api-key-file FILE`.",
+      });
+    }
+    return { companies };
+  }
+  const company = isUuid(sub) ? await findCompany(app.db, sub) : undefined;
+  if (company !== undefined && company.id !== app.server.serverId) return { companies: [requireActive(company)] };
+  const subscription = await findSubscription(app.db, sub);
+  if (subscription === undefined) {
+    throw new SandpiperError("not_found", `there is no subscription ${JSON.stringify(sub)}`, {
+      hint: "`sandpiper subscription list` shows those that are known here; new ones at a primary are taken over by a run without --sub.",
+    });
+  }
+  if (!subscription.active) {
+    throw new SandpiperError("usage", `subscription ${JSON.stringify(subscription.name)} is switched off here`, {
+      hint: `Switch it on with \`sandpiper subscription activate ${JSON.stringify(subscription.name)}\`.`,
+    });
+  }
+  return {
+    companies: [requireActive((await findCompany(app.db, subscription.companyId))!)],
+    onlySubscription: subscription.id,
+  };
+}
+
+function requireActive(company: Company): Company {
+  if (company.active) return company;
+  throw new SandpiperError("usage", `company ${JSON.stringify(company.name)} is switched off here`, {
+    hint: `Switch it on with \`sandpiper company activate ${JSON.stringify(company.name)}\`.`,
+  });
+}
+
+/** Runs a sync. @throws only for what keeps it from beginning; how each primary fared is in the report. */
+export async function runSync(app: App, options: SyncOptions): Promise<SyncReport> {
+  const { companies, onlySubscription } = await choosePartners(app, options.sub);
+  if (options.splaySeconds > 0)
+    await sleep(Math.random() * options.splaySeconds * 1000, undefined, { signal: options.signal });
+  const startedMs = performance.now();
+  const partners: PartnerReport[] = [];
+  const queue = [...companies];
+  const worker = async () => {
+    for (let company = queue.shift(); company !== undefined; company = queue.shift()) {
+      const partner = company;
+      const report = await runPartner(app, partner, {
+        runId: randomUUID(),
+        test: options.test,
+        allowDrops: options.allowDrops,
+        waitSeconds: options.waitSeconds,
+        onlySubscription,
+        signal: options.signal,
+        onProgress: (slice, grains) => options.onProgress?.(partner, slice, grains),
+        onResult: (result) => options.onResult?.(partner, result),
+      });
+      partners.push(report);
+      options.onReport?.(report);
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(options.jobs, companies.length) }, worker));
+  return {
+    partners,
+    exitCode: worstExit(partners.map((report) => report.exitCode)),
+    durationMs: Math.round(performance.now() - startedMs),
+  };
+}

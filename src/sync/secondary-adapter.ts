@@ -1,0 +1,143 @@
+/** The secondary's port in production: a channel to the primary, and one database session that holds the pair's lock and makes every change. */
+import type { Database, Session } from "../database.ts";
+import { asSandpiperError, SandpiperError } from "../errors.ts";
+import type { CompanyId } from "../slices/slice.ts";
+import { step } from "../step.ts";
+import { applyChange, type StoredSlice } from "./apply.ts";
+import type { Channel } from "./channel.ts";
+import { readList } from "./grain-lists.ts";
+import type { Confirm, Incoming, SecondaryMessage } from "./messages.ts";
+import { readOutbox, settleOutbox, wasCommitted } from "./outbox-store.ts";
+import type { Change, LocalSlice, SecondaryPort, SliceResult, StagedSoFar } from "./secondary-port.ts";
+import { openStage, Stage } from "./stage.ts";
+
+/** How long a primary may think before its first and its later messages, pings notwithstanding. */
+const firstAnswerMs = 15_000;
+const answerMs = 300_000;
+
+/** What a run wants to know while it goes on. */
+export interface Watcher {
+  /** Grains of a slice that have arrived. */
+  progress(slice: LocalSlice, grains: number): void;
+  finished(result: SliceResult): void;
+}
+
+export interface AdapterOptions {
+  db: Database;
+  session: Session;
+  channel: Channel;
+  companyId: CompanyId;
+  watcher: Watcher;
+  startedMs: number;
+}
+
+export class SecondaryAdapter implements SecondaryPort {
+  readonly #o: AdapterOptions;
+  #stage: Stage | undefined;
+  #slice: LocalSlice | undefined;
+  #grains = 0;
+  #heard = false;
+
+  constructor(options: AdapterOptions) {
+    this.#o = options;
+  }
+
+  async receive(): Promise<Incoming> {
+    const incoming = await this.#o.channel.receive(this.#heard ? answerMs : firstAnswerMs);
+    if (!this.#heard) step("s.begin");
+    this.#heard = true;
+    return incoming;
+  }
+
+  async send(message: SecondaryMessage): Promise<void> {
+    if (message.type === "confirm") step("s.confirm");
+    await this.#o.channel.send(JSON.stringify(message));
+  }
+
+  async sendFrame(frame: Buffer): Promise<void> {
+    await this.#o.channel.send(frame);
+  }
+
+  readOutbox(): Promise<Confirm[]> {
+    return readOutbox(this.#o.session, this.#o.companyId);
+  }
+
+  settle(runId: string, sliceId: string): Promise<void> {
+    // The session may be in the middle of a COPY.
+    return settleOutbox(this.#o.db, this.#o.companyId, runId, sliceId);
+  }
+
+  async readLocalList(slice: LocalSlice): Promise<Buffer> {
+    step("s.list");
+    return readList(this.#o.session, stored(slice).key, null);
+  }
+
+  async openStage(slice: LocalSlice, hash: string): Promise<StagedSoFar> {
+    const { key } = stored(slice);
+    const soFar = await openStage(this.#o.session, key, hash);
+    this.#stage = new Stage(this.#o.session, key);
+    this.#slice = slice;
+    this.#grains = soFar.grains;
+    return soFar;
+  }
+
+  async stageGrains(body: Buffer, entries: number): Promise<void> {
+    await this.#stage!.grains(body, entries);
+    this.#grains += entries;
+    this.#o.watcher.progress(this.#slice!, this.#grains);
+  }
+
+  async stageChunk(grainId: Buffer, sequence: number, data: Buffer): Promise<void> {
+    await this.#stage!.chunk(grainId, sequence, data);
+    this.#o.watcher.progress(this.#slice!, this.#grains);
+  }
+
+  async closeStage(): Promise<void> {
+    await this.#stage?.close();
+    this.#stage = undefined;
+  }
+
+  async apply(slice: LocalSlice, change: Change, confirm: Confirm): Promise<void> {
+    try {
+      await applyChange(this.#o.session, this.#o.companyId, stored(slice), change, confirm);
+    } catch (thrown) {
+      const error = asSandpiperError(thrown);
+      if (error.code !== "storage" || !(await this.#committedAfterAll(confirm))) throw error;
+    }
+  }
+
+  async elapsedMs(): Promise<number> {
+    return performance.now() - this.#o.startedMs;
+  }
+
+  async finished(result: SliceResult): Promise<void> {
+    this.#o.watcher.finished(result);
+    step("s.next");
+  }
+
+  /** Keeps what has arrived when a session ends in the middle of a slice. */
+  async dispose(): Promise<void> {
+    const stage = this.#stage;
+    this.#stage = undefined;
+    await stage?.keep();
+  }
+
+  /** A connection that is lost at COMMIT leaves the outcome unknown: it is found out, never guessed. */
+  async #committedAfterAll(confirm: Confirm): Promise<boolean> {
+    try {
+      return await this.#o.db.transaction((tx) => wasCommitted(tx, this.#o.companyId, confirm.run_id, confirm.id));
+    } catch (cause) {
+      throw new SandpiperError(
+        "storage",
+        "the database was lost while a slice was committed; whether it was is not known",
+        {
+          cause,
+          hint: "Run again when the database is back: the slice is wholly old or wholly new.",
+        },
+      );
+    }
+  }
+}
+
+/** The session only hands back slices that the run put in, and those are stored ones. */
+const stored = (slice: LocalSlice): StoredSlice => slice as StoredSlice;

@@ -1,0 +1,120 @@
+/** What the secondary's session works with: its port, its facts, and the steps that all its parts share. Pure. */
+import type { SandpiperError } from "../errors.ts";
+import { asker, type Session } from "./effects.ts";
+import {
+  type Confirm,
+  type Incoming,
+  type outcomes,
+  type PrimaryMessage,
+  parsePrimaryMessage,
+  type SecondaryMessage,
+  violation,
+} from "./messages.ts";
+import type { Difference } from "./reconcile.ts";
+
+/** A slice that this side wants in sync. */
+export interface LocalSlice {
+  id: string;
+  /** Shown in messages. */
+  name: string;
+  hash: string;
+  count: number;
+}
+
+/** What the primary says a slice holds. */
+export type Content = Extract<PrimaryMessage, { type: "content" }>;
+
+/** All that turns a local slice into the primary's, once its grains are staged. */
+export interface Change {
+  content: Content;
+  difference: Difference;
+}
+
+/** How a slice fared. */
+export interface SliceResult {
+  slice: LocalSlice;
+  outcome: "unchanged" | (typeof outcomes)[number];
+  /** Grains. */
+  added: number;
+  removed: number;
+  /** Payload bytes. */
+  bytes: number;
+  error?: SandpiperError;
+}
+
+/** Grains of (slice, hash) that an earlier run staged before it died: all up to the id `after`. */
+export interface StagedSoFar {
+  after: Buffer | null;
+  grains: number;
+  bytes: number;
+}
+
+/** What the secondary's session asks of the world. */
+export interface SecondaryPort {
+  receive(): Promise<Incoming>;
+  send(message: SecondaryMessage): Promise<void>;
+  sendFrame(frame: Buffer): Promise<void>;
+  /** Confirmations of earlier runs that were not acknowledged. */
+  readOutbox(): Promise<Confirm[]>;
+  /** An acknowledged confirmation is forgotten. */
+  settle(runId: string, sliceId: string): Promise<void>;
+  /** List entries (id, symbol) of a local slice, ascending. */
+  readLocalList(slice: LocalSlice): Promise<Buffer>;
+  /** Makes room for the grains of (slice, hash), and says which of them are there already. */
+  openStage(slice: LocalSlice, hash: string): Promise<StagedSoFar>;
+  /** Stages whole records, `body` as it came. */
+  stageGrains(body: Buffer, entries: number): Promise<void>;
+  stageChunk(grainId: Buffer, sequence: number, data: Buffer): Promise<void>;
+  /** All grains are staged, durably. */
+  closeStage(): Promise<void>;
+  /** Applies in one transaction, verified from what is stored, with the confirmation in the outbox. */
+  apply(slice: LocalSlice, change: Change, confirm: Confirm): Promise<void>;
+  /** Milliseconds since the run began. */
+  elapsedMs(): Promise<number>;
+  /** A slice is done with. */
+  finished(result: SliceResult): Promise<void>;
+}
+
+export const ask = asker<SecondaryPort>();
+export type Steps<T> = Session<SecondaryPort, T>;
+
+/** What a run is about, and the one thing that its session remembers. */
+export interface Run {
+  readonly id: string;
+  /** A rehearsal: everything is decided, nothing is fetched or changed. */
+  readonly test: boolean;
+  /** The primary's id as it was when it was registered. */
+  readonly primaryId: string;
+  readonly slices: readonly LocalSlice[];
+  readonly allowDrops: boolean;
+  readonly maxGrains: number;
+  readonly maxGrainBytes: number;
+  /** Name and version of this program. */
+  readonly program: string;
+  /** Confirmations that were sent and not acknowledged. */
+  unconfirmed: number;
+}
+
+/** The next message, which must be of one of these types; acknowledgements in between are taken care of. */
+export function* expect<T extends PrimaryMessage["type"]>(
+  run: Run,
+  ...types: T[]
+): Steps<Extract<PrimaryMessage, { type: T }>> {
+  for (;;) {
+    const message = yield* take(run, yield* ask.receive());
+    if (message === undefined) continue;
+    if (!(types as string[]).includes(message.type))
+      throw violation(`the primary sent ${message.type} where ${types.join(" or ")} is due`);
+    return message as Extract<PrimaryMessage, { type: T }>;
+  }
+}
+
+/** Reads a message; undefined for an acknowledgement, which is dealt with here. */
+export function* take(run: Run, incoming: Incoming): Steps<PrimaryMessage | undefined> {
+  const message = parsePrimaryMessage(incoming);
+  if (message.type !== "confirmed") return message;
+  if (run.unconfirmed === 0) throw violation("the primary acknowledged what was not sent");
+  run.unconfirmed--;
+  yield* ask.settle(message.run_id, message.id);
+  return undefined;
+}

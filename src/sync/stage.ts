@@ -1,0 +1,147 @@
+/**
+ * Staging: grains that arrive are written by COPY in batches that are committed, so that what has arrived survives
+ * whatever happens next. The slice's own key is put in here and never taken from the peer.
+ */
+import { once } from "node:events";
+import type { Writable } from "node:stream";
+import { type Session, translate } from "../database.ts";
+import { chunkBytes, type SliceKey } from "../slices/slice.ts";
+import { copyHeader, copyTrailer, encodeTuple, int4, int8, tupleEnd } from "../slices/tuples.ts";
+import { step } from "../step.ts";
+import type { StagedSoFar } from "./secondary-port.ts";
+
+/** Bytes after which a batch is committed. */
+const batchBytes = 16 * chunkBytes;
+
+type Table = "staged_grains" | "staged_chunks";
+const columns: Record<Table, string> = {
+  staged_grains: "slice_key, id, grain_key, source, encoding, payload_bytes, payload",
+  staged_chunks: "slice_key, grain_id, seq, data",
+};
+
+/** Deletes whatever is staged for a slice. */
+export async function clearStage(session: Session, key: SliceKey): Promise<void> {
+  await session.run("DELETE FROM staged_chunks WHERE slice_key = $1", [key]);
+  await session.run("DELETE FROM staged_grains WHERE slice_key = $1", [key]);
+  await session.run("DELETE FROM staging WHERE slice_key = $1", [key]);
+}
+
+/** Finds what is staged for (slice, hash); what was staged for another hash is deleted. */
+export async function openStage(session: Session, key: SliceKey, hash: string): Promise<StagedSoFar> {
+  return session.transaction(async (tx) => {
+    const old = await tx.one<{ hash: string }>("SELECT hash FROM staging WHERE slice_key = $1 FOR UPDATE", [key]);
+    if (old !== undefined && old.hash !== hash) await clearStage(tx, key);
+    await tx.run(
+      "INSERT INTO staging (slice_key, hash) VALUES ($1, $2) ON CONFLICT (slice_key) DO UPDATE SET updated_at = now()",
+      [key, hash],
+    );
+    // A large grain may have been cut off among its chunks: it is fetched again.
+    await tx.run(
+      `WITH cut AS (DELETE FROM staged_grains g WHERE slice_key = $1 AND payload IS NULL AND payload_bytes <>
+         (SELECT coalesce(sum(octet_length(data)), 0) FROM staged_chunks c WHERE c.slice_key = $1 AND c.grain_id = g.id) RETURNING id)
+       DELETE FROM staged_chunks c USING cut WHERE c.slice_key = $1 AND c.grain_id = cut.id`,
+      [key],
+    );
+    const row = await tx.one<{ grains: number; bytes: number }>(
+      "SELECT count(*) AS grains, coalesce(sum(payload_bytes), 0)::bigint AS bytes FROM staged_grains WHERE slice_key = $1",
+      [key],
+    );
+    const last = await tx.one<{ id: string }>(
+      "SELECT id FROM staged_grains WHERE slice_key = $1 ORDER BY id DESC LIMIT 1",
+      [key],
+    );
+    return {
+      grains: row!.grains,
+      bytes: row!.bytes,
+      after: last === undefined ? null : Buffer.from(last.id.replaceAll("-", ""), "hex"),
+    };
+  });
+}
+
+/** Writes the grains of one slice into staging; nothing else may use the session until it is closed. */
+export class Stage {
+  readonly #session: Session;
+  readonly #key: SliceKey;
+  readonly #prefix: Buffer;
+  #copy: { table: Table; stream: Writable; done: Promise<unknown> } | undefined;
+  #uncommitted = 0;
+
+  constructor(session: Session, key: SliceKey) {
+    this.#session = session;
+    this.#key = key;
+    // Seven fields, the first of them ours; the record's own six follow.
+    this.#prefix = encodeTuple([int8(key)]);
+    this.#prefix.writeUInt16BE(7, 0);
+  }
+
+  /** Stages whole, checked grain records. */
+  async grains(body: Buffer, entries: number): Promise<void> {
+    const out = Buffer.allocUnsafe(body.length + entries * (this.#prefix.length - 2));
+    let to = 0;
+    for (let start = 0; start < body.length; ) {
+      const end = tupleEnd(body, start);
+      to += this.#prefix.copy(out, to);
+      to += body.copy(out, to, start + 2, end);
+      start = end;
+    }
+    await this.#write("staged_grains", out);
+    step("s.stage");
+    if (this.#uncommitted >= batchBytes) await this.#commit();
+  }
+
+  /** Stages a chunk of the large grain that was staged last. */
+  async chunk(grainId: Buffer, sequence: number, data: Buffer): Promise<void> {
+    await this.#write("staged_chunks", encodeTuple([int8(this.#key), grainId, int4(sequence), data]));
+    step("s.stage");
+    if (this.#uncommitted >= batchBytes) await this.#commit();
+  }
+
+  /** Commits what is left. */
+  async close(): Promise<void> {
+    await this.#commit();
+  }
+
+  /** Commits what has arrived after all when the stream ended early, or else rolls back, so that the session can be used. */
+  async keep(): Promise<void> {
+    try {
+      await this.#commit();
+    } catch {
+      this.#copy = undefined;
+      await this.#session.run("ROLLBACK").catch(() => {});
+    }
+  }
+
+  async #write(table: Table, bytes: Buffer): Promise<void> {
+    if (this.#copy?.table !== table) {
+      if (this.#copy === undefined) await this.#session.run("BEGIN");
+      else await this.#endCopy();
+      const stream = this.#session.copyIn(`COPY ${table} (${columns[table]}) FROM STDIN (FORMAT binary)`);
+      const done = once(stream, "finish");
+      done.catch(() => {});
+      this.#copy = { table, stream, done };
+      stream.write(copyHeader);
+    }
+    const { stream, done } = this.#copy;
+    this.#uncommitted += bytes.length;
+    if (!stream.write(bytes)) await Promise.race([once(stream, "drain"), done]).catch(rethrow);
+  }
+
+  async #endCopy(): Promise<void> {
+    if (this.#copy === undefined) return;
+    const { stream, done } = this.#copy;
+    stream.end(copyTrailer);
+    await done.catch(rethrow);
+  }
+
+  async #commit(): Promise<void> {
+    if (this.#copy === undefined) return;
+    await this.#endCopy();
+    this.#copy = undefined;
+    this.#uncommitted = 0;
+    await this.#session.run("COMMIT");
+  }
+}
+
+function rethrow(error: unknown): never {
+  throw translate(error);
+}

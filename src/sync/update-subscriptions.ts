@@ -1,0 +1,77 @@
+/** Taking over a primary's list of subscriptions, and finding out which slices are to be synced. */
+import type { Session } from "../database.ts";
+import { SandpiperError } from "../errors.ts";
+import { everything } from "../scope.ts";
+import type { SliceKey } from "../slices/slice.ts";
+import { addActivity } from "../subscriptions/activity-store.ts";
+import type { Company } from "../subscriptions/company.ts";
+import { activeAfter, type Offer, planSubscriptions } from "../subscriptions/rules.ts";
+import { applyPlan, listSubscriptions, readNames } from "../subscriptions/subscription-store.ts";
+import type { StoredSlice } from "./apply.ts";
+
+export interface Updated {
+  /** Slices to sync, by the name of their subscriptions. */
+  slices: StoredSlice[];
+  notices: string[];
+  /** Subscriptions that were withdrawn or switched off just now. */
+  lost: number;
+}
+
+/** A slice that would be added: a rehearsal compares it as what it would be, empty. */
+const notStored = { key: 0 as SliceKey, hash: "", count: 0 };
+
+/**
+ * Applies the rules of subscriptions in one transaction; a rehearsal only decides.
+ *
+ * @throws `limit` when more than half of the subscriptions disappeared at once; nothing is changed then.
+ */
+export async function updateSubscriptions(
+  session: Session,
+  company: Company,
+  offers: readonly Offer[],
+  options: { runId: string; test: boolean; allowDrops: boolean; onlySubscription?: string | undefined },
+): Promise<Updated> {
+  return session.transaction(async (tx) => {
+    const local = await listSubscriptions(tx, everything, { companyId: company.id });
+    const { slices: known, taken } = await readNames(tx, company.id);
+    const plan = planSubscriptions(local, offers, known, taken, options.allowDrops);
+    if (plan.massWithdrawal !== undefined) {
+      const { gone, of } = plan.massWithdrawal;
+      throw new SandpiperError("limit", `${gone} of ${of} subscriptions disappeared at ${company.name} at once`, {
+        hint: "Nothing was changed. Ask the primary whether that is right; if so, run once with --allow-drops.",
+      });
+    }
+    if (!options.test) {
+      await applyPlan(tx, company.id, plan);
+      for (const row of plan.withdraw) {
+        await addActivity(tx, {
+          companyId: company.id,
+          runId: options.runId,
+          sliceId: row.sliceId,
+          sliceName: row.sliceName,
+          subId: row.id,
+          test: false,
+          outcome: "withdrawn",
+          message: "",
+          grainsAdded: 0,
+          grainsRemoved: 0,
+          bytes: 0,
+          durationMs: 0,
+        });
+      }
+    }
+    const rows = await tx.query<{ id: string; key: SliceKey; hash: string; count: number }>(
+      "SELECT id, slice_key AS key, hash, content_count AS count FROM slices WHERE company_id = $1",
+      [company.id],
+    );
+    const stored = new Map(rows.map((row) => [row.id, row]));
+    const active = activeAfter(local, plan).filter(
+      (row) => options.onlySubscription === undefined || row.id === options.onlySubscription,
+    );
+    const slices = active.map((row) => {
+      const { key, hash, count } = stored.get(row.sliceId) ?? notStored;
+      return { id: row.sliceId, name: row.name, key, hash, count, subscriptionId: row.id };
+    });
+    return { slices, notices: plan.notices, lost: plan.lost };
+  });
+}

@@ -1,0 +1,86 @@
+/** A server set up in a directory of its own, on a database of its own, with the real command run in it. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import type t from "tap";
+import { parseConfig } from "../../src/config.ts";
+import { type Database, openDatabase } from "../../src/database.ts";
+import { type Outcome, type RunOptions, sandpiper, sandpiperProgram } from "../harness/process.ts";
+import { scratch } from "../harness/scratch.ts";
+import { createTestDatabase } from "../harness/test-database.ts";
+
+type Test = Pick<typeof t, "teardown">;
+
+export interface Sandbox {
+  directory: string;
+  databaseUrl: string;
+  /** Runs `sandpiper ARGS` in the directory. */
+  run(args: readonly string[], options?: RunOptions): Promise<Outcome>;
+  /** As `run`, on a terminal, typing `input`. Both streams are one there. */
+  onTerminal(args: readonly string[], input?: string, env?: Record<string, string>): Promise<{ code: number; screen: string }>;
+  /** The one JSON document that a command prints with --json. */
+  json(args: readonly string[]): Promise<unknown>;
+  /** Works on the database as the program does. */
+  withDatabase<T>(work: (db: Database) => Promise<T>): Promise<T>;
+}
+
+/** An empty directory and an empty database: before `init`. */
+export async function emptySandbox(test: Test, name: string): Promise<Sandbox> {
+  const directory = await scratch(test);
+  const { url } = await createTestDatabase(name);
+  const environment = { SANDPIPER_DATABASE_URL: url };
+  const run = (args: readonly string[], options: RunOptions = {}) =>
+    sandpiper(args, { cwd: directory, ...options, env: { ...environment, ...options.env } });
+  return {
+    directory,
+    databaseUrl: url,
+    run,
+    onTerminal: (args, input = "", env = {}) => onTerminal(directory, args, input, { ...environment, ...env }),
+    json: async (args) => {
+      const { code, stdout, stderr } = await run([...args, "--json"]);
+      if (code !== 0) throw new Error(`sandpiper ${args.join(" ")} ended with ${code}: ${stderr}`);
+      return JSON.parse(stdout);
+    },
+    withDatabase: async (work) => {
+      const config = parseConfig({ flags: [], environment, file: join(directory, "sandpiper.yaml") });
+      const db = await openDatabase(config);
+      return work(db).finally(() => db.close());
+    },
+  };
+}
+
+/** A server that is set up. */
+export async function sandbox(test: Test, role: "primary" | "secondary", company = "ABC Brakes"): Promise<Sandbox> {
+  const made = await emptySandbox(test, role);
+  await made.json(["init", "--role", role, "--company", company]);
+  return made;
+}
+
+const quoted = (word: string) => `'${word.replaceAll("'", "'\\''")}'`;
+
+/** util-linux's `script` gives a command a terminal; what is typed comes from a pipe. */
+async function onTerminal(cwd: string, args: readonly string[], input: string, env: Record<string, string>) {
+  const command = [process.execPath, sandpiperProgram, ...args].map(quoted).join(" ");
+  const child = spawn("script", ["-qec", `stty cols 200 && ${command}`, "/dev/null"], {
+    cwd,
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, TERM: "xterm-256color", ...env },
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  let screen = "";
+  // Typed when it is asked for, a line per question: what is typed too early is not hidden.
+  const lines = input.split("\n").slice(0, -1);
+  let answered = 0;
+  child.stdout.on("data", (piece: Buffer) => {
+    screen += piece.toString();
+    const questions = screen.match(/[:?)] (\[y\/N\] )?(?=\u001b|$)/g)?.length ?? 0;
+    if (lines.length > 0 && questions > answered) {
+      answered = questions;
+      const line = lines.shift()!;
+      setTimeout(() => child.stdin.write(`${line}\r`), 100);
+    }
+  });
+  const timer = setTimeout(() => child.kill("SIGKILL"), 30_000);
+  const [code] = (await once(child, "close")) as [number];
+  clearTimeout(timer);
+  return { code, screen };
+}

@@ -1,0 +1,59 @@
+import t from "tap";
+import { z } from "zod";
+import { checkShape, parseStrictJson } from "../../src/server/strict-json.ts";
+import { batchLine } from "../../src/slices/batch.ts";
+
+const parse = (text: string) => parseStrictJson(Buffer.from(text));
+
+t.test("what is JSON comes through", async (t) => {
+  const text = String.raw`{"a": [1, -1.5, 9007199254740991, true, null, "x:{}[]\"\\"], "b\"": {"c": "\\"}, "é😀": "\u00e9"}`;
+  t.same(parse(text), JSON.parse(text));
+  const deep = `${"[".repeat(32)}1${"]".repeat(32)}`;
+  t.same(parse(deep), JSON.parse(deep));
+});
+
+t.test("traps", async (t) => {
+  const traps: [string, RegExp][] = [
+    ["", /not valid JSON/],
+    ["{", /not valid JSON/],
+    ["\ufeff{}", /byte order mark/],
+    [`${"[".repeat(33)}${"]".repeat(33)}`, /deeper than 32/],
+    [`${"[".repeat(200_000)}`, /deeper than 32/],
+    [`${'{"a":'.repeat(33)}1${"}".repeat(33)}`, /deeper than 32/],
+    ['{"__proto__": {"x": 1}}', /not allowed/],
+    ['{"a": {"constructor": {"prototype": {"x": 1}}}}', /not allowed/],
+    [String.raw`{"__pr\u006fto__": 1}`, /not allowed/],
+    [String.raw`{"a": "\u0000"}`, /NUL/],
+    [String.raw`{"\u0000": 1}`, /NUL/],
+    [String.raw`{"a": "\ud800"}`, /surrogate/],
+    ["1e400", /exactly/],
+    ["9007199254740993", /exactly/],
+    ["-9007199254740993", /exactly/],
+    ["-0", /exactly/],
+    ['{"a": 1, "a": 2}', /twice/],
+    [String.raw`{"a": 1, "\u0061": 2}`, /twice/],
+    ["NaN", /not valid JSON/],
+    ["{'a': 1}", /not valid JSON/],
+  ];
+  for (const [text, problem] of traps)
+    t.throws(() => parse(text), { code: "usage", message: problem }, text.slice(0, 40));
+  t.throws(() => parseStrictJson(Buffer.from([0x22, 0xc3, 0x28, 0x22])), { message: /UTF-8/ });
+  t.equal(({} as { x?: unknown }).x, undefined);
+});
+
+t.test("a run of backslashes does not take quadratic time", async (t) => {
+  const begun = performance.now();
+  t.throws(() => parse(`"${String.raw`\"`.repeat(500_000)}${"\\".repeat(1_000_000)}`));
+  t.ok(performance.now() - begun < 2000);
+});
+
+t.test("shape: names the member that is wrong", async (t) => {
+  const schema = z.strictObject({ a: z.strictObject({ b: z.string() }) });
+  t.same(checkShape(schema, { a: { b: "x" } }, "the body"), { a: { b: "x" } });
+  t.throws(() => checkShape(schema, { a: { b: 1 } }, "the body"), { code: "usage", message: /^a\.b: .*string/ });
+  t.throws(() => checkShape(schema, [], "the body"), { message: /^the body: .*object/ });
+  t.throws(() => checkShape(schema, { a: { b: "x" }, c: 1 }, "the body"), { message: /"c"/ });
+  const line = { add: { grain_key: "k", encoding: "zip", payload: "" } };
+  t.throws(() => checkShape(batchLine, line, "the line"), { message: /^add\.encoding: / });
+  t.throws(() => checkShape(batchLine, { what: 1 }, "the line"), { message: /^the line: / });
+});
