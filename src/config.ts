@@ -169,8 +169,10 @@ export function parseConfig(sources: {
   if (!result.success) {
     const issue = result.error.issues[0]!;
     const key = [...issue.path, ...(issue.code === "unrecognized_keys" ? issue.keys.slice(0, 1) : [])].join(".");
-    const shown =
-      key.startsWith("secrets.") || key === "database.url" ? "" : ` (${JSON.stringify(valueAt(values, issue.path))})`;
+    // A section that is no section may hold a secret as well.
+    const shown = /^(secrets(\..*)?|database(\.url)?)$/.test(key)
+      ? ""
+      : ` (${JSON.stringify(valueAt(values, issue.path))})`;
     const problem = issue.code === "unrecognized_keys" ? "is not a known key" : `${issue.message}${shown}`;
     throw new SandpiperError("config", `configuration: ${key}: ${problem}`, {
       hint: `Correct it in ${sources.file}, in ${environmentName(key)} or on the command line.`,

@@ -11,13 +11,20 @@ import { createTestDatabase } from "../harness/test-database.ts";
 
 type Test = Pick<typeof t, "teardown">;
 
+/** What is waited for, and what is then typed. */
+export type Dialogue = readonly (readonly [question: string, keys: string])[];
+
 export interface Sandbox {
   directory: string;
   databaseUrl: string;
   /** Runs `sandpiper ARGS` in the directory. */
   run(args: readonly string[], options?: RunOptions): Promise<Outcome>;
-  /** As `run`, on a terminal, typing `input`. Both streams are one there. */
-  onTerminal(args: readonly string[], input?: string, env?: Record<string, string>): Promise<{ code: number; screen: string }>;
+  /** As `run`, on a terminal, where both streams are one. */
+  onTerminal(
+    args: readonly string[],
+    dialogue?: Dialogue,
+    env?: Record<string, string>,
+  ): Promise<{ code: number; screen: string }>;
   /** The one JSON document that a command prints with --json. */
   json(args: readonly string[]): Promise<unknown>;
   /** Works on the database as the program does. */
@@ -35,7 +42,7 @@ export async function emptySandbox(test: Test, name: string): Promise<Sandbox> {
     directory,
     databaseUrl: url,
     run,
-    onTerminal: (args, input = "", env = {}) => onTerminal(directory, args, input, { ...environment, ...env }),
+    onTerminal: (args, dialogue = [], env = {}) => onTerminal(directory, args, dialogue, { ...environment, ...env }),
     json: async (args) => {
       const { code, stdout, stderr } = await run([...args, "--json"]);
       if (code !== 0) throw new Error(`sandpiper ${args.join(" ")} ended with ${code}: ${stderr}`);
@@ -59,25 +66,23 @@ export async function sandbox(test: Test, role: "primary" | "secondary", company
 const quoted = (word: string) => `'${word.replaceAll("'", "'\\''")}'`;
 
 /** util-linux's `script` gives a command a terminal; what is typed comes from a pipe. */
-async function onTerminal(cwd: string, args: readonly string[], input: string, env: Record<string, string>) {
+async function onTerminal(cwd: string, args: readonly string[], dialogue: Dialogue, env: Record<string, string>) {
   const command = [process.execPath, sandpiperProgram, ...args].map(quoted).join(" ");
-  const child = spawn("script", ["-qec", `stty cols 200 && ${command}`, "/dev/null"], {
+  const child = spawn("script", ["-qec", `stty cols 250 && exec ${command}`, "/dev/null"], {
     cwd,
     env: { PATH: process.env.PATH, HOME: process.env.HOME, TERM: "xterm-256color", ...env },
     stdio: ["pipe", "pipe", "inherit"],
   });
   let screen = "";
-  // Typed when it is asked for, a line per question: what is typed too early is not hidden.
-  const lines = input.split("\n").slice(0, -1);
-  let answered = 0;
+  let seen = 0;
+  const left = [...dialogue];
   child.stdout.on("data", (piece: Buffer) => {
     screen += piece.toString();
-    const questions = screen.match(/[:?)] (\[y\/N\] )?(?=\u001b|$)/g)?.length ?? 0;
-    if (lines.length > 0 && questions > answered) {
-      answered = questions;
-      const line = lines.shift()!;
-      setTimeout(() => child.stdin.write(`${line}\r`), 100);
-    }
+    const next = left[0];
+    if (next === undefined || !screen.slice(seen).includes(next[0])) return;
+    left.shift();
+    seen = screen.length;
+    child.stdin.write(next[1]);
   });
   const timer = setTimeout(() => child.kill("SIGKILL"), 30_000);
   const [code] = (await once(child, "close")) as [number];
