@@ -1,7 +1,7 @@
 /** Files that appear complete or not at all: a temporary file beside the target, fsync, then rename or link. */
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { link, open, rename, unlink } from "node:fs/promises";
+import { link, mkdir, open, rename, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
 /**
@@ -35,6 +35,22 @@ export async function writeAtomically(
   }
   if (options.exclusive) await unlink(temporary);
   await syncDirectory(directory);
+}
+
+/** Makes a directory, and those above it. One that is there is fine. */
+export async function makeDirectories(path: string): Promise<void> {
+  // Not mkdir's own `recursive`: in Node 20 it never ends where a parent exists that takes no children (/proc).
+  const make = () =>
+    mkdir(path).catch(async (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EEXIST" || !(await stat(path)).isDirectory()) throw error;
+    });
+  try {
+    await make();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT" || path === dirname(path)) throw error;
+    await makeDirectories(dirname(path));
+    await make();
+  }
 }
 
 /** Makes the names in a directory durable. */

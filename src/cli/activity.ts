@@ -17,12 +17,10 @@ export function registerActivity(program: Command, context: Context): void {
       action<{ company?: string; limit: number }>(context, (run, options) =>
         run.withApp(async ({ db }) => {
           const company = options.company === undefined ? undefined : await requireCompany(db, options.company);
-          const rows = await listActivity(
-            db,
-            everything,
-            company === undefined ? {} : { companyId: company.id },
-            { limit: options.limit, offset: 0 },
-          );
+          const rows = await listActivity(db, everything, company === undefined ? {} : { companyId: company.id }, {
+            limit: options.limit,
+            offset: 0,
+          });
           await run.output.list<Activity>(
             [
               { key: "date", value: (a) => a.createdAt },

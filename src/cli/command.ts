@@ -95,7 +95,10 @@ export const collect = (value: string, previous: string[] = []): string[] => [..
 export function finishCommands(root: Command): void {
   for (const command of root.commands) {
     if (command.commands.length > 0) finishCommands(command);
-    else command.option("--config <file>", `configuration file (default: ${defaultConfigFile})`).option("--json", jsonHelp);
+    else
+      command
+        .option("--config <file>", `configuration file (default: ${defaultConfigFile})`)
+        .option("--json", jsonHelp);
     refuseRepeats(command);
   }
 }

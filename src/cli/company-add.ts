@@ -32,7 +32,10 @@ export function registerCompanyAdd(group: Command, context: Context): void {
   })
     .option("--id <uuid>", "on a primary: the partner's id, if it has one (default: a new one)")
     .option("--sync-addr <url>", "on a secondary: where the primary listens")
-    .option("--api-key-file <file>", "on a secondary: file with the API key, - for standard input (or SANDPIPER_API_KEY)")
+    .option(
+      "--api-key-file <file>",
+      "on a secondary: file with the API key, - for standard input (or SANDPIPER_API_KEY)",
+    )
     .action(
       action<Options, [string]>(context, async (run, options, name) => {
         checkName("company", name);

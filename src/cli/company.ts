@@ -57,7 +57,10 @@ function registerSwitch(group: Command, context: Context, name: string, active: 
       run.withApp(async (app) => {
         const company = await requirePartner(app, nameOrId);
         await setCompanyActive(app.db, company.id, active);
-        await run.output.result(`${company.name} is ${active ? "active" : "not active"}.`, { ...brief(company), active });
+        await run.output.result(`${company.name} is ${active ? "active" : "not active"}.`, {
+          ...brief(company),
+          active,
+        });
       }),
     ),
   );
@@ -80,13 +83,18 @@ function registerRekey(group: Command, context: Context): void {
       "sandpiper company rekey 'ABC Brakes' --api-key-file - --sync-addr https://new.abcbrakes.example",
     ],
   })
-    .option("--api-key-file <file>", "on a secondary: file with the API key, - for standard input (or SANDPIPER_API_KEY)")
+    .option(
+      "--api-key-file <file>",
+      "on a secondary: file with the API key, - for standard input (or SANDPIPER_API_KEY)",
+    )
     .option("--sync-addr <url>", "on a secondary: the primary's new address")
     .action(
       action<RekeyOptions, [string]>(context, (run, options, nameOrId) =>
         run.withApp(async (app) => {
           const company = await requirePartner(app, nameOrId);
-          await (app.server.role === "primary" ? reissue(run, app, options, company) : restore(run, app, options, company));
+          await (app.server.role === "primary"
+            ? reissue(run, app, options, company)
+            : restore(run, app, options, company));
         }),
       ),
     );

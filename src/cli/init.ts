@@ -92,7 +92,8 @@ async function complete(run: Run, options: Options): Promise<{ role: ServerRole;
       hint: "For example: sandpiper init --role primary --company 'ABC Brakes'",
     });
   }
-  const role = options.role ?? (await run.prompt.ask("Role of this server (primary owns data, secondary receives it): "));
+  const role =
+    options.role ?? (await run.prompt.ask("Role of this server (primary owns data, secondary receives it): "));
   if (role !== "primary" && role !== "secondary") {
     throw new SandpiperError("usage", `${JSON.stringify(role)} is not a role`, { hint: "Say primary or secondary." });
   }
@@ -111,5 +112,7 @@ function nextCommands(role: ServerRole, file: string): string {
           "sandpiper serve",
         ]
       : ["sandpiper company add PRIMARY --sync-addr URL --api-key-file -", "sandpiper sync", "sandpiper pull DIR"];
-  return commands.map((command) => `  ${command.replace(/^(sandpiper( company| slice| subscription)? \w+)/, `$1${config}`)}`).join("\n");
+  return commands
+    .map((command) => `  ${command.replace(/^(sandpiper( company| slice| subscription)? \w+)/, `$1${config}`)}`)
+    .join("\n");
 }

@@ -4,7 +4,8 @@ import type { Database, Session } from "../database.ts";
 /** As `db`, but every call throws the signal's reason once it is aborted. A commit that has begun is carried out. */
 export function interruptible(db: Database, signal: AbortSignal): Database {
   const guarded = <Of extends Pick<Database, "query" | "one" | "run">>(of: Of) => ({
-    query: (<Row>(text: string, values?: readonly unknown[]) => check(() => of.query<Row>(text, values))) as Of["query"],
+    query: (<Row>(text: string, values?: readonly unknown[]) =>
+      check(() => of.query<Row>(text, values))) as Of["query"],
     one: (<Row>(text: string, values?: readonly unknown[]) => check(() => of.one<Row>(text, values))) as Of["one"],
     run: ((text: string, values?: readonly unknown[]) => check(() => of.run(text, values))) as Of["run"],
   });

@@ -33,7 +33,9 @@ const exitCodes = `Exit codes:
 function createProgram(context: Context): Command {
   const program = new Command("sandpiper");
   program
-    .description("Replicates car-parts catalogues between a primary, which owns them, and a secondary, which subscribes.")
+    .description(
+      "Replicates car-parts catalogues between a primary, which owns them, and a secondary, which subscribes.",
+    )
     .version(programVersion(), "-V, --version", "print the version")
     .option("--config <file>", `configuration file (default: ${defaultConfigFile})`)
     .option("--json", jsonHelp)

@@ -43,8 +43,12 @@ function throwFailures(results: readonly Pulled[]): void {
   const error = errors.find(({ code }) => meanings[code].exit === worst);
   if (error === undefined) return;
   if (errors.length === 1) throw error;
-  throw new SandpiperError(error.code, `${errors.length} of ${results.length} slices failed, among them: ${error.message}`, {
-    cause: error,
-    hint: error.hint,
-  });
+  throw new SandpiperError(
+    error.code,
+    `${errors.length} of ${results.length} slices failed, among them: ${error.message}`,
+    {
+      cause: error,
+      hint: error.hint,
+    },
+  );
 }

@@ -61,7 +61,13 @@ function writeFile(config: Config, wanted: Wanted): Promise<boolean> {
   const { host, port, sync_url: syncUrl } = config.server;
   const usual = config.data === resolve(dirname(config.file), defaultData);
   const data = wanted.data ?? (usual ? defaultData : config.data);
-  return writeConfigFile(config.file, { data, host, port, syncUrl, externalDatabase: config.database.url !== undefined });
+  return writeConfigFile(config.file, {
+    data,
+    host,
+    port,
+    syncUrl,
+    externalDatabase: config.database.url !== undefined,
+  });
 }
 
 /** A file that is there is never changed, so what was asked for must be what it says. */

@@ -22,7 +22,9 @@ export function registerSliceMeta(group: Command, context: Context): void {
         const pairs = parsePairs(words);
         const both = unset.find((key) => pairs.has(key));
         if (both !== undefined) {
-          throw new SandpiperError("usage", `${JSON.stringify(both)} is both set and unset`, { hint: "Do one of them." });
+          throw new SandpiperError("usage", `${JSON.stringify(both)} is both set and unset`, {
+            hint: "Do one of them.",
+          });
         }
         await run.withApp(async ({ db, config }) => {
           const slice = await requireSlice(db, name);

@@ -74,7 +74,9 @@ function registerList(group: Command, context: Context): void {
 
 function registerLock(group: Command, context: Context, name: string, allow: boolean): void {
   addCommand(group, `${name} <name>`, {
-    summary: allow ? "let partners sync a slice again (on a primary)" : "keep partners from syncing a slice (on a primary)",
+    summary: allow
+      ? "let partners sync a slice again (on a primary)"
+      : "keep partners from syncing a slice (on a primary)",
     details: "A sync of a locked slice is deferred: the partner keeps what it has, whole.",
     examples: [`sandpiper slice ${name} brake-pads`, `sandpiper slice ${name} brake-pads --json`],
   }).action(

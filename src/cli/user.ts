@@ -63,7 +63,9 @@ export function registerUser(program: Command, context: Context): void {
 async function readPassword(run: Run): Promise<string> {
   const password = await run.prompt.secret(`Password (${minPasswordLength} characters or more): `, "the password");
   if (password === "") {
-    throw new SandpiperError("usage", "no password was given", { hint: "Give it on the first line of standard input." });
+    throw new SandpiperError("usage", "no password was given", {
+      hint: "Give it on the first line of standard input.",
+    });
   }
   if (run.prompt.available && (await run.prompt.ask("The same again: ", { hidden: true })) !== password) {
     throw new SandpiperError("usage", "the two passwords differ", { hint: "Run it again." });

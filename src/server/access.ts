@@ -20,7 +20,7 @@ export function requireAccess(identity: Identity, access: Access): void {
 }
 
 /** @throws `forbidden` for all but administrators. */
-export function requireAdmin(identity: Identity): void {
+function requireAdmin(identity: Identity): void {
   if (!isAdmin(identity)) throw forbidden();
 }
 

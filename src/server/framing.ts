@@ -15,6 +15,8 @@ export function checkFraming(request: IncomingMessage): void {
   const names = request.rawHeaders.filter((_, i) => i % 2 === 0).map((name) => name.toLowerCase());
   const times = (wanted: string) => names.filter((name) => name === wanted).length;
   if (names.length > maxHeaders) throw new RequestError(431, "limit", `a request has at most ${maxHeaders} headers`);
+  if (times("host") === 0 && request.httpVersion === "1.1")
+    throw new SandpiperError("usage", "the Host header is missing");
   if (times("host") > 1) throw new SandpiperError("usage", "the request has several Host headers");
   if (times("authorization") > 1) throw new SandpiperError("auth", "the request has several Authorization headers");
   const address = request.url ?? "";

@@ -1,15 +1,15 @@
 /** What load balancers and watchdogs ask, and who wonders what answers here. */
-import { readFileSync } from "node:fs";
 import type { Router } from "express";
 import { SandpiperError } from "../errors.ts";
 import { requireCurrentSchema } from "../migrate.ts";
+import { version } from "../version.ts";
 import { ok, publicEndpoint, resource } from "./endpoint.ts";
 import type { ServerContext } from "./server-context.ts";
 
 const readyMs = 2000;
 
 export function healthRoutes(router: Router, context: ServerContext): void {
-  const about = ok({ name: "sandpiper", version: readVersion() });
+  const about = ok({ name: "sandpiper", version });
   resource(router, context, "/", { get: publicEndpoint({ handle: async () => about }) });
 
   // The process is alive, whatever its database does: restarting it would not help that.
@@ -19,7 +19,9 @@ export function healthRoutes(router: Router, context: ServerContext): void {
     get: publicEndpoint({
       handle: async ({ db }) => {
         if (context.stopping.aborted) throw stopping();
-        await within(readyMs, requireCurrentSchema(db));
+        await within(readyMs, requireCurrentSchema(db)).catch((cause) => {
+          throw new SandpiperError("storage", "the database is not ready", { cause });
+        });
         return ok({ status: "ok" });
       },
     }),
@@ -39,16 +41,4 @@ async function within<T>(ms: number, work: Promise<T>): Promise<T> {
   } finally {
     clearTimeout(timer);
   }
-}
-
-/** From package.json, which lies above src/server and above dist/src/server. */
-function readVersion(): string {
-  for (const path of ["../../package.json", "../../../package.json"]) {
-    try {
-      return (JSON.parse(readFileSync(new URL(path, import.meta.url), "utf8")) as { version: string }).version;
-    } catch {
-      // The other place, then.
-    }
-  }
-  return "unknown";
 }

@@ -12,7 +12,7 @@ import { checkFraming, splitAddress } from "./framing.ts";
 import { stopping } from "./health.ts";
 import { listen } from "./listen.ts";
 import { noSuchAddress, RequestError, refuseSocket } from "./problem.ts";
-import { logRequests, requestFields } from "./request-log.ts";
+import { logLate, logRequests, requestFields } from "./request-log.ts";
 import { createRouter } from "./routes.ts";
 import { createContext, type ServerContext } from "./server-context.ts";
 
@@ -28,7 +28,7 @@ export interface RunningServer {
 
 export interface ServerOptions {
   /** Takes over a connection that asks for an upgrade; the request was checked, its sender not yet. */
-  onUpgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer, context: ServerContext) => void;
+  onUpgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
   /** More routes, added to those of routes.ts. */
   extraRoutes?: (router: Router, context: ServerContext) => void;
 }
@@ -40,6 +40,8 @@ const limits = {
   connectionsCheckingInterval: 1000,
   keepAliveTimeout: 5000,
   maxHeaderSize: 8192,
+  // framing.ts refuses a request without one in our own words.
+  requireHostHeader: false,
 };
 const maxRequestsPerSocket = 100;
 
@@ -54,6 +56,8 @@ export async function startServer(app: App, options: ServerOptions = {}): Promis
     handle(request, response);
   });
   httpServer.maxRequestsPerSocket = maxRequestsPerSocket;
+  // What follows on such a connection gets a bare 503 of Node's. It was told to close, and has a second to do so.
+  httpServer.on("dropRequest", (_request, socket) => setTimeout(() => socket.destroy(), 1000).unref());
   httpServer.on("clientError", (error: NodeJS.ErrnoException, socket) => answerBroken(app, error, socket as Socket));
   httpServer.on("checkExpectation", (request: IncomingMessage, response: ServerResponse) => {
     app.log.info({ ...requestFields(request), status: 417 });
@@ -70,7 +74,7 @@ export async function startServer(app: App, options: ServerOptions = {}): Promis
         return;
       }
       work.begin(socket);
-      options.onUpgrade!(request, socket, head, context);
+      options.onUpgrade!(request, socket, head);
     });
   }
   const { url, port } = await listen(httpServer, app.config.server);
@@ -118,7 +122,8 @@ function createApplication(context: ServerContext, options: ServerOptions) {
   });
   application.use((error: unknown, _request: Request, response: Response, _next: NextFunction) => {
     response.locals.error = error;
-    answerProblem(response, error);
+    if (response.closed) logLate(context.app.log, error);
+    else answerProblem(response, error);
   });
   return application;
 }

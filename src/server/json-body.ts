@@ -5,7 +5,7 @@ import { SandpiperError } from "../errors.ts";
 import { checkShape, parseStrictJson } from "./strict-json.ts";
 
 /** Largest JSON body; a grain with its payload has its own limit. */
-export const maxJsonBytes = 1024 * 1024;
+const maxJsonBytes = 1024 * 1024;
 const bodyMs = 30_000;
 
 /** The body as the schema has it. @throws `media_type`, `limit`, `timeout` or `usage`. */

@@ -14,14 +14,15 @@ export function logRequests(log: Logger) {
       const error: unknown = response.locals.error;
       const line = {
         ...about,
-        status: response.statusCode,
+        // 499: the client went away before there was an answer.
+        status: response.headersSent ? response.statusCode : 499,
         ms: Math.round(performance.now() - begun),
         company: response.locals.companyId as string | undefined,
-        ...(response.writableFinished ? {} : { aborted: true }),
+        aborted: response.writableFinished ? undefined : true,
         ...(error instanceof SandpiperError ? { code: error.code } : {}),
       };
-      if (response.statusCode >= 500 && !gone(error)) log.error({ ...line, cause: causeOf(error) });
-      else if (error !== undefined && !response.writableFinished) log.warn({ ...line, cause: causeOf(error) });
+      if (line.status >= 500) log.error({ ...line, cause: causeOf(error) });
+      else if (line.aborted && error !== undefined) log.warn({ ...line, cause: causeOf(error) });
       else log.info(line);
     });
     next();
@@ -36,7 +37,11 @@ export const requestFields = (request: IncomingMessage) => ({
   peer: request.socket.remoteAddress,
 });
 
-const gone = (error: unknown) => error instanceof SandpiperError && error.code === "network";
+/** What went wrong after the client had gone, and the line of its request was written. That it had gone is no news. */
+export function logLate(log: Logger, error: unknown): void {
+  if (error instanceof SandpiperError && error.code === "network") return;
+  log.error({ event: "http.late_error", cause: causeOf(error) });
+}
 
 /** The messages of an error and its causes, and the stack of the innermost. */
 function causeOf(error: unknown): { messages: string[]; stack?: string } {

@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { lstat, mkdir, open } from "node:fs/promises";
 import { resolve, sep } from "node:path";
-import { writeAtomically } from "../atomic-file.ts";
+import { makeDirectories, writeAtomically } from "../atomic-file.ts";
 import type { Database, Session } from "../database.ts";
 import { SandpiperError } from "../errors.ts";
 import { everything } from "../scope.ts";
@@ -38,7 +38,7 @@ export async function pullFiles(
   options: { only?: Slice | undefined; maxFileBytes: number },
 ): Promise<Pulled[]> {
   const root = resolve(directory);
-  await storage(root, mkdir(root, { recursive: true }));
+  await storage(root, makeDirectories(root));
   const before = await readManifest(root);
   const { slices } = await listSlices(db, everything);
   const directories = chooseDirectories(slices, [manifestName]);

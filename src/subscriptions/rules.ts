@@ -79,21 +79,26 @@ export function planSubscriptions(
   if (gone.length * 2 > present.length && !allowDrops) {
     return { ...plan, massWithdrawal: { gone: gone.length, of: present.length } };
   }
-  const sliceNames = new Names(taken.slices);
-  const subscriptionNames = new Names(taken.subscriptions);
   const knownSlices = new Map(slices.map((slice) => [slice.id, slice]));
   const byId = new Map(local.map((row) => [row.id, row]));
 
+  const sliceNames = settleNames(
+    offers.map((offer) => offer.slice),
+    knownSlices,
+    taken.slices,
+  );
+  const subscriptionNames = settleNames(offers, byId, taken.subscriptions);
+
   for (const { slice } of offers) {
     const known = knownSlices.get(slice.id);
-    const name = sliceNames.choose(slice.name, slice.id, known?.name);
+    const name = sliceNames.get(slice.id)!;
     if (known === undefined) plan.addSlices.push({ id: slice.id, name, type: slice.type });
     else if (known.name !== name || known.type !== slice.type)
       plan.changeSlices.push({ id: slice.id, name, type: slice.type });
   }
   for (const offer of offers) {
     const row = byId.get(offer.id);
-    const name = subscriptionNames.choose(offer.name, offer.id, row?.name);
+    const name = subscriptionNames.get(offer.id)!;
     if (row === undefined) {
       plan.add.push({
         id: offer.id,
@@ -140,30 +145,51 @@ export function planSubscriptions(
   return plan;
 }
 
-/** Names that are taken while a plan is made. */
-class Names {
-  readonly #taken: Set<string>;
+type Named = { readonly id: string; readonly name: string };
 
-  constructor(taken: ReadonlySet<string>) {
-    this.#taken = new Set(taken);
+/**
+ * The names to use here for what a primary calls `wanted`, by id. Settled: asked again with these on file, it gives the same,
+ * so that names do not wander from run to run when one that is taken becomes free within the same list.
+ */
+function settleNames(
+  wanted: readonly Named[],
+  onFile: ReadonlyMap<string, Named>,
+  taken: ReadonlySet<string>,
+): ReadonlyMap<string, string> {
+  let names = new Map<string, string>();
+  const others = new Set(taken);
+  for (const { id } of wanted) {
+    const current = onFile.get(id)?.name;
+    if (current === undefined) continue;
+    names.set(id, current);
+    others.delete(nameKey(current));
   }
-
-  /** The name to use for what its owner calls `wanted`, given what it is called here now. */
-  choose(wanted: string, id: string, current: string | undefined): string {
-    if (current !== undefined) this.#taken.delete(nameKey(current));
-    let name = acceptable(wanted, id);
-    if (this.#taken.has(nameKey(name))) name = `${name}-${id}`;
-    // Another company may have chosen the same name and the same id.
-    for (let n = 2; this.#taken.has(nameKey(name)); n++) name = `${acceptable(wanted, id)}-${id}-${n}`;
-    if (current !== undefined && isNumbered(current, name)) name = current;
-    this.#taken.add(nameKey(name));
-    return name;
+  // Each round lets go of at least one name that nobody wants any more; a few are enough for any list but a made-up one.
+  for (let round = 0; round < 20; round++) {
+    const inUse = new Set([...others, ...[...names.values()].map(nameKey)]);
+    const next = new Map<string, string>();
+    for (const { id, name } of wanted) next.set(id, chooseName(name, id, names.get(id), inUse));
+    const settled = wanted.every(({ id }) => next.get(id) === names.get(id));
+    names = next;
+    if (settled) break;
   }
+  return names;
 }
 
-/** Whether `current` is `name` with a number behind it: then it stays, so that names do not wander between runs. */
-const isNumbered = (current: string, name: string) =>
-  current.startsWith(`${name}-`) && /^\d+$/.test(current.slice(name.length + 1)) && name.length > 37;
+/** The name to use for what its owner calls `wanted`, given what it is called here now. Keeps `inUse` up to date. */
+function chooseName(wanted: string, id: string, current: string | undefined, inUse: Set<string>): string {
+  if (current !== undefined) inUse.delete(nameKey(current));
+  const plain = acceptable(wanted, id);
+  const withId = `${plain}-${id}`;
+  let name = inUse.has(nameKey(plain)) ? withId : plain;
+  // Another company may have chosen the same name and the same id.
+  for (let n = 2; inUse.has(nameKey(name)); n++) name = `${withId}-${n}`;
+  // One that has a number keeps it when the name without it becomes free.
+  if (name === withId && current?.startsWith(`${withId}-`) && /^\d+$/.test(current.slice(withId.length + 1)))
+    name = current;
+  inUse.add(nameKey(name));
+  return name;
+}
 
 /** A name that a peer chose, made fit to be stored and shown. */
 function acceptable(wanted: string, id: string): string {

@@ -50,6 +50,7 @@ export class SecondaryAdapter implements SecondaryPort {
   }
 
   async send(message: SecondaryMessage): Promise<void> {
+    if (message.type === "reconcile") step("s.compared");
     if (message.type === "confirm") step("s.confirm");
     await this.#o.channel.send(JSON.stringify(message));
   }

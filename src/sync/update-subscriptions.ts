@@ -32,6 +32,8 @@ export async function updateSubscriptions(
   options: { runId: string; test: boolean; allowDrops: boolean; onlySubscription?: string | undefined },
 ): Promise<Updated> {
   return session.transaction(async (tx) => {
+    // Primaries are synced side by side, and their names must not clash: one list at a time.
+    await tx.run("SELECT pg_advisory_xact_lock(hashtextextended('sandpiper:names', 0))");
     const local = await listSubscriptions(tx, everything, { companyId: company.id });
     const { slices: known, taken } = await readNames(tx, company.id);
     const plan = planSubscriptions(local, offers, known, taken, options.allowDrops);

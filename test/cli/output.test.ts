@@ -31,10 +31,7 @@ function streams(options: { terminal?: boolean; colours?: boolean } = {}) {
 t.test("in a pipe: lines without a header", async (t) => {
   const { out, err, printed } = streams();
   await new Output(false, out, err).list(columns, rows);
-  t.equal(
-    printed(),
-    "pads\t1234567\t2026-01-30T12:00:00.123Z\tyes\nevil\ufffd[2J\ufffd\ufffd\ufffd\ufffd\t1\t\tno\n",
-  );
+  t.equal(printed(), "pads\t1234567\t2026-01-30T12:00:00.123Z\tyes\nevil\ufffd[2J\ufffd\ufffd\ufffd\ufffd\t1\t\tno\n");
   await new Output(false, out, err).list(columns, []);
   t.equal(printed(), "", "nothing for nothing");
 });

@@ -1,18 +1,20 @@
 /** A server set up in a directory of its own, on a database of its own, with the real command run in it. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { appendFile } from "node:fs/promises";
 import { join } from "node:path";
-import type t from "tap";
+import type { Test } from "tap";
+import { runProgram } from "../../src/cli/program.ts";
 import { parseConfig } from "../../src/config.ts";
 import { type Database, openDatabase } from "../../src/database.ts";
 import { type Outcome, type RunOptions, sandpiper, sandpiperProgram } from "../harness/process.ts";
 import { scratch } from "../harness/scratch.ts";
 import { createTestDatabase } from "../harness/test-database.ts";
 
-type Test = Pick<typeof t, "teardown">;
-
 /** What is waited for, and what is then typed. */
 export type Dialogue = readonly (readonly [question: string, keys: string])[];
+
+export type Refusal = readonly [args: readonly string[], code: number, message: string | RegExp];
 
 export interface Sandbox {
   directory: string;
@@ -25,6 +27,11 @@ export interface Sandbox {
     dialogue?: Dialogue,
     env?: Record<string, string>,
   ): Promise<{ code: number; screen: string }>;
+  /**
+   * Asserts that each of these command lines is refused: exit code, message, one sentence and a hint. They run in this process,
+   * since starting one takes longer than all that a command does; paths among the arguments must be absolute.
+   */
+  refuses(t: Test, cases: readonly Refusal[]): Promise<void>;
   /** The one JSON document that a command prints with --json. */
   json(args: readonly string[]): Promise<unknown>;
   /** Works on the database as the program does. */
@@ -32,7 +39,7 @@ export interface Sandbox {
 }
 
 /** An empty directory and an empty database: before `init`. */
-export async function emptySandbox(test: Test, name: string): Promise<Sandbox> {
+export async function emptySandbox(test: Pick<Test, "teardown">, name: string): Promise<Sandbox> {
   const directory = await scratch(test);
   const { url } = await createTestDatabase(name);
   const environment = { SANDPIPER_DATABASE_URL: url };
@@ -43,6 +50,18 @@ export async function emptySandbox(test: Test, name: string): Promise<Sandbox> {
     databaseUrl: url,
     run,
     onTerminal: (args, dialogue = [], env = {}) => onTerminal(directory, args, dialogue, { ...environment, ...env }),
+    refuses: async (test, cases) => {
+      for (const [args, code, message] of cases) {
+        const argv = [...args, "--config", join(directory, "sandpiper.yaml")];
+        const { exitCode, complaint } = await runProgram(argv, new AbortController().signal);
+        test.equal(exitCode, code, args.join(" "));
+        const [sentence, hint, ...rest] = (complaint ?? "").split("\n");
+        test.match(sentence, message, args.join(" "));
+        test.match(sentence, /^sandpiper: /);
+        test.match(hint, /^\S.*/, "says what to do");
+        test.same(rest, [""]);
+      }
+    },
     json: async (args) => {
       const { code, stdout, stderr } = await run([...args, "--json"]);
       if (code !== 0) throw new Error(`sandpiper ${args.join(" ")} ended with ${code}: ${stderr}`);
@@ -60,6 +79,9 @@ export async function emptySandbox(test: Test, name: string): Promise<Sandbox> {
 export async function sandbox(test: Test, role: "primary" | "secondary", company = "ABC Brakes"): Promise<Sandbox> {
   const made = await emptySandbox(test, role);
   await made.json(["init", "--role", role, "--company", company]);
+  // Also in the file, for what runs in this process.
+  const database = `\ndatabase:\n  url: ${JSON.stringify(made.databaseUrl)}\n`;
+  await appendFile(join(made.directory, "sandpiper.yaml"), database);
   return made;
 }
 

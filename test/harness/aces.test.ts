@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import t from "tap";
-import { acesBytes, writeAces } from "./aces.ts";
+import { acesBytes, generateAces, writeAces } from "./aces.ts";
 import { scratch } from "./scratch.ts";
 
 const count = (bytes: Buffer, pattern: RegExp) => bytes.toString("latin1").match(pattern)?.length ?? 0;
@@ -39,6 +39,13 @@ t.test("a generated file has the measured shape of a real one", async (t) => {
       );
     }
   }
+});
+
+t.test("the text comes in pieces, so that a file of any size can be made", async (t) => {
+  const pieces = [...generateAces({ applications: 5000, seed: 1 })];
+  t.ok(pieces.length > 5);
+  t.ok(Math.max(...pieces.map((piece) => piece.length)) < 70_000);
+  t.match(pieces.at(-1), "<RecordCount>5000</RecordCount>");
 });
 
 t.test("the bytes of each variant", async (t) => {

@@ -39,7 +39,7 @@ const notes = [
 const accented = ["for Citroën and Škoda up to 25 °C", "Qualität wie ab Werk"];
 const typographic = ["driver’s side – see “Fitment”", "Brand™ filters only …"];
 
-/** The file as text, in pieces of some dozens of kilobytes; {@link encodeAces} makes bytes of them. */
+/** The file as text, in pieces of some dozens of kilobytes; writeAces and acesBytes make bytes of them. */
 export function* generateAces(options: AcesOptions): Generator<string> {
   const random = new Random(options.seed);
   const variant = options.variant ?? "latin1";
@@ -121,7 +121,7 @@ function* applications(random: Random, allNotes: string[]): Generator<Applicatio
 const cp1252: Record<string, number> = { "’": 0x92, "–": 0x96, "“": 0x93, "”": 0x94, "™": 0x99, "…": 0x85, Š: 0x8a };
 
 /** The bytes of a piece. */
-export function encodeAces(text: string, variant: AcesOptions["variant"] = "latin1"): Buffer {
+function encodeAces(text: string, variant: AcesOptions["variant"] = "latin1"): Buffer {
   if (variant === "utf8") return Buffer.from(text);
   const plain = variant === "latin1" ? text.replaceAll("Š", "S") : text;
   return Buffer.from(

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 /** The pid of the server that runs on `<dataDir>/postgres`; undefined when none does. */
-export async function postmasterPid(dataDir: string): Promise<number | undefined> {
+async function postmasterPid(dataDir: string): Promise<number | undefined> {
   const cluster = join(dataDir, "postgres");
   const text = await readFile(join(cluster, "postmaster.pid"), "utf8").catch(() => "");
   const pid = Number.parseInt(text, 10);
@@ -28,7 +28,7 @@ export async function endPostmaster(dataDir: string): Promise<void> {
 }
 
 /** Whether the process is there and no zombie (whose parent has yet to ask for it, perhaps never, in a container). */
-export function isAlive(pid: number): boolean {
+function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;

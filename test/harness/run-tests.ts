@@ -1,7 +1,7 @@
 /**
  * What `npm test` runs: every dist/test/**\/*.test.js (or the files named as arguments) on one PostgreSQL, a process a file.
  *
- * Files run through tap's own Spawn and parser, without tap's command: that would load a TypeScript loader into every process,
+ * Files run without tap's command, but through its parser: the command would load a TypeScript loader into every process,
  * and rebuild itself inside node_modules to leave it out. The last line is `N passed, N failed`, in assertions as tap
  * counts them; a file that crashed, ended early or asserted nothing counts as one more that failed.
  *

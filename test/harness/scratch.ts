@@ -7,7 +7,7 @@ import { endPostmaster } from "./postmaster.ts";
 const wantedBytes = 2 * 2 ** 30;
 
 /** /dev/shm if it can be written to and has room for a cluster, else the system's temporary directory. */
-export async function fastestDirectory(): Promise<string> {
+async function fastestDirectory(): Promise<string> {
   const memory = "/dev/shm";
   try {
     await access(memory, constants.W_OK | constants.X_OK);

@@ -1,11 +1,24 @@
-/** Runs one compiled test file as a process, and reads its TAP with tap's own parser. */
-import type { ChildProcess } from "node:child_process";
+/**
+ * Runs one compiled test file as a process, and reads its TAP with tap's own parser. The process is an ordinary one: tap's
+ * Spawn would instrument it and everything that it starts, with signal handlers that the real program does not have.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { Spawn } from "tap";
+import t, { Stdin } from "tap";
 import type { FileResult } from "./report.ts";
 
-/** For a whole file; a file that needs longer says so with `t.setTimeout(ms)`. */
+/** For a whole file; one that needs longer says so with `t.setTimeout(ms)`. */
 const timeoutMs = 120_000;
+/** After that it is asked to say what it waits for, and to end; one that is too busy for that is killed this much later. */
+const graceMs = 5_000;
+
+// Importing tap makes this process a test file too, which tap would end after 30 s.
+t.setTimeout(0);
+
+/** tap's own messages carry this, so that it takes no other for one of them. */
+const childKey = randomUUID();
 
 /** Never rejects: whatever goes wrong with the file is one of its failures. */
 export async function runTestFile(
@@ -14,41 +27,41 @@ export async function runTestFile(
   signal: AbortSignal,
 ): Promise<FileResult> {
   const started = performance.now();
-  const nothing = { passed: 0, skipped: 0, failures: [], output: "" };
-  if (!existsSync(file)) return { ...nothing, failed: 1, problem: "there is no such file", ms: 0 };
-  const child = new Spawn({
-    name: file,
-    command: process.execPath,
-    args: ["--enable-source-maps", file],
-    env: environment,
-    stdio: ["ignore", "pipe", "pipe"],
-    timeout: timeoutMs,
+  if (!existsSync(file)) {
+    return { passed: 0, failed: 1, skipped: 0, failures: [], problem: "there is no such file", output: "", ms: 0 };
+  }
+  const child = spawn(process.execPath, ["--enable-source-maps", file], {
+    env: {
+      ...environment,
+      TAP: "1",
+      TAP_TIMEOUT: String(timeoutMs / 1000),
+      TAP_CHILD_KEY: childKey,
+      TAP_CHILD_ID: "0",
+    },
+    stdio: ["ignore", "pipe", "pipe", "ipc"],
   });
+  const closed = once(child, "close");
+  const killed = killInTime(child, signal);
   let output = "";
-  const abort = () => child.proc?.kill("SIGKILL");
-  signal.addEventListener("abort", abort);
-  child.on("process", (process: ChildProcess) => {
-    process.stderr?.on("data", (piece) => {
-      output += piece;
-    });
-    if (signal.aborted) abort();
+  child.stderr!.on("data", (piece) => {
+    output += piece;
   });
-  child.resume(); // its TAP, which the parser has seen
+  const reader = new Stdin({ name: file, tapStream: child.stdout! });
+  reader.resume(); // what it passes on; the parser has seen it
   await new Promise<void>((resolve) => {
-    child.runMain(() => resolve());
+    reader.runMain(() => resolve());
   });
-  signal.removeEventListener("abort", abort);
+  await closed;
+  killed.stop();
 
-  const { pass, fail, skip, todo } = child.counts;
-  const { exitCode, signal: endedBy } = child.options as { exitCode?: number | null; signal?: string | null };
-  // Not `results.failures`, which has the outermost test points only.
-  const failures = fail > 0 ? child.lists.fail : (child.results?.failures ?? []);
+  const { pass, fail, skip, todo } = reader.counts;
   const problem = fail > 0 ? undefined : whatWentWrong();
   return {
     passed: pass,
     failed: problem === undefined ? fail : 1,
     skipped: skip + todo,
-    failures,
+    // Not `results.failures` alone, which has the outermost test points only.
+    failures: fail > 0 ? reader.lists.fail : (reader.results?.failures ?? []),
     problem,
     output,
     ms: performance.now() - started,
@@ -58,13 +71,45 @@ export async function runTestFile(
   function whatWentWrong(): string | undefined {
     // tap closes the file when nothing is pending; a test that comes later is reported here alone, with exit code 0.
     if (output.includes("cannot create subtest after parent test ends")) {
-      return "a test began after the file had ended: await between top-level tests only what is inside of one";
+      return "a test began after the file had ended: await nothing between top-level tests, or put it into a test";
     }
-    if (child.timedOut) return "took too long";
-    if (endedBy) return `ended by ${endedBy}`;
-    if (exitCode) return `ended with exit code ${exitCode}`;
-    if (child.results?.ok === false) return "its TAP is not complete";
+    if (killed.reason !== undefined) return killed.reason;
+    if (child.signalCode !== null) return `ended by ${child.signalCode}`;
+    if (child.exitCode !== 0) return `ended with exit code ${child.exitCode}`;
+    if (reader.results?.ok === false) return "its TAP is not complete";
     if (pass + skip + todo === 0) return "asserted nothing";
     return undefined;
   }
+}
+
+/** Kills the process when it takes too long or the run is stopped. */
+function killInTime(child: ChildProcess, signal: AbortSignal): { reason: string | undefined; stop(): void } {
+  const kill = (reason: string) => {
+    state.reason = reason;
+    child.kill("SIGKILL");
+  };
+  const wait = (ms: number) =>
+    setTimeout(() => {
+      if (child.connected) child.send({ tapAbort: "timeout", key: childKey, child: "0" }, () => {});
+      timer = setTimeout(() => kill("took too long"), graceMs);
+    }, ms + 500);
+  let timer = wait(timeoutMs);
+  // What `t.setTimeout` of a test file sends to whoever runs it.
+  child.on("message", (message) => {
+    const { setTimeout: ms } = message as { setTimeout?: number };
+    if (ms === undefined) return;
+    clearTimeout(timer);
+    if (ms > 0) timer = wait(ms);
+  });
+  const abort = () => kill("stopped with the run");
+  signal.addEventListener("abort", abort);
+  const state = {
+    reason: undefined as string | undefined,
+    stop() {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", abort);
+    },
+  };
+  if (signal.aborted) abort();
+  return state;
 }

@@ -56,7 +56,7 @@ export async function serverOf(
   const database = await createTestDatabase(`server_${role}`);
   const config = configFor(database.url, settings);
   const owner = await openDatabase(config, { as: "owner", name: "test owner" });
-  const server = await initServer(owner, role, role === "primary" ? "ABC Brakes" : "Epicor");
+  const server = await initServer(owner, role, role === "primary" ? "ABC Brakes" : "Retailer");
   await owner.close();
   const db = await openDatabase(config, { name: "test server" });
   let logged = "";
@@ -120,7 +120,7 @@ async function send(url: string, method: string, { token, body, raw, headers = {
     body: raw ?? (body === undefined ? undefined : JSON.stringify(body)),
   });
   const text = await response.text();
-  const isJson = /json/.test(response.headers.get("content-type") ?? "");
+  const isJson = text !== "" && /json/.test(response.headers.get("content-type") ?? "");
   return { status: response.status, headers: response.headers, text, json: isJson ? JSON.parse(text) : undefined };
 }
 

@@ -16,7 +16,7 @@ t.test("names of files", async (t) => {
   for (const [given, name] of [
     ["ABC_ACES 4.2.xml", "ABC_ACES 4.2.xml"],
     ["été.xml", "été.xml"],
-    ["a/b\\c:d*e?f\"g<h>i|j", "a_b_c_d_e_f_g_h_i_j"],
+    ['a/b\\c:d*e?f"g<h>i|j', "a_b_c_d_e_f_g_h_i_j"],
     ["a\0b\nc\u001b[31m\u009b", "a_b_c_[31m_"],
     ["..", id],
     [". . .", id],
@@ -43,8 +43,11 @@ t.test("sources are paths of either kind", async (t) => {
   t.equal(lastSegment("dir/"), "");
 });
 
-t.test("whatever comes in, one harmless name comes out", async (t) => {
-  const anything = fc.oneof(fc.string({ unit: "binary", maxLength: 300 }), fc.string({ unit: "grapheme", maxLength: 300 }));
+t.test("whatever comes in, one harmless name comes out", async () => {
+  const anything = fc.oneof(
+    fc.string({ unit: "binary", maxLength: 300 }),
+    fc.string({ unit: "grapheme", maxLength: 300 }),
+  );
   fc.assert(
     fc.property(anything, (text) => {
       const name = safeFileName(lastSegment(text), id);

@@ -1,0 +1,139 @@
+/** Rules about the text of the sources that neither the compiler nor the linter knows. */
+import { readdir, readFile } from "node:fs/promises";
+import { join, sep } from "node:path";
+import t from "tap";
+import { projectRoot } from "./project-root.ts";
+
+interface Source {
+  name: string;
+  /** Without comments and strings, each replaced by as many line ends as it had. */
+  code: string;
+}
+
+/** Comments and strings out, so that words in them do not count. What is inside `${}` stays. */
+function codeOf(text: string): string {
+  const keepLines = (part: string) => part.replace(/[^\n]/g, "");
+  return text.replace(/\/\*[\s\S]*?\*\/|(?<!:)\/\/[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'/g, (part) =>
+    part.startsWith("/") ? keepLines(part) : '""',
+  );
+}
+
+async function sources(directory: string): Promise<Source[]> {
+  const names = (await readdir(join(projectRoot, directory), { recursive: true })).filter((name) =>
+    name.endsWith(".ts"),
+  );
+  return Promise.all(
+    names.map(async (name) => ({
+      name: `${directory}/${name.split(sep).join("/")}`,
+      code: codeOf(await readFile(join(projectRoot, directory, name), "utf8")),
+    })),
+  );
+}
+
+/** Where `pattern` occurs, as file:line. */
+function places(files: Source[], pattern: RegExp): string[] {
+  return files.flatMap(({ name, code }) =>
+    code.split("\n").flatMap((line, i) => (pattern.test(line) ? [`${name}:${i + 1} ${line.trim()}`] : [])),
+  );
+}
+
+const environment =
+  /\bprocess\s*\.\s*env\b|\bprocess\s*\[|\{[^}]*\benv\b[^}]*\}\s*=\s*process\b|import\b.*\benv\b.*node:process/;
+const impure =
+  /\bDate\.now\b|\bnew Date\(\s*\)|\bMath\.random\b|\bset(Timeout|Interval|Immediate)\b|\bprocess\b|\bperformance\b|\brandom(UUID|Bytes|Int)\b|\bcrypto\.(getRandomValues|subtle)|\bfetch\(|\bconsole\b|\bqueueMicrotask\b/;
+
+const pureFiles = [
+  "src/errors.ts",
+  "src/scope.ts",
+  "src/slices/encoding.ts",
+  "src/slices/file-name.ts",
+  "src/slices/hash.ts",
+  "src/slices/slice.ts",
+  "src/slices/tuples.ts",
+  "src/subscriptions/company.ts",
+  "src/subscriptions/rules.ts",
+  "src/sync/effects.ts",
+  "src/sync/find-difference.ts",
+  "src/sync/frames.ts",
+  "src/sync/messages.ts",
+  "src/sync/primary-session.ts",
+  "src/sync/receive-grains.ts",
+  "src/sync/reconcile.ts",
+  "src/sync/secondary-port.ts",
+  "src/sync/secondary-session.ts",
+];
+
+t.test("the patterns find what they should, and no words in comments or strings", async (t) => {
+  const finds = (pattern: RegExp, text: string) => places([{ name: "x.ts", code: codeOf(text) }], pattern).length > 0;
+  for (const text of [
+    "process.env.X",
+    "const { env } = process;",
+    'process["env"]',
+    "process\n  .env".replace("\n  ", ""),
+  ]) {
+    t.ok(finds(environment, text), text);
+  }
+  for (const text of ["Date.now()", "new Date()", "Math.random()", "setTimeout(f, 1)", "process.pid", "randomUUID()"]) {
+    t.ok(finds(impure, `const a = ${text};`), text);
+  }
+  for (const text of [
+    "// process.env",
+    "/* process.env\n Math.random */",
+    '"process.env"',
+    "new Date(ms)",
+    "a // setTimeout",
+  ]) {
+    t.notOk(finds(environment, text) || finds(impure, text), text);
+  }
+});
+
+t.test("only config.ts reads the environment", async (t) => {
+  // binaries.ts hands PATH and the library path on to the PostgreSQL that it starts; nothing is configured by that.
+  const allowed = new Set(["src/config.ts", "src/postgres/binaries.ts"]);
+  const found = places(
+    (await sources("src")).filter(({ name }) => !allowed.has(name)),
+    environment,
+  );
+  t.same(found, []);
+});
+
+t.test("pure files have no clock, no randomness and no process in them", async (t) => {
+  const all = await sources("src");
+  for (const name of pureFiles)
+    t.ok(
+      all.some((source) => source.name === name),
+      `${name} is there`,
+    );
+  t.same(
+    places(
+      all.filter(({ name }) => pureFiles.includes(name)),
+      impure,
+    ),
+    [],
+  );
+});
+
+t.test("the two lists of pure files are the same", async (t) => {
+  const rules = (await import(join(projectRoot, ".dependency-cruiser.cjs"))) as {
+    default: { forbidden: { name: string; from: { path?: string[] } }[] };
+  };
+  const patterns = rules.default.forbidden.find(({ name }) => name === "pure-stays-pure")!.from.path!;
+  const matched = (await sources("src"))
+    .map(({ name }) => name)
+    .filter((name) => patterns.some((p) => new RegExp(p).test(name)));
+  t.same(matched.sort(), pureFiles);
+});
+
+t.test("a file that holds one idea is not long", async (t) => {
+  const counts = await Promise.all(
+    [...(await sources("src")), ...(await sources("bin"))].map(({ name, code }) => ({
+      name,
+      lines: code.split("\n").length - 1,
+    })),
+  );
+  t.same(
+    counts.filter(({ lines }) => lines > 330),
+    [],
+    "a file past about 300 lines is asking to be two",
+  );
+});

@@ -1,0 +1,209 @@
+/** Every exit code that can be provoked, with the real command against real servers. */
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import t from "tap";
+import { addLines, makePair, offer, Party } from "./parties.ts";
+
+t.setTimeout(180_000);
+
+t.test("exit codes", async (t) => {
+  const { primary, secondary } = await makePair(t);
+  await offer(primary, "parts", "aces-items", secondary);
+  await primary.batch("parts", addLines(0, 150));
+  const db = await secondary.db();
+
+  await t.test("20: differences, when asked for", async (t) => {
+    t.equal((await secondary.run(["sync", "--noupdate"])).code, 0);
+    t.equal((await secondary.run(["sync", "--noupdate", "--detailed-exitcode"])).code, 20);
+    t.equal((await secondary.run(["sync"])).code, 0);
+    t.equal((await secondary.run(["sync", "--noupdate", "--detailed-exitcode"])).code, 0);
+  });
+
+  await t.test("0 and silence with --quiet", async (t) => {
+    t.same(await secondary.run(["sync", "--quiet"]), { code: 0, signal: null, stdout: "", stderr: "" });
+  });
+
+  await t.test("2: usage and configuration, before anything is started", async (t) => {
+    for (const args of [
+      ["sync", "--nope"],
+      ["sync", "extra"],
+      ["sync", "--jobs", "0"],
+      ["sync", "--wait", "1e3"],
+      ["sync", "--sub", "unknown"],
+      ["sync", "--server.prot", "1"],
+      ["sync", "--config", "missing.yaml"],
+      ["sync", "--log.level", "loud"],
+    ]) {
+      const { code, stderr } = await secondary.run(args);
+      t.equal(code, 2, args.join(" "));
+      t.equal(stderr.split("\n").length, 3, stderr);
+    }
+    const wrong = await primary.run(["sync"]);
+    t.equal(wrong.code, 2);
+    t.match(wrong.stderr, "sync runs on a secondary");
+  });
+
+  await t.test("3: the primary is gone", async (t) => {
+    const { port } = new URL(primary.server!.url);
+    await primary.server!.stop();
+    const { code, stderr } = await secondary.run(["sync"]);
+    t.equal(code, 3);
+    t.match(stderr, "nothing listens there");
+    await primary.serve({ port });
+    t.equal((await secondary.run(["sync"])).code, 0);
+  });
+
+  await t.test("4: something else answers", async (t) => {
+    const answers: Record<string, [number, Record<string, string>, string]> = {
+      html: [200, { "content-type": "text/html" }, "<html>Welcome to the hotel</html>"],
+      redirect: [302, { location: "https://elsewhere.example/" }, ""],
+      "other JSON": [200, { "content-type": "application/json" }, "{}"],
+      "no such page": [404, { "content-type": "text/html" }, "nope"],
+    };
+    for (const [name, [status, headers, body]] of Object.entries(answers)) {
+      const server = createServer((_request, response) => response.writeHead(status, headers).end(body)).listen(
+        0,
+        "127.0.0.1",
+      );
+      await new Promise((resolve) => server.once("listening", resolve));
+      await db.run("UPDATE companies SET sync_addr = $1 WHERE name = 'ABC Brakes'", [
+        `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+      ]);
+      const { code, stderr } = await secondary.run(["sync"]);
+      t.equal(code, 4, `${name}: ${stderr}`);
+      server.close();
+    }
+    const other = await Party.make(t, "primary", "Impostor");
+    await other.serve();
+    await db.run("UPDATE companies SET sync_addr = $1 WHERE name = 'ABC Brakes'", [other.server!.url]);
+    t.equal((await secondary.run(["sync"])).code, 5, "another primary refuses the key");
+    await db.run("UPDATE companies SET sync_addr = $1 WHERE name = 'ABC Brakes'", [primary.server!.url]);
+  });
+
+  await t.test("5: the key was revoked", async (t) => {
+    const admin = await primary.db();
+    const keys = await admin.query("SELECT * FROM api_keys");
+    await admin.run("UPDATE api_keys SET secret_hmac = sha256('other')");
+    t.equal((await secondary.run(["sync"])).code, 5);
+    await admin.run("UPDATE api_keys SET secret_hmac = $1", [(keys[0] as { secret_hmac: Buffer }).secret_hmac]);
+  });
+
+  await t.test("8: what arrives is not what was declared", async (t) => {
+    const before = await secondary.content();
+    const admin = await primary.db();
+    await primary.batch("parts", addLines(200, 1));
+    await admin.run("UPDATE slices SET hash = 'ffffffffffffffff'");
+    const { code, stderr } = await secondary.run(["sync"]);
+    t.equal(code, 8);
+    t.match(stderr, "would not be what the primary declared");
+    t.same(await secondary.content(), before);
+    await primary.ok(["slice", "meta", "parts", "x=y"]);
+    t.equal((await secondary.run(["sync"])).code, 0);
+    t.same(await secondary.content(), await primary.content());
+  });
+
+  await t.test("9: local storage", async (t) => {
+    await primary.batch("parts", addLines(300, 1));
+    await db.run("SELECT 1");
+    const down = await secondary.run(["sync"], {
+      env: {
+        SANDPIPER_DATABASE_URL: secondary.database.url.replace(secondary.database.name, "sandpiper_test_nothing"),
+      },
+    });
+    t.equal(down.code, 9);
+    const before = await secondary.content();
+    const lock = db.transaction(async (tx) => {
+      await tx.run("SELECT 1 FROM slices FOR UPDATE");
+      return secondary.run(["sync"]);
+    });
+    const busy = await lock;
+    t.equal(busy.code, 9);
+    t.match(busy.stderr, "storage busy");
+    t.same(await secondary.content(), before);
+    t.equal((await secondary.run(["sync"])).code, 0);
+  });
+
+  await t.test("10: another sync is running; --wait waits; a kill -9 lets go", async (t) => {
+    await primary.batch("parts", addLines(400, 1));
+    const first = secondary.start(["sync"], {
+      nodeArgs: ["--import", failpoint],
+      env: { SP_FP: "s.tx.verify:1:sleep:4000" },
+    });
+    await until(
+      async () =>
+        (
+          await db.query(
+            "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+          )
+        ).length > 0,
+    );
+    const second = await secondary.run(["sync"]);
+    t.equal(second.code, 10);
+    t.match(second.stderr, `sandpiper sync pid ${first.pid} on `);
+    const waited = await secondary.run(["sync", "--wait", "30"]);
+    t.equal(waited.code, 0, waited.stderr);
+    t.equal((await first.exited).code, 0);
+
+    await primary.batch("parts", addLines(500, 1));
+    const killed = await secondary.run(["sync"], {
+      nodeArgs: ["--import", failpoint],
+      env: { SP_FP: "s.tx.verify:1:kill" },
+    });
+    t.equal(killed.signal, "SIGKILL");
+    const next = await secondary.run(["sync", "--wait", "5"]);
+    t.equal(next.code, 0, next.stderr);
+    t.same(await secondary.content(), await primary.content());
+  });
+
+  await t.test("11: the safety stop", async (t) => {
+    const before = await secondary.content();
+    await primary.batch("parts", [{ delete_all: true }, ...addLines(0, 60)]);
+    const { code, stderr } = await secondary.run(["sync"]);
+    t.equal(code, 11);
+    t.match(stderr, /would go from \d+ grains to 60/);
+    t.same(await secondary.content(), before);
+    t.equal((await secondary.run(["sync", "--noupdate"])).code, 11, "a rehearsal says so too");
+    t.equal((await secondary.run(["sync", "--allow-drops"])).code, 0);
+    await primary.batch("parts", [{ delete_all: true }]);
+    t.equal((await secondary.run(["sync"])).code, 11, "nor is it emptied");
+    t.equal((await secondary.run(["sync", "--allow-drops"])).code, 0);
+  });
+
+  await t.test("130 and 143: rolled back", async (t) => {
+    for (const [signal, code] of [
+      ["SIGINT", 130],
+      ["SIGTERM", 143],
+    ] as const) {
+      const before = await secondary.content();
+      await primary.batch("parts", addLines(code * 10, 3));
+      const run = secondary.start(["sync"], {
+        nodeArgs: ["--import", failpoint],
+        env: { SP_FP: "s.tx.insert:1:sleep:1500" },
+      });
+      await until(
+        async () =>
+          (
+            await db.query(
+              "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+            )
+          ).length > 0,
+      );
+      await new Promise((resolve) => setTimeout(resolve, 700));
+      run.kill(signal);
+      t.equal((await run.exited).code, code, run.stderr());
+      t.same(await secondary.content(), before);
+      t.equal((await secondary.run(["sync", "--wait", "5"])).code, 0);
+      t.same(await secondary.content(), await primary.content());
+    }
+  });
+});
+
+const failpoint = new URL("../harness/failpoint.js", import.meta.url).href;
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 20_000;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error("it did not come to that");
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}

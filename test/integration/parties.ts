@@ -1,0 +1,206 @@
+/** A primary and secondaries as real processes, each with its own database, set up by the real commands. */
+
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { type Config, loadConfig, parseConfig, requireSecret } from "../../src/config.ts";
+import { type Database, openDatabase } from "../../src/database.ts";
+import { everything } from "../../src/scope.ts";
+import { applyBatch, type BatchLine } from "../../src/slices/batch.ts";
+import { addSlice, requireSlice } from "../../src/slices/slice-store.ts";
+import { sealApiKey } from "../../src/subscriptions/api-key.ts";
+import { addCompany, issueApiKey, readServer, requireCompany } from "../../src/subscriptions/company-store.ts";
+import { addSubscription } from "../../src/subscriptions/subscription-store.ts";
+import {
+  type Outcome,
+  type RunOptions,
+  type ServerProcess,
+  sandpiper,
+  startSandpiper,
+  startServer,
+} from "../harness/process.ts";
+import { makeScratch, removeScratch } from "../harness/scratch.ts";
+import { createTestDatabase, type TestDatabase } from "../harness/test-database.ts";
+
+interface Teardown {
+  teardown(work: () => Promise<void>): unknown;
+}
+
+/** One company's server: its directory, its database, and its command. */
+export class Party {
+  #db: Database | undefined;
+  server: ServerProcess | undefined;
+
+  private constructor(
+    readonly directory: string,
+    readonly database: TestDatabase,
+    readonly role: "primary" | "secondary",
+    readonly company: string,
+  ) {}
+
+  /** Sets up a party; it is taken down with the test. */
+  static async make(
+    test: Teardown,
+    role: "primary" | "secondary",
+    company: string,
+    init: string[] = [],
+  ): Promise<Party> {
+    const root = await makeScratch();
+    const directory = join(root, role);
+    await mkdir(directory);
+    const party = new Party(directory, await createTestDatabase(company), role, company);
+    test.teardown(async () => {
+      await party.server?.kill9();
+      await party.#db?.close();
+      await party.database.drop();
+      await removeScratch(root);
+    });
+    await party.ok(["init", "--role", role, "--company", company, ...init]);
+    return party;
+  }
+
+  run(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+    return sandpiper(args, { ...options, ...this.#place(options) });
+  }
+
+  start(args: readonly string[], options: RunOptions = {}) {
+    return startSandpiper(args, { ...options, ...this.#place(options) });
+  }
+
+  #place(options: RunOptions) {
+    return { cwd: this.directory, env: { SANDPIPER_DATABASE_URL: this.database.url, ...options.env } };
+  }
+
+  /** Runs a command that must succeed. @returns its standard output. */
+  async ok(args: readonly string[], options: RunOptions = {}): Promise<string> {
+    const { code, stdout, stderr } = await this.run(args, options);
+    if (code !== 0) throw new Error(`sandpiper ${args.join(" ")} ended with ${code}\n${stdout}\n${stderr}`);
+    return stdout;
+  }
+
+  /** Starts `serve`; a second call with the port of the first replaces it. */
+  async serve(
+    options: { env?: Record<string, string>; nodeArgs?: string[]; port?: string; args?: string[] } = {},
+  ): Promise<ServerProcess> {
+    const args = [...(options.args ?? []), ...(options.port === undefined ? [] : ["--server.port", options.port])];
+    this.server = await startServer({
+      ...this.#place({ env: options.env ?? {} }),
+      nodeArgs: options.nodeArgs ?? [],
+      args,
+    });
+    return this.server;
+  }
+
+  /** The configuration that `init` wrote. */
+  config(): Config {
+    return loadConfig([], join(this.directory, "sandpiper.yaml"));
+  }
+
+  /** A connection of the test's own, as the program's role. */
+  async db(): Promise<Database> {
+    if (this.#db === undefined) {
+      const config = parseConfig({
+        flags: [],
+        environment: { SANDPIPER_DATABASE_URL: this.database.url },
+        file: "test.yaml",
+      });
+      this.#db = await openDatabase(config, { name: "sandpiper test" });
+    }
+    return this.#db;
+  }
+
+  /** Changes a slice of this primary. */
+  async batch(slice: string, lines: BatchLine[]): Promise<void> {
+    const db = await this.db();
+    await applyBatch(db, await requireSlice(db, slice, everything), lines, 2 ** 32);
+  }
+
+  /** Everything that counts of the slices here, by id: what two parties must agree on. */
+  async content(): Promise<Record<string, unknown>> {
+    const db = await this.db();
+    const rows = await db.query<{ id: string; hash: string; n: number; digest: string | null; metadata: unknown }>(
+      `SELECT s.id, s.hash, s.content_count AS n,
+         (SELECT encode(sha256(string_agg(g.id::text::bytea || g.digest || sha256(coalesce(g.payload, ''::bytea)), ''::bytea ORDER BY g.id)), 'hex') FROM grains g WHERE g.slice_key = s.slice_key)
+           || coalesce((SELECT encode(sha256(string_agg(c.grain_id::text::bytea || sha256(c.data), ''::bytea ORDER BY c.grain_id, c.seq)), 'hex') FROM grain_chunks c WHERE c.slice_key = s.slice_key), '') AS digest,
+         (SELECT jsonb_object_agg(key, value) FROM slice_metadata m WHERE m.slice_key = s.slice_key) AS metadata
+       FROM slices s ORDER BY s.id`,
+    );
+    return Object.fromEntries(rows.map(({ id, ...rest }) => [id, rest]));
+  }
+
+  /** Every row of every table, as text, but for staging: what a rehearsal must not touch. */
+  async dump(): Promise<string> {
+    const db = await this.db();
+    const tables = await db.query<{ name: string }>(
+      "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public' ORDER BY 1",
+    );
+    const parts: string[] = [];
+    for (const { name } of tables) {
+      const rows = await db.query<{ row: string }>(`SELECT t::text AS row FROM ${name} t ORDER BY 1`);
+      parts.push(name, ...rows.map(({ row }) => row));
+    }
+    return parts.join("\n");
+  }
+}
+
+/**
+ * Registers `secondary` with `primary` (which must be serving), as the commands do: the commands themselves have tests of their own,
+ * and a process costs half a second.
+ */
+export async function introduce(primary: Party, secondary: Party): Promise<void> {
+  const there = await primary.db();
+  const here = await secondary.db();
+  const us = await readServer(here);
+  const them = await readServer(there);
+  const registered = await addCompany(there, { id: us.serverId, name: secondary.company });
+  const apiKey = await issueApiKey(there, registered.id, requireSecret(primary.config(), "api_key_hmac"));
+  const sealed = sealApiKey(apiKey, them.serverId, requireSecret(secondary.config(), "partner_key"));
+  await addCompany(here, { id: them.serverId, name: primary.company, syncAddr: primary.server!.url, sealed });
+}
+
+/** Slice NAME on the primary, with subscription NAME-COMPANY for each of the secondaries. */
+export async function offer(primary: Party, name: string, type: string, ...secondaries: Party[]): Promise<void> {
+  const db = await primary.db();
+  await addSlice(db, { companyId: (await readServer(db)).serverId, name, type });
+  for (const secondary of secondaries) await subscribe(primary, name, secondary);
+}
+
+export async function subscribe(primary: Party, slice: string, secondary: Party): Promise<void> {
+  const db = await primary.db();
+  const company = await requireCompany(db, secondary.company);
+  const { key } = await requireSlice(db, slice, everything);
+  await addSubscription(db, { companyId: company.id, sliceKey: key, name: `${slice}-${secondary.company}` });
+}
+
+/** A primary that serves and a secondary that knows it. */
+export async function makePair(test: Teardown): Promise<{ primary: Party; secondary: Party }> {
+  const primary = await Party.make(test, "primary", "ABC Brakes");
+  const secondary = await Party.make(test, "secondary", "Epicor");
+  await primary.serve();
+  await introduce(primary, secondary);
+  return { primary, secondary };
+}
+
+type AddLine = Extract<BatchLine, { add: unknown }>;
+
+/** The same lines with ids that are the same every time. */
+export const withIds = (lines: AddLine[]): AddLine[] =>
+  lines.map(({ add }, i) => ({ add: { ...add, id: `00000000-0000-4000-a000-${String(i).padStart(12, "0")}` } }));
+
+/** `n` lines that add grains of about `bytes` bytes under the keys `part FROM ...`. */
+export function addLines(from: number, n: number, bytes = 200): AddLine[] {
+  return Array.from({ length: n }, (_, i) => ({
+    add: {
+      grain_key: `part ${from + i}`,
+      source: "test",
+      encoding: "raw" as const,
+      payload: `<Part n="${from + i}">${"x".repeat(Math.max(0, bytes - 20))}</Part>`,
+    },
+  }));
+}
+
+/** The JSON lines that `sync --json` prints. */
+export const events = (stdout: string) =>
+  stdout
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line));
