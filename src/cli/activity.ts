@@ -4,7 +4,7 @@ import { everything } from "../scope.ts";
 import { type Activity, listActivity } from "../subscriptions/activity-store.ts";
 import { requireCompany } from "../subscriptions/company-store.ts";
 import { action, addCommand, type Context } from "./command.ts";
-import { wholeNumber } from "./usage.ts";
+import { wholeNumber } from "./whole-number.ts";
 
 export function registerActivity(program: Command, context: Context): void {
   addCommand(program, "activity", {

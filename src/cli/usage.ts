@@ -1,5 +1,5 @@
 /** What commander complains about, as an error of ours: one sentence, and where the help is. */
-import { type Command, type CommanderError, InvalidArgumentError } from "commander";
+import type { Command, CommanderError } from "commander";
 import { SandpiperError } from "../errors.ts";
 
 /** Thrown for --help and --version: all is printed, and the program ends well. */
@@ -23,12 +23,4 @@ export function explainUsage(error: CommanderError, command: Command): never {
   const [first, ...more] = error.message.replace(/^error: /, "").split("\n");
   const suggestion = more.join(" ").replace(/^\((.*)\)$/, "$1");
   throw new SandpiperError("usage", first!, { hint: suggestion === "" ? help : `${suggestion} ${help}` });
-}
-
-/** Reads an option's value as a whole number; for `option()`. */
-export function wholeNumber(min: number, max: number): (text: string) => number {
-  return (text) => {
-    if (/^\d+$/.test(text) && Number(text) >= min && Number(text) <= max) return Number(text);
-    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
-  };
 }

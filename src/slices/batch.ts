@@ -10,9 +10,17 @@ import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import type { Database, Session } from "../database.ts";
 import { SandpiperError } from "../errors.ts";
+import { everything } from "../scope.ts";
 import { step } from "../step.ts";
 import { unarmour } from "./encoding.ts";
-import { clearGrains, deleteGrains, insertGrains, insertLargeGrain, type SmallGrain } from "./grain-store.ts";
+import {
+  clearGrains,
+  deleteGrains,
+  findGrainByKey,
+  insertGrains,
+  insertLargeGrain,
+  type SmallGrain,
+} from "./grain-store.ts";
 import { sortMetadata } from "./hash.ts";
 import { changeSlice } from "./publish.ts";
 import type { SliceContent } from "./refresh.ts";
@@ -96,10 +104,7 @@ class Edit {
     await this.#flushDeletes();
     if ("delete_all" in line) this.removed += await clearGrains(this.tx, this.slice.key);
     else if ("delete_key" in line) {
-      const row = await this.tx.one<{ id: string }>("SELECT id FROM grains WHERE slice_key = $1 AND grain_key = $2", [
-        this.slice.key,
-        line.delete_key,
-      ]);
+      const row = await findGrainByKey(this.tx, everything, this.slice.key, line.delete_key);
       if (row === undefined) throw missing(`the key ${JSON.stringify(line.delete_key)}`);
       this.removed += await deleteGrains(this.tx, this.slice.key, [row.id]);
     } else {

@@ -2,7 +2,7 @@
 import { type Database, type Session, violatedConstraint } from "../database.ts";
 import { SandpiperError } from "../errors.ts";
 import { everything, type Scope, scopeValue, slicesInScope } from "../scope.ts";
-import { emptyHash, type Metadata, SliceHasher, sortMetadata } from "./hash.ts";
+import { type Metadata, SliceHasher, sortMetadata } from "./hash.ts";
 import { type CompanyId, checkName, isUuid, nameKey, type Slice, type SliceKey, sliceTypes } from "./slice.ts";
 
 type Queries = Pick<Session | Database, "query" | "one" | "run">;
@@ -97,7 +97,7 @@ export async function insertSlice(
     type: string;
     allowSync?: boolean | undefined;
     /** "" for a copy that was never synced. */
-    hash?: string;
+    hash: string;
     contentHash?: string;
   },
 ): Promise<Slice> {
@@ -111,7 +111,7 @@ export async function insertSlice(
       nameKey(input.name),
       input.type,
       input.allowSync ?? true,
-      input.hash ?? emptyHash,
+      input.hash,
       input.contentHash ?? "",
     ],
   );

@@ -11,30 +11,34 @@ import { sandbox } from "./sandbox.ts";
 
 t.setTimeout(120_000);
 
+const connections = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()";
+
 for (const [signal, code] of [
   ["SIGINT", 130],
   ["SIGTERM", 143],
 ] as const) {
   t.test(`${signal} ends a command that waits with ${code}`, async (t) => {
     const { directory, databaseUrl, withDatabase } = await sandbox(t, "primary");
-    const child = spawn(process.execPath, [sandpiperProgram, "user", "add", "x", "--role", "admin", "--json"], {
-      cwd: directory,
-      env: { PATH: process.env.PATH, SANDPIPER_DATABASE_URL: databaseUrl },
-      stdio: ["pipe", "pipe", "pipe"],
-    });
-    t.teardown(() => child.kill("SIGKILL"));
-    let errors = "";
-    child.stderr.on("data", (piece) => {
-      errors += piece;
-    });
-    // Once it is connected it waits for the password, or is about to.
     await withDatabase(async (db) => {
-      const others = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
-      while ((await db.one(others)) === undefined) await sleep(50);
+      const pids = async () => new Set((await db.query<{ pid: number }>(connections)).map(({ pid }) => pid));
+      const before = await pids();
+      // Its standard input stays open, and silent.
+      const child = spawn(process.execPath, [sandpiperProgram, "user", "add", "x", "--role", "admin", "--json"], {
+        cwd: directory,
+        env: { PATH: process.env.PATH, SANDPIPER_DATABASE_URL: databaseUrl },
+        stdio: ["pipe", "ignore", "pipe"],
+      });
+      t.teardown(() => child.kill("SIGKILL"));
+      let errors = "";
+      child.stderr.on("data", (piece) => {
+        errors += piece;
+      });
+      // Once it is connected it waits for the password, or is about to.
+      while ([...(await pids())].every((pid) => before.has(pid))) await sleep(50);
+      child.kill(signal);
+      t.same(await once(child, "close"), [code, null]);
+      t.equal(JSON.parse(errors).error.message, `stopped by ${signal}`);
     });
-    child.kill(signal);
-    t.same(await once(child, "close"), [code, null]);
-    t.same(JSON.parse(errors).error.message, `stopped by ${signal}`);
   });
 }
 

@@ -373,7 +373,11 @@ t.test("grains that were not asked for are refused", async (t) => {
     wanted.hash = () => hash;
   };
   await p.sync();
-  t.match(p.results, [{ outcome: "failed", error: { code: "verification" } }], "the lie does not survive the final check");
+  t.match(
+    p.results,
+    [{ outcome: "failed", error: { code: "verification" } }],
+    "the lie does not survive the final check",
+  );
   t.equal(p.secondary.get(sliceId(1))!.grains.size, 3);
 });
 
