@@ -110,10 +110,16 @@ async function embedded(config: Config, as: "app" | "owner"): Promise<Access> {
   return { connection: server.connection(as === "app" ? appRole : "postgres"), release: () => server.release() };
 }
 
-function external(text: string): Access {
+/**
+ * How to reach the database at a URL: TLS, verified, unless it is on this machine.
+ *
+ * @throws `config` for what is not a PostgreSQL URL, or asks for less.
+ */
+export function external(text: string): Access {
   let url: URL;
   try {
-    url = new URL(text);
+    // libpq also takes a URL without a host, for a socket: postgres://user@/database?host=/run/postgresql.
+    url = new URL(text.replace(/^(postgres(?:ql)?:\/\/(?:[^@/]*@)?)\//, "$1localhost/"));
   } catch (cause) {
     throw new SandpiperError("config", "database.url is not a URL", {
       cause,
@@ -139,7 +145,7 @@ function external(text: string): Access {
   }
   url.searchParams.delete("sslmode");
   return {
-    connection: { connectionString: url.toString(), ssl: local ? undefined : { rejectUnauthorized: true } },
+    connection: { connectionString: url.toString(), ssl: local ? false : { rejectUnauthorized: true } },
     release: async () => {},
   };
 }

@@ -118,7 +118,15 @@ async function ensureRole(tx: Session): Promise<void> {
     await tx.run(`CREATE ROLE ${appRole} NOLOGIN NOSUPERUSER NOBYPASSRLS`);
   }
   const member = await tx.one<{ ok: boolean }>(`SELECT pg_has_role(current_user, '${appRole}', 'MEMBER') AS ok`);
-  if (!me.super && !member!.ok) await tx.run(`GRANT ${appRole} TO CURRENT_USER`);
+  if (member!.ok) return;
+  try {
+    await tx.run(`GRANT ${appRole} TO CURRENT_USER`);
+  } catch (cause) {
+    throw new SandpiperError("config", `this login may not work as the role ${appRole}`, {
+      cause,
+      hint: `Have an administrator run: GRANT ${appRole} TO <this login>;`,
+    });
+  }
 }
 
 /** @throws `schema` unless the database is exactly as this program needs it. */

@@ -77,12 +77,22 @@ export async function showApiKey(run: Run, apiKey: string, document: object, not
 }
 
 function partnerCommands(app: App, company: { id: string; name: string }): string[] {
-  const { sync_url: url, host, port } = app.config.server;
-  const address = url ?? `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  const address = ownAddress(app) ?? "https://ADDRESS-OF-THIS-SERVER";
   return [
     `sandpiper init --role secondary --company ${shellWord(company.name)} --server-id ${company.id}`,
     `sandpiper company add ${shellWord(app.server.companyName)} --sync-addr ${shellWord(address)} --api-key-file -`,
   ];
+}
+
+/** Where partners reach this server, if the configuration says so in a form that they can use. */
+function ownAddress({ config }: App): string | undefined {
+  const { sync_url: url, host, port } = config.server;
+  try {
+    return checkSyncAddress(url ?? `http://${host.includes(":") ? `[${host}]` : host}:${port}`);
+  } catch {
+    // 0.0.0.0 for example: listened on, but nobody's address.
+    return undefined;
+  }
 }
 
 async function addPrimary(run: Run, options: Options, name: string, address: string): Promise<void> {

@@ -32,7 +32,7 @@ export async function prepareTarget(root: string, directory: string, name: strin
   return target;
 }
 
-export interface Digest {
+interface Digest {
   bytes: number;
   sha256: string;
 }
@@ -78,12 +78,14 @@ async function* measured(session: Session, grain: GrainRow, maxBytes: number, do
   done({ bytes, sha256: hash.digest("hex") });
 }
 
+/** Size and SHA-256 of the file that a grain stands for. */
 export async function contentDigest(session: Session, grain: GrainRow, maxBytes: number): Promise<Digest> {
   let digest: Digest | undefined;
   for await (const _ of measured(session, grain, maxBytes, (d) => (digest = d)));
   return digest!;
 }
 
+/** Writes the file that a grain stands for to `target`, atomically. */
 export async function writeContent(
   session: Session,
   grain: GrainRow,

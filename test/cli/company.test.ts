@@ -41,6 +41,9 @@ t.test("on a primary: a partner and its key", async (t) => {
   t.match(second, { name: "Bob", api_key: /^[\w-]{22}\.[\w-]{43}$/ });
   t.match((second.commands as string[])[1], "--sync-addr https://s.example ");
 
+  const carl = await json(["company", "add", "Carl", "--server.host", "0.0.0.0"]);
+  t.match((carl as { commands: string[] }).commands[1], "--sync-addr https://ADDRESS-OF-THIS-SERVER ");
+
   const list = (await run(["company", "list"])).stdout;
   t.match(list, /^ABC Brakes\t[^\t]+\tourselves\tyes\t$/m);
   t.match(list, `Epicor & Co\t${epicor}\tpartner\tyes\t\n`);

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { detail, typed } from "./story.ts";
+import { detail, took, typed } from "./story.ts";
 
 const program = fileURLToPath(new URL("../../bin/sandpiper.js", import.meta.url));
 const running = new Set<ChildProcess>();
@@ -35,6 +35,8 @@ export class Shell {
 
   /** As `run`, but shows the command only. */
   async quietly(args: readonly string[], options: RunOptions = {}): Promise<{ stdout: string; stderr: string }> {
+    const command = `${["sandpiper", ...args].map(shellWord).join(" ")}${options.shown ?? ""}`;
+    typed(this.name, command);
     const startedMs = performance.now();
     const child = start(args, this.directory, this.signal);
     let stdout = "";
@@ -44,16 +46,16 @@ export class Shell {
     child.stdin.end(options.input ?? "");
     const [code, endedBy] = (await once(child, "close")) as [number | null, string | null];
     this.signal.throwIfAborted();
-    const command = `${["sandpiper", ...args].map(shellWord).join(" ")}${options.shown ?? ""}`;
     if (code !== 0) throw new DemoError(`\`${command}\` ended with ${code ?? endedBy}:\n${stderr}${stdout}`);
-    typed(this.name, command, performance.now() - startedMs);
+    took(performance.now() - startedMs);
     return { stdout, stderr };
   }
 
   /** Starts `sandpiper serve` on a free port. @returns its address, from its log. */
   async serve(): Promise<string> {
-    const startedMs = performance.now();
     const args = ["serve", "--server.port", "0"];
+    typed(this.name, `sandpiper ${args.join(" ")} &`);
+    const startedMs = performance.now();
     const child = start(args, this.directory, this.signal);
     child.stdin.end();
     child.stdout.resume();
@@ -66,7 +68,7 @@ export class Shell {
       child.once("error", reject);
       child.once("close", () => reject(new DemoError(`\`sandpiper serve\` ended:\n${seen.join("\n")}`)));
     });
-    typed(this.name, `sandpiper ${args.join(" ")} &`, performance.now() - startedMs);
+    took(performance.now() - startedMs);
     return url;
   }
 }

@@ -10,9 +10,10 @@ let steps = 0;
 
 export const say = (text: string): void => void process.stdout.write(`${text}\n`);
 export const step = (title: string): void => say(`\n${styled("bold", `${++steps}. ${title}`)}`);
-/** A command line, at whose prompt, and how long it took. */
-export const typed = (who: string, command: string, ms: number): void =>
-  say(`   ${styled("dim", `${who}$`)} ${styled("cyan", command)}${styled("dim", `   # ${seconds(ms)}`)}`);
+/** A command line, at whose prompt; {@link took} ends it. */
+export const typed = (who: string, command: string): void =>
+  void process.stdout.write(`   ${styled("dim", `${who}$`)} ${styled("cyan", command)}`);
+export const took = (ms: number): void => say(styled("dim", `   # ${seconds(ms)}`));
 export const detail = (text: string): void => say(`     ${text}`);
 export const good = (text: string): void => say(styled("green", text));
 export const bad = (text: string): void => void process.stderr.write(`${text}\n`);

@@ -1,0 +1,172 @@
+/** `sandpiper serve` while partners sync: stopping, tokens that run out, several addresses, and syncs ordered over REST. */
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import t from "tap";
+import { WebSocket } from "ws";
+import { requireSecret } from "../../src/config.ts";
+import type { CompanyId } from "../../src/slices/slice.ts";
+import { issueApiKey } from "../../src/subscriptions/company-store.ts";
+import { addLines, makePair, offer, type Party } from "./parties.ts";
+
+t.setTimeout(180_000);
+
+const failpoint = new URL("../harness/failpoint.js", import.meta.url).href;
+
+async function token(party: Party, body: object): Promise<string> {
+  const answer = await fetch(`${party.server!.url}/v1/login`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  return ((await answer.json()) as { token: string }).token;
+}
+
+/** A token as the secondary has it at the primary. */
+async function partnerToken(primary: Party): Promise<string> {
+  const db = await primary.db();
+  const partner = await db.one<{ id: CompanyId }>("SELECT id FROM companies WHERE name = 'Epicor'");
+  const key = await issueApiKey(db, partner!.id, requireSecret(primary.config(), "api_key_hmac"));
+  return token(primary, { username: "", password: "", "sync-api-key": key });
+}
+
+t.test("SIGTERM lets a running sync finish, refuses the next, and ends with 0", async (t) => {
+  const { primary, secondary } = await makePair(t);
+  await offer(primary, "parts", "aces-items", secondary);
+  await primary.batch("parts", addLines(0, 3000, 2000));
+  const run = secondary.start(["sync"], { nodeArgs: ["--import", failpoint], env: { SP_FP: "s.stage:1:sleep:1500" } });
+  const db = await secondary.db();
+  while ((await db.query("SELECT 1 FROM staging")).length === 0)
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  const stopped = primary.server!.stop();
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  const late = await secondary.run(["sync", "--wait", "0"]);
+  t.ok(late.code === 10 || late.code === 3, "a second one is refused");
+  t.equal((await run.exited).code, 0, run.stderr());
+  t.same(await stopped, { code: 0, signal: null });
+  t.same(await secondary.content(), await primary.content());
+});
+
+t.test("a token that runs out in the middle is renewed", async (t) => {
+  const { primary, secondary } = await makePair(t);
+  for (const name of ["a", "b", "c"]) {
+    await offer(primary, name, "aces-items", secondary);
+    await primary.batch(name, addLines(0, 300));
+  }
+  const { port } = new URL(primary.server!.url);
+  await primary.server!.stop();
+  const skew = new URL("../harness/skew.js", import.meta.url).href;
+  await primary.serve({ port, nodeArgs: ["--import", skew], env: { SP_SKEW: `p.grains:1:${16 * 60 * 1000}` } });
+  const run = await secondary.run(["sync"]);
+  t.equal(run.code, 0, run.stderr);
+  t.same(await secondary.content(), await primary.content());
+  t.equal(
+    primary.server!.stderr().split('"path":"/v1/login"').length - 1,
+    2,
+    "it logged in once more, and not oftener",
+  );
+});
+
+t.test("the upgrade refuses what it must, and what it accepts ends when the right ends", async (t) => {
+  const { primary, secondary } = await makePair(t);
+  await offer(primary, "parts", "aces-items", secondary);
+  const url = primary.server!.url.replace("http", "ws");
+  const good = await partnerToken(primary);
+  const attempt = (path: string, protocol: string | undefined, headers: Record<string, string>) =>
+    new Promise<number>((resolve) => {
+      const socket = new WebSocket(`${url}${path}`, protocol === undefined ? [] : [protocol], { headers });
+      socket.on("unexpected-response", (request, response) => {
+        resolve(response.statusCode!);
+        request.destroy();
+      });
+      socket.on("open", () => {
+        resolve(101);
+        socket.close();
+      });
+      socket.on("error", () => {});
+    });
+  const bearer = { authorization: `Bearer ${good}` };
+  const ours = "sandpiper.sync.1";
+  t.equal(await attempt("/sync", ours, bearer), 101);
+  t.equal(await attempt("/v1/sync", ours, bearer), 101);
+  t.equal(await attempt("/v1/sync", ours, {}), 401);
+  t.equal(await attempt("/v1/sync", ours, { authorization: `Bearer ${good}x` }), 401);
+  t.equal(await attempt("/v1/sync", ours, { ...bearer, origin: "https://evil.example" }), 403);
+  t.equal(await attempt("/v1/sync", "sandpiper.sync.2", bearer), 400);
+  t.equal(await attempt("/v1/sync", undefined, bearer), 400);
+  t.equal(await attempt("/v1/slices", ours, bearer), 404);
+  t.equal(
+    await attempt("/v1/sync", ours, { authorization: `Bearer ${await adminToken(primary)}` }),
+    403,
+    "an admin is no partner",
+  );
+
+  const open = Array.from({ length: 5 }, () => new WebSocket(`${url}/v1/sync`, [ours], { headers: bearer }));
+  await Promise.all(open.map((socket) => new Promise((resolve) => socket.once("message", resolve))));
+  t.equal(await attempt("/v1/sync", ours, bearer), 429, "a sixth connection of one partner");
+  const closed = Promise.all(open.map((socket) => new Promise<number>((resolve) => socket.once("close", resolve))));
+  const started = Date.now();
+  await primary.ok(["company", "deactivate", "Epicor"]);
+  t.same(await closed, [4401, 4401, 4401, 4401, 4401], "switched off: closed");
+  t.ok(Date.now() - started < 6000, "within seconds");
+  await primary.ok(["company", "activate", "Epicor"]);
+
+  const idle = new WebSocket(`${url}/v1/sync`, [ours], { headers: bearer });
+  idle.once("message", () => idle.send("{"));
+  t.equal(await new Promise((resolve) => idle.once("close", resolve)), 4400, "broken JSON");
+});
+
+async function adminToken(party: Party): Promise<string> {
+  const { code, stderr } = await party.run(["user", "add", "root", "--role", "super-admin"], {
+    input: "a long password\n",
+  });
+  if (code !== 0 && !stderr.includes("already")) throw new Error(stderr);
+  return token(party, { username: "root", password: "a long password" });
+}
+
+t.test("POST /sync/{primary} does what the command does, for registered primaries only", async (t) => {
+  const { primary, secondary } = await makePair(t);
+  await offer(primary, "parts", "aces-items", secondary);
+  await primary.batch("parts", addLines(0, 50));
+  await secondary.serve();
+  const bearer = { authorization: `Bearer ${await adminToken(secondary)}` };
+  const call = async (method: string, path: string, headers: Record<string, string> = bearer) => {
+    const answer = await fetch(`${secondary.server!.url}/v1${path}`, { method, headers });
+    return { status: answer.status, body: (await answer.json()) as Record<string, unknown> };
+  };
+  const db = await secondary.db();
+  const { id } = (await db.one<{ id: string }>("SELECT id FROM companies WHERE sync_addr IS NOT NULL"))!;
+  t.match(await call("POST", `/sync/${id}?wait=yes&noupdate=yes`), { status: 200, body: { exit_code: 0, updated: 1 } });
+  t.equal((await db.query("SELECT 1 FROM slices")).length, 0, "a rehearsal");
+  const started = await call("POST", `/sync/${encodeURIComponent(primary.server!.url)}`);
+  t.match(started, { status: 202, body: { run_id: /-/ } }, "by the address on file");
+  let run = await call("GET", `/sync/runs/${started.body.run_id}`);
+  while (run.body.finished_at === null) run = await call("GET", `/sync/runs/${started.body.run_id}`);
+  t.match(run, { status: 200, body: { exit_code: 0, summary: { updated: 1, grains_added: 50 } } });
+  t.same(await secondary.content(), await primary.content());
+
+  let dialled = 0;
+  const trap = createServer((_request, response) => {
+    dialled++;
+    response.end();
+  }).listen(0, "127.0.0.1");
+  await new Promise((resolve) => trap.once("listening", resolve));
+  const bait = `http://127.0.0.1:${(trap.address() as AddressInfo).port}`;
+  for (const address of [
+    bait,
+    `${bait}/`,
+    bait.replace("http", "HTTP"),
+    `${primary.server!.url}/`,
+    `${primary.server!.url}@evil`,
+    "//x",
+    "169.254.169.254",
+  ]) {
+    t.equal((await call("POST", `/sync/${encodeURIComponent(address)}`)).status, 404, address);
+  }
+  t.equal(dialled, 0, "what a request names is never dialled");
+  trap.close();
+  t.equal((await call("POST", `/sync/${id}`, {})).status, 401);
+  const many = await Promise.all(Array.from({ length: 50 }, () => call("POST", `/sync/${id}`)));
+  const accepted = many.filter(({ status }) => status === 202).length;
+  t.equal(accepted + many.filter(({ status }) => status === 409).length, 50);
+  t.ok(accepted >= 1 && accepted < 50, `${accepted} of 50 orders at once were taken`);
+});
