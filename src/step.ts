@@ -37,6 +37,7 @@ export const stepNames = [
   "p.begin",
   "p.compare",
   "p.list",
+  "p.cells",
   "p.grains",
   "p.end",
   "p.confirm",

@@ -7,7 +7,7 @@ import { type CompanyId, checkName, isUuid, nameKey, type Slice, type SliceKey, 
 
 type Queries = Pick<Session | Database, "query" | "one" | "run">;
 
-export const sliceColumns = `s.slice_key AS key, s.company_id AS "companyId", s.id, s.name, s.slice_type AS type, s.allow_sync AS "allowSync",
+const sliceColumns = `s.slice_key AS key, s.company_id AS "companyId", s.id, s.name, s.slice_type AS type, s.allow_sync AS "allowSync",
   s.hash, s.content_hash AS "contentHash", s.content_count AS count, s.content_bytes AS bytes, s.content_date AS "contentDate",
   s.created_at AS "createdAt", s.updated_at AS "updatedAt"`;
 

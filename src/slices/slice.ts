@@ -6,7 +6,6 @@ type Branded<Of, Name extends string> = Of & { readonly [brand]: Name };
 
 export type CompanyId = Branded<string, "CompanyId">;
 export type SliceId = Branded<string, "SliceId">;
-export type GrainId = Branded<string, "GrainId">;
 /** Our own number for a slice: a peer never sees or chooses it. */
 export type SliceKey = Branded<number, "SliceKey">;
 

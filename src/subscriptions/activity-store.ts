@@ -6,9 +6,6 @@ import type { Page } from "../slices/slice-store.ts";
 
 type Queries = Pick<Session | Database, "query" | "one" | "run">;
 
-/** How a slice fared in a run. */
-export type Outcome = "updated" | "failed" | "deferred" | "denied" | "would-update" | "withdrawn";
-
 export interface Activity {
   id: string;
   companyId: CompanyId;
@@ -19,6 +16,7 @@ export interface Activity {
   subId: string | null;
   /** True for a rehearsal (`--noupdate`). */
   test: boolean;
+  /** How the slice fared in the run: "updated", "failed", "deferred", "denied", "would-update" or "withdrawn". */
   outcome: string;
   message: string;
   grainsAdded: number;

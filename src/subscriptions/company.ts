@@ -47,4 +47,3 @@ export interface Subscription {
 
 /** Roles of people and partners, with the numbers of the Go reference. */
 export const roles = { "super-admin": 100, admin: 110, "company-admin": 120, sync: 200 } as const;
-export type RoleName = keyof typeof roles;

@@ -86,7 +86,7 @@ export async function applyChange(
   step("s.tx.committed");
 }
 
-async function remove(tx: Session, slice: StoredSlice, { difference: { removed } }: Change): Promise<void> {
+async function remove(tx: Session, slice: StoredSlice, { removed }: Change): Promise<void> {
   if (idCount(removed) === slice.count) {
     if (slice.count > 0) await clearGrains(tx, slice.key);
     return;

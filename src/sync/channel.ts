@@ -7,7 +7,7 @@ import { type ErrorCode, SandpiperError } from "../errors.ts";
 import { maxFrameBytes } from "./frames.ts";
 import type { Incoming } from "./messages.ts";
 
-export const heartbeatMs = 15_000;
+const heartbeatMs = 15_000;
 /** What may lie in memory for a peer in each direction before it is made to wait. */
 const windowBytes = 4 * 1024 * 1024;
 /** Largest message that is read: a frame, or a comparison of all slices. */

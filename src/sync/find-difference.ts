@@ -1,14 +1,22 @@
-/** The question "what differs?": asks the primary for a slice's content and, unless all of it is wanted, compares. Pure. */
+/**
+ * The question "what differs?": asks the primary for a slice's content and finds out what to fetch and delete. An empty slice wants
+ * everything; small ones are compared by plain lists; all others by coded symbols, which cost as much as the difference. When these
+ * would weigh more than the list, the list is asked for. Pure.
+ */
 import { SandpiperError } from "../errors.ts";
-import { decodeFrame, idBytes, listEntryBytes } from "./frames.ts";
-import { type Refusal, violation } from "./messages.ts";
-import { compareLists, type Difference } from "./reconcile.ts";
+import { Cells, encodeList, estimateDifference, peel, type SymbolDifference } from "./coded-symbols.ts";
+import { cellBytes, decodeFrame, firstCells, idBytes, listEntryBytes, symbolBytes } from "./frames.ts";
+import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
+import { compareLists } from "./reconcile.ts";
 import { ask, type Content, expect, type LocalSlice, type Run, type Steps, take } from "./secondary-port.ts";
 
-/** What to fetch and delete; `wanted` null when it is everything. */
+/** What to fetch: everything, or grains by ids or by symbols, ascending. */
+export type Wanted = { by: "all" } | { by: "ids" | "symbols"; named: Buffer };
+
 export interface Found {
   content: Content;
-  wanted: Buffer | null;
+  wanted: Wanted;
+  /** Ids of local grains to delete, ascending. */
   removed: Buffer;
 }
 
@@ -18,45 +26,121 @@ export interface Refused {
   hash: string | undefined;
 }
 
-/** @throws `protocol` when the primary's answer does not fit the question. */
-export function* findDifference(run: Run, slice: LocalSlice, hash: string): Steps<Found | Refused> {
-  const empty = slice.count === 0;
-  yield* ask.send({ type: "reconcile", id: slice.id, hash, list: !empty });
+/** Most cells that are asked for at once: 458 KB. */
+const mostCells = 32_768;
+
+/**
+ * @param byList compares by plain lists whatever the size: the same symbols would fail the same way.
+ * @throws `protocol` when the primary's answer does not fit the question, `limit` for too many grains.
+ */
+export function* findDifference(run: Run, slice: LocalSlice, hash: string, byList: boolean): Steps<Found | Refused> {
+  const want =
+    slice.count === 0 ? "content" : byList || slice.count * listEntryBytes <= firstCells * cellBytes ? "list" : "cells";
+  const content = yield* askContent(run, slice, hash, want);
+  if ("refused" in content) return content;
+  if (want === "content") return { content, wanted: { by: "all" }, removed: Buffer.alloc(0) };
+  const found = want === "list" ? undefined : yield* byCells(run, slice, content);
+  if (found !== undefined) return found;
+  if (want === "cells") {
+    const again = yield* askContent(run, slice, hash, "list");
+    if ("refused" in again) return again;
+  }
+  return yield* byLists(run, slice, content);
+}
+
+function* askContent(
+  run: Run,
+  slice: LocalSlice,
+  hash: string,
+  want: Extract<SecondaryMessage, { type: "reconcile" }>["want"],
+): Steps<Content | Refused> {
+  yield* ask.send({ type: "reconcile", id: slice.id, hash, want });
   const content = yield* expect(run, "content", "refused");
   if (content.id !== slice.id) throw violation("the primary answered for another slice");
   if (content.type === "refused") return { refused: content.reason, hash: content.hash };
   if (content.hash !== hash) throw violation("the primary's content has another hash than was agreed");
-  if (content.count > run.maxGrains) throw tooMany(slice, content.count, run.maxGrains);
-  if (empty) return { content, wanted: null, removed: Buffer.alloc(0) };
-  const remote = yield* receiveList(run, content.count);
-  if (!Buffer.isBuffer(remote)) return remote;
-  const local = yield* ask.readLocalList(slice);
-  const difference: Difference = compareLists(local, remote);
-  const everything = difference.wanted.length / idBytes === content.count && content.count > 0;
-  return { content, wanted: everything ? null : difference.wanted, removed: difference.removed };
+  if (content.count > run.maxGrains) {
+    throw new SandpiperError(
+      "limit",
+      `slice ${slice.name} has ${content.count} grains, more than the ${run.maxGrains} that are accepted`,
+      {
+        hint: "Raise limits.max_grains if that is right.",
+      },
+    );
+  }
+  return content;
 }
 
-function* receiveList(run: Run, count: number): Steps<Buffer | Refused> {
-  const list = Buffer.allocUnsafe(count * listEntryBytes);
-  let at = 0;
+/** @returns undefined when a list would weigh less than the cells that it takes. */
+function* byCells(run: Run, slice: LocalSlice, content: Content): Steps<Found | Refused | undefined> {
+  const first = yield* receiveEntries(run, content.id, "cells", firstCells);
+  if (!Buffer.isBuffer(first)) return first;
+  const list = yield* ask.readLocalList(slice);
+  let received = first;
+  for (;;) {
+    const remote = Cells.decode(received);
+    const local = encodeList(list, remote.length);
+    const difference = peel(remote, local);
+    if (difference !== undefined) return inIds(content, list, difference);
+    const estimate = estimateDifference(remote, local, content.count - slice.count);
+    const end = Math.min(
+      remote.length + mostCells,
+      Math.max(Math.ceil(remote.length * 1.5), Math.ceil(estimate * 1.6)),
+    );
+    if (end * cellBytes > content.count * listEntryBytes) return undefined;
+    yield* ask.send({ type: "cells", id: content.id, hash: content.hash, first: remote.length, end });
+    const more = yield* receiveEntries(run, content.id, "cells", end - remote.length);
+    if (!Buffer.isBuffer(more)) return more;
+    received = Buffer.concat([received, more]);
+  }
+}
+
+/** The local grains of a difference by their ids. */
+function inIds(content: Content, list: Buffer, { onlyRemote, onlyLocal }: SymbolDifference): Found {
+  const gone = new Set<bigint>();
+  for (let at = 0; at < onlyLocal.length; at += symbolBytes) gone.add(onlyLocal.readBigUInt64BE(at));
+  const removed: Buffer[] = [];
+  for (let at = 0; at < list.length; at += listEntryBytes) {
+    if (gone.has(list.readBigUInt64BE(at + idBytes))) removed.push(list.subarray(at, at + idBytes));
+  }
+  return { content, wanted: { by: "symbols", named: ascending(onlyRemote) }, removed: Buffer.concat(removed) };
+}
+
+function ascending(symbols: Buffer): Buffer {
+  const sorted = new BigUint64Array(symbols.length / symbolBytes);
+  for (let i = 0; i < sorted.length; i++) sorted[i] = symbols.readBigUInt64BE(i * symbolBytes);
+  sorted.sort();
+  const bytes = Buffer.allocUnsafe(symbols.length);
+  for (const [i, symbol] of sorted.entries()) bytes.writeBigUInt64BE(symbol, i * symbolBytes);
+  return bytes;
+}
+
+function* byLists(run: Run, slice: LocalSlice, content: Content): Steps<Found | Refused> {
+  const remote = yield* receiveEntries(run, content.id, "list", content.count);
+  if (!Buffer.isBuffer(remote)) return remote;
+  const { wanted, removed } = compareLists(yield* ask.readLocalList(slice), remote);
+  const everything = wanted.length / idBytes === content.count;
+  return { content, wanted: everything ? { by: "all" } : { by: "ids", named: wanted }, removed };
+}
+
+/** Receives exactly `count` entries in frames of one answer. */
+function* receiveEntries(run: Run, id: string, type: "list" | "cells", count: number): Steps<Buffer | Refused> {
+  const parts: Buffer[] = [];
+  let received = 0;
   let sequence = 0;
-  while (at < list.length) {
+  while (received < count) {
     const incoming = yield* ask.receive();
     if ("text" in incoming) {
       const message = yield* take(run, incoming);
       if (message === undefined) continue;
-      if (message.type !== "refused") throw violation(`the primary sent ${message.type} in the middle of a list`);
+      if (message.type !== "refused" || message.id !== id)
+        throw violation(`the primary sent ${message.type} in the middle of frames`);
       return { refused: message.reason, hash: message.hash };
     }
-    const frame = decodeFrame(incoming.binary, ["list"], sequence++);
-    if (at + frame.body.length > list.length) throw violation("the primary's list is longer than its count");
-    frame.body.copy(list, at);
-    at += frame.body.length;
+    const frame = decodeFrame(incoming.binary, [type], sequence++);
+    received += frame.entries;
+    if (received > count) throw violation(`the primary sent more ${type} entries than were due`);
+    parts.push(frame.body);
   }
-  return list;
+  return Buffer.concat(parts);
 }
-
-const tooMany = (slice: LocalSlice, count: number, most: number) =>
-  new SandpiperError("limit", `slice ${slice.name} has ${count} grains, more than the ${most} that are accepted`, {
-    hint: "Raise limits.max_grains if that is right.",
-  });

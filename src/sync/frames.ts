@@ -11,7 +11,7 @@ import { chunkBytes, encodings, maxKeyBytes } from "../slices/slice.ts";
 import { nullLength } from "../slices/tuples.ts";
 import { violation } from "./messages.ts";
 
-export const frameTypes = { list: 1, ids: 2, grains: 3, chunk: 4 } as const;
+export const frameTypes = { list: 1, ids: 2, grains: 3, chunk: 4, cells: 5, symbols: 6 } as const;
 export type FrameType = keyof typeof frameTypes;
 
 export const headerBytes = 16;
@@ -20,8 +20,18 @@ export const maxBodyBytes = chunkBytes + 4096 - headerBytes;
 export const maxFrameBytes = headerBytes + maxBodyBytes;
 
 export const idBytes = 16;
+export const symbolBytes = 8;
 /** An entry of a list: the id and the symbol of a grain. */
-export const listEntryBytes = idBytes + 8;
+export const listEntryBytes = idBytes + symbolBytes;
+/** A coded symbol: the XOR of symbols (8) and checksums (4), and the count modulo 2^16 (2). */
+export const cellBytes = 14;
+
+/** How many of them a primary sends unasked: enough for a difference of about 90. */
+export const firstCells = 128;
+
+/** Sizes of the entries of frames that hold nothing else. */
+const entryBytes = { list: listEntryBytes, ids: idBytes, cells: cellBytes, symbols: symbolBytes } as const;
+export type EntryFrame = keyof typeof entryBytes;
 
 export interface Frame {
   type: FrameType;
@@ -61,19 +71,19 @@ export function decodeFrame(bytes: Buffer, allowed: readonly FrameType[], expect
   };
   if (frame.sequence !== expected) throw violation(`frame ${frame.sequence} came where frame ${expected} is due`);
   if (bytes.readUInt32BE(12) !== frame.body.length) throw violation("a frame is not as long as its header says");
-  const entrySize = { list: listEntryBytes, ids: idBytes, grains: 0, chunk: 0 }[type];
-  if (entrySize > 0 && frame.entries * entrySize !== frame.body.length)
+  const entrySize = type in entryBytes ? entryBytes[type as EntryFrame] : undefined;
+  if (entrySize !== undefined && frame.entries * entrySize !== frame.body.length)
     throw violation("a frame does not hold the entries that its header says");
   if (type === "chunk" && frame.entries !== 1) throw violation("a chunk frame holds one chunk");
   if (frame.entries === 0) throw violation("a frame is empty");
   return frame;
 }
 
-/** Cuts fixed-size entries into frames of one stream. */
-export function* entryFrames(type: "list" | "ids", entries: Buffer, firstSequence = 0): Generator<Buffer> {
-  const size = type === "list" ? listEntryBytes : idBytes;
+/** Cuts entries into frames of one stream, from the sequence `first` on. */
+export function* entryFrames(type: EntryFrame, entries: Buffer, first = 0): Generator<Buffer> {
+  const size = entryBytes[type];
   const step = Math.floor(chunkBytes / size) * size;
-  let sequence = firstSequence;
+  let sequence = first;
   for (let at = 0; at < entries.length; at += step) {
     const body = entries.subarray(at, at + step);
     yield encodeFrame({ type, sequence: sequence++, entries: body.length / size, body });

@@ -7,12 +7,23 @@ import { listEntryBytes } from "./frames.ts";
 
 /** A page of list entries after the id `after`, ascending; all of them without a limit. */
 export async function readList(session: Session, key: SliceKey, after: Buffer | null, limit?: number): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  for await (const piece of listPieces(session, key, after, limit)) pieces.push(piece);
+  return Buffer.concat(pieces);
+}
+
+/** The same, in pieces as they come from the database. */
+export async function* listPieces(
+  session: Session,
+  key: SliceKey,
+  after: Buffer | null = null,
+  limit?: number,
+): AsyncGenerator<Buffer> {
   // A COPY takes no parameters: the key is our own number, the id is made from 16 bytes here.
   const condition = after === null ? "" : `AND id > '${uuidText(after)}'`;
   const rows = session.copyOut(
     `COPY (SELECT id, digest FROM grains WHERE slice_key = ${Number(key)} ${condition} ORDER BY id ${limit === undefined ? "" : `LIMIT ${Number(limit)}`}) TO STDOUT (FORMAT binary)`,
   );
-  const parts: Buffer[] = [];
   const unit = Buffer.alloc(idBytes + digestBytes);
   for await (const { bytes, ends } of copyTuples(rows)) {
     const entries = Buffer.allocUnsafe(ends.length * listEntryBytes);
@@ -27,7 +38,6 @@ export async function readList(session: Session, key: SliceKey, after: Buffer | 
       at += listEntryBytes;
       start = end;
     }
-    parts.push(entries);
+    yield entries;
   }
-  return Buffer.concat(parts);
 }

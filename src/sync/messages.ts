@@ -79,8 +79,16 @@ const secondaryMessage = z.discriminatedUnion("type", [
     hashes: z.array(z.union([hash, z.literal("")])),
     counts: z.array(count),
   }),
-  z.object({ type: z.literal("reconcile"), id, hash, list: z.boolean() }),
-  z.object({ type: z.literal("fetch"), id, hash, count: count.nullable(), after: id.nullable() }),
+  z.object({ type: z.literal("reconcile"), id, hash, want: z.enum(["content", "list", "cells"]) }),
+  z.object({ type: z.literal("cells"), id, hash, first: count, end: count }),
+  z.object({
+    type: z.literal("fetch"),
+    id,
+    hash,
+    by: z.enum(["all", "ids", "symbols"]),
+    count,
+    after: id.nullable(),
+  }),
   confirm,
   z.object({ type: z.literal("bye") }),
 ]);

@@ -5,10 +5,20 @@ import type { Scope } from "../scope.ts";
 import type { Metadata } from "../slices/hash.ts";
 import type { CompanyId } from "../slices/slice.ts";
 import { step } from "../step.ts";
+import type { CellCache } from "./cell-cache.ts";
 import type { Channel } from "./channel.ts";
+import type { Cells } from "./coded-symbols.ts";
 import type { Confirm, Incoming, PrimaryMessage } from "./messages.ts";
-import type { PrimaryPort, Read, Records, SliceView } from "./primary-session.ts";
-import { readChunk, readGrains, readSliceList, readSliceMetadata, recordConfirm, viewSlices } from "./primary-store.ts";
+import type { PrimaryPort, Read, Records, SliceView } from "./primary-port.ts";
+import {
+  findSymbols,
+  readChunk,
+  readGrains,
+  readSliceList,
+  readSliceMetadata,
+  recordConfirm,
+  viewSlices,
+} from "./primary-store.ts";
 
 /** A partner that is connected and asks nothing is dropped after this. */
 const idleRequestMs = 15 * 60 * 1000;
@@ -17,6 +27,7 @@ const firstRequestMs = 15_000;
 
 export class PrimaryAdapter implements PrimaryPort {
   readonly #db: Database;
+  readonly #cells: CellCache;
   readonly #companyId: CompanyId;
   readonly #scope: Scope;
   readonly #channel: Channel;
@@ -27,8 +38,9 @@ export class PrimaryAdapter implements PrimaryPort {
   #bytes = 0;
   #slices = 0;
 
-  constructor(db: Database, companyId: CompanyId, channel: Channel, expiresAt: Date) {
+  constructor(db: Database, cells: CellCache, companyId: CompanyId, channel: Channel, expiresAt: Date) {
     this.#db = db;
+    this.#cells = cells;
     this.#companyId = companyId;
     this.#scope = { company: companyId };
     this.#channel = channel;
@@ -84,6 +96,15 @@ export class PrimaryAdapter implements PrimaryPort {
   readList(id: string, after: Buffer | null): Promise<Read<Buffer>> {
     step("p.list");
     return readSliceList(this.#db, this.#scope, id, after);
+  }
+
+  readCells(id: string, length: number): Promise<Read<Cells>> {
+    step("p.cells");
+    return this.#cells.read(this.#db, this.#scope, id, length);
+  }
+
+  findSymbols(id: string, symbols: Buffer): Promise<Read<Buffer>> {
+    return findSymbols(this.#db, this.#scope, id, symbols);
   }
 
   readGrains(id: string, after: Buffer | null, wanted: Buffer | null): Promise<Read<Records>> {

@@ -6,10 +6,11 @@ import { type CompanyId, chunkBytes, type SliceKey, uuidText } from "../slices/s
 import { readMetadata } from "../slices/slice-store.ts";
 import { copyTuples } from "../slices/tuples.ts";
 import { addActivity, setHolding } from "../subscriptions/activity-store.ts";
-import { idBytes } from "./frames.ts";
-import { readList } from "./grain-lists.ts";
+import { idBytes, listEntryBytes, symbolBytes } from "./frames.ts";
+import { listPieces, readList } from "./grain-lists.ts";
 import type { Confirm } from "./messages.ts";
-import type { Read, Records, SliceView } from "./primary-session.ts";
+import type { Read, Records, SliceView } from "./primary-port.ts";
+import { idsBeyond } from "./reconcile.ts";
 
 /** Bytes of grains that one read aims at: what a partner can make the primary hold at once. */
 const readBytes = 4 * chunkBytes;
@@ -31,7 +32,7 @@ export async function viewSlices(
 }
 
 /** Reads something of a slice together with the partner's view of it, in one snapshot. */
-async function read<T>(
+export async function read<T>(
   db: Database,
   scope: Scope,
   id: string,
@@ -52,6 +53,20 @@ export const readSliceMetadata = (db: Database, scope: Scope, id: string): Promi
 
 export const readSliceList = (db: Database, scope: Scope, id: string, after: Buffer | null): Promise<Read<Buffer>> =>
   read<Buffer>(db, scope, id, Buffer.alloc(0), (tx, slice) => readList(tx, slice.key, after, listPage));
+
+/** The list entries of the grains that have these symbols: one pass over the slice, as nothing is stored by symbol. */
+export const findSymbols = (db: Database, scope: Scope, id: string, symbols: Buffer): Promise<Read<Buffer>> =>
+  read<Buffer>(db, scope, id, Buffer.alloc(0), async (tx, slice) => {
+    const wanted = new Set<bigint>();
+    for (let at = 0; at < symbols.length; at += symbolBytes) wanted.add(symbols.readBigUInt64BE(at));
+    const found: Buffer[] = [];
+    for await (const list of listPieces(tx, slice.key)) {
+      for (let at = 0; at < list.length; at += listEntryBytes) {
+        if (wanted.has(list.readBigUInt64BE(at + idBytes))) found.push(list.subarray(at, at + listEntryBytes));
+      }
+    }
+    return Buffer.concat(found);
+  });
 
 /** Grain records after `after`, of those in `wanted` if given: as many as make about {@link readBytes}, at least one if there is one. */
 export function readGrains(
@@ -91,18 +106,10 @@ export function readGrains(
 
 /** The first `limit` ids of `wanted` beyond `after`, as SQL literals. */
 function idList(wanted: Buffer, after: Buffer | null, limit: number): string {
-  let low = 0;
-  let high = wanted.length / idBytes;
-  if (after !== null) {
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (wanted.compare(after, 0, idBytes, middle * idBytes, (middle + 1) * idBytes) <= 0) low = middle + 1;
-      else high = middle;
-    }
-  }
+  const due = idsBeyond(wanted, after);
   const ids: string[] = [];
-  for (let i = low; i < wanted.length / idBytes && ids.length < Math.min(limit, 5000); i++) {
-    ids.push(`'${uuidText(wanted.subarray(i * idBytes, (i + 1) * idBytes))}'`);
+  for (let at = 0; at < due.length && ids.length < Math.min(limit, 5000); at += idBytes) {
+    ids.push(`'${uuidText(due.subarray(at, at + idBytes))}'`);
   }
   return ids.join(",");
 }

@@ -1,9 +1,10 @@
 /** Receiving the stream of a slice's grains: every record is checked against what was asked for before it is staged. Pure. */
 import { SandpiperError } from "../errors.ts";
 import { chunkBytes } from "../slices/slice.ts";
-import type { Refused } from "./find-difference.ts";
-import { decodeFrame, type GrainRecord, idBytes, readRecords } from "./frames.ts";
+import type { Refused, Wanted } from "./find-difference.ts";
+import { decodeFrame, type GrainRecord, idBytes, listEntryBytes, readRecords, symbolBytes } from "./frames.ts";
 import { violation } from "./messages.ts";
+import { idsBeyond } from "./reconcile.ts";
 import { ask, type Content, type Run, type StagedSoFar, type Steps, take } from "./secondary-port.ts";
 
 /** What has arrived, and what may still come. */
@@ -22,27 +23,36 @@ interface Progress {
 /**
  * Receives and stages grains until `end`.
  *
- * @param wanted ids asked for, ascending; null for the whole slice but for what is staged.
+ * @param wanted what was asked for; those by symbols the primary names first.
+ * @param staged what is staged already, and does not come again.
  * @returns the payload bytes that arrived, when all are staged.
  * @throws `protocol` for a grain that was not asked for, is out of order, or comes beyond what was declared; `limit` for one that is too large.
  */
 export function* receiveGrains(
   run: Run,
   content: Content,
-  wanted: Buffer | null,
+  wanted: Wanted,
   staged: StagedSoFar,
 ): Steps<Refused | { bytes: number }> {
-  const due = wanted === null ? content.count - staged.grains : wanted.length / idBytes;
+  let sequence = 0;
+  let ids: Buffer | null = wanted.by === "ids" ? wanted.named : null;
+  if (wanted.by === "symbols") {
+    const named = yield* receiveNames(run, content, wanted.named);
+    if ("refused" in named) return named;
+    ({ ids, sequence } = named);
+  }
+  if (ids !== null) ids = idsBeyond(ids, staged.after);
+  const due = ids === null ? content.count - staged.grains : ids.length / idBytes;
   const progress: Progress = {
     content,
-    wanted,
+    wanted: ids,
     due,
     grains: 0,
     bytes: staged.bytes,
     lastId: staged.after,
     large: null,
   };
-  for (let sequence = 0; ; ) {
+  for (;;) {
     const incoming = yield* ask.receive();
     if ("text" in incoming) {
       const message = yield* take(run, incoming);
@@ -64,6 +74,39 @@ export function* receiveGrains(
     for (const record of readRecords(frame)) check(progress, record, run);
     yield* ask.stageGrains(frame.body, frame.entries);
   }
+}
+
+/** Receives the ids of the grains that have the symbols that were asked for. */
+function* receiveNames(
+  run: Run,
+  content: Content,
+  symbols: Buffer,
+): Steps<Refused | { ids: Buffer; sequence: number }> {
+  const due = new Set<bigint>();
+  for (let at = 0; at < symbols.length; at += symbolBytes) due.add(symbols.readBigUInt64BE(at));
+  const ids: Buffer[] = [];
+  let last: Buffer | null = null;
+  let sequence = 0;
+  while (due.size > 0) {
+    const incoming = yield* ask.receive();
+    if ("text" in incoming) {
+      const message = yield* take(run, incoming);
+      if (message === undefined) continue;
+      if (message.type !== "refused" || message.id !== content.id)
+        throw violation(`the primary sent ${message.type} before it named the grains`);
+      return { refused: message.reason, hash: message.hash };
+    }
+    const { body } = decodeFrame(incoming.binary, ["list"], sequence++);
+    for (let at = 0; at < body.length; at += listEntryBytes) {
+      const id = body.subarray(at, at + idBytes);
+      if (last !== null && id.compare(last) <= 0) throw violation("the names of grains do not ascend");
+      if (!due.delete(body.readBigUInt64BE(at + idBytes)))
+        throw violation("the primary named a grain that was not asked for");
+      ids.push(id);
+      last = id;
+    }
+  }
+  return { ids: Buffer.concat(ids), sequence };
 }
 
 function check(progress: Progress, record: GrainRecord, run: Run): void {

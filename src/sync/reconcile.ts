@@ -60,3 +60,16 @@ export function isDrop(before: number, after: number): boolean {
   if (before === 0) return false;
   return after === 0 || (before > 100 && (before - after) * 2 > before);
 }
+
+/** Of ascending ids those beyond `after`: grains stream in order of id, so what is there already is a beginning. */
+export function idsBeyond(ids: Buffer, after: Buffer | null): Buffer {
+  if (after === null) return ids;
+  let low = 0;
+  let high = idCount(ids);
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (ids.compare(after, 0, idBytes, middle * idBytes, (middle + 1) * idBytes) <= 0) low = middle + 1;
+    else high = middle;
+  }
+  return ids.subarray(low * idBytes);
+}

@@ -34,7 +34,7 @@ export interface SyncReport {
 }
 
 /** Which primaries a run is about. @throws `not_found`, or `usage` for what is switched off here. */
-export async function choosePartners(
+async function choosePartners(
   app: App,
   sub: string | undefined,
 ): Promise<{ companies: Company[]; onlySubscription?: string }> {

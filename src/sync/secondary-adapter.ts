@@ -9,7 +9,7 @@ import { readList } from "./grain-lists.ts";
 import type { Confirm, Incoming, SecondaryMessage } from "./messages.ts";
 import { readOutbox, settleOutbox, wasCommitted } from "./outbox-store.ts";
 import type { Change, LocalSlice, SecondaryPort, SliceResult, StagedSoFar } from "./secondary-port.ts";
-import { openStage, Stage } from "./stage.ts";
+import { clearStage, openStage, Stage } from "./stage.ts";
 
 /** How long a primary may think before its first and its later messages, pings notwithstanding. */
 const firstAnswerMs = 15_000;
@@ -103,6 +103,8 @@ export class SecondaryAdapter implements SecondaryPort {
       await applyChange(this.#o.session, this.#o.companyId, stored(slice), change, confirm);
     } catch (thrown) {
       const error = asSandpiperError(thrown);
+      // What was staged does not make the slice: nothing of it is kept for a next attempt.
+      if (error.code === "verification") await clearStage(this.#o.session, stored(slice).key);
       if (error.code !== "storage" || !(await this.#committedAfterAll(confirm))) throw error;
     }
   }

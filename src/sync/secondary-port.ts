@@ -10,7 +10,6 @@ import {
   type SecondaryMessage,
   violation,
 } from "./messages.ts";
-import type { Difference } from "./reconcile.ts";
 
 /** A slice that this side wants in sync. */
 export interface LocalSlice {
@@ -27,7 +26,8 @@ export type Content = Extract<PrimaryMessage, { type: "content" }>;
 /** All that turns a local slice into the primary's, once its grains are staged. */
 export interface Change {
   content: Content;
-  difference: Difference;
+  /** Ids of grains to delete. */
+  removed: Buffer;
 }
 
 /** How a slice fared. */

@@ -4,8 +4,9 @@
  * result; what is wrong with one does not stop the next. Only what concerns the whole connection is thrown.
  */
 import { asSandpiperError, type ErrorCode, SandpiperError } from "../errors.ts";
+import { uuidText } from "../slices/slice.ts";
 import { type Found, findDifference } from "./find-difference.ts";
-import { entryFrames, idBytes } from "./frames.ts";
+import { entryFrames, idBytes, symbolBytes } from "./frames.ts";
 import { type Confirm, protocolVersion, type Refusal, violation } from "./messages.ts";
 import { receiveGrains } from "./receive-grains.ts";
 import { idCount, isDrop } from "./reconcile.ts";
@@ -109,10 +110,12 @@ function* syncSlice(run: Run, slice: LocalSlice, hash: string): Steps<SliceResul
   const stream = { open: false };
   try {
     let target = hash;
+    let byList = false;
     for (let attempt = 1; attempt <= maxAttempts; attempt++) {
-      const done = yield* attemptSlice(run, slice, target, stream);
-      if (!("refused" in done)) return done;
-      if (done.refused !== "changed") return refusedResult(slice, done.refused);
+      const done = yield* attemptSlice(run, slice, target, byList, stream);
+      if (!("again" in done)) return done;
+      if (done.again === "by list") byList = true;
+      else if (done.again !== "changed") return refusedResult(slice, done.again);
       target = done.hash ?? target;
     }
     return refusedResult(slice, "changed");
@@ -125,58 +128,63 @@ function* syncSlice(run: Run, slice: LocalSlice, hash: string): Steps<SliceResul
   }
 }
 
-type Attempt = SliceResult | { refused: Refusal; hash: string | undefined };
+/** A result, or why it should be tried again, or was refused. */
+type Attempt = SliceResult | { again: Refusal | "by list"; hash: string | undefined };
 
-function* attemptSlice(run: Run, slice: LocalSlice, hash: string, stream: { open: boolean }): Steps<Attempt> {
+function* attemptSlice(
+  run: Run,
+  slice: LocalSlice,
+  hash: string,
+  byList: boolean,
+  stream: { open: boolean },
+): Steps<Attempt> {
   stream.open = true;
-  const found = yield* findDifference(run, slice, hash);
+  const found = yield* findDifference(run, slice, hash, byList);
   stream.open = false;
-  if ("refused" in found) return found;
-  const { content, removed } = found;
-  const added = found.wanted === null ? content.count : idCount(found.wanted);
-  const counts = { added, removed: idCount(removed) };
-  checkDifference(run, slice, found, counts);
+  if ("refused" in found) return { again: found.refused, hash: found.hash };
+  const { content, wanted, removed } = found;
+  const counts = { added: countOf(found), removed: idCount(removed) };
+  const wrong = checkDifference(run, slice, found, counts);
+  // Coded symbols may be peeled wrongly, once in a very long while; a list is not.
+  if (wrong !== undefined && wanted.by === "symbols") return { again: "by list", hash };
+  if (wrong !== undefined) throw wrong;
   if (run.test) return { ...result(slice, "would-update"), ...counts };
 
   const staged = yield* ask.openStage(slice, content.hash);
-  const missing = afterId(found.wanted, staged.after);
   let bytes = 0;
-  if (added > 0) {
+  if (counts.added > 0) {
     stream.open = true;
-    const after =
-      missing === null && staged.after !== null
-        ? staged.after.toString("hex").replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-")
-        : null;
-    yield* ask.send({
-      type: "fetch",
-      id: slice.id,
-      hash: content.hash,
-      count: missing === null ? null : idCount(missing),
-      after,
-    });
-    if (missing !== null) for (const frame of entryFrames("ids", missing)) yield* ask.sendFrame(frame);
-    const received = yield* receiveGrains(run, content, missing, staged);
+    yield* sendFetch(slice, found, staged.after);
+    const received = yield* receiveGrains(run, content, wanted, staged);
     stream.open = false;
-    if ("refused" in received) return received;
+    if ("refused" in received) return { again: received.refused, hash: received.hash };
     bytes = received.bytes;
   }
   yield* ask.closeStage();
-  const done = { ...result(slice, "updated"), ...counts, bytes };
-  const holds: SliceResult = { ...done, slice: { ...slice, hash: content.hash, count: content.count } };
-  yield* ask.apply(
-    slice,
-    { content, difference: { wanted: found.wanted ?? Buffer.alloc(0), removed } },
-    confirmation(run, holds, yield* ask.elapsedMs()),
-  );
+  const holds = { ...result({ ...slice, hash: content.hash, count: content.count }, "updated"), ...counts, bytes };
+  try {
+    yield* ask.apply(slice, { content, removed }, confirmation(run, holds, yield* ask.elapsedMs()));
+  } catch (error) {
+    if (wanted.by === "symbols" && asSandpiperError(error).code === "verification") return { again: "by list", hash };
+    throw error;
+  }
   return holds;
 }
 
-/** The ids beyond what is staged already; all come in ascending order, so what is staged is a beginning. */
-function afterId(wanted: Buffer | null, after: Buffer | null): Buffer | null {
-  if (wanted === null || after === null) return wanted;
-  let at = 0;
-  while (at < wanted.length && wanted.compare(after, 0, idBytes, at, at + idBytes) <= 0) at += idBytes;
-  return wanted.subarray(at);
+const countOf = ({ content, wanted }: Found): number =>
+  wanted.by === "all" ? content.count : wanted.named.length / (wanted.by === "ids" ? idBytes : symbolBytes);
+
+function* sendFetch(slice: LocalSlice, found: Found, after: Buffer | null): Steps<void> {
+  const { content, wanted } = found;
+  yield* ask.send({
+    type: "fetch",
+    id: slice.id,
+    hash: content.hash,
+    by: wanted.by,
+    count: countOf(found),
+    after: after === null ? null : uuidText(after),
+  });
+  if (wanted.by !== "all") for (const frame of entryFrames(wanted.by, wanted.named)) yield* ask.sendFrame(frame);
 }
 
 function checkDifference(
@@ -184,9 +192,9 @@ function checkDifference(
   slice: LocalSlice,
   { content }: Found,
   counts: { added: number; removed: number },
-): void {
+): SandpiperError | undefined {
   if (slice.count - counts.removed + counts.added !== content.count) {
-    throw new SandpiperError(
+    return new SandpiperError(
       "verification",
       `the primary says that slice ${slice.name} has ${content.count} grains, and lists another number`,
       {
@@ -199,6 +207,7 @@ function checkDifference(
       hint: "Nothing was changed. Ask the primary whether that is right; if so, run once with --allow-drops.",
     });
   }
+  return undefined;
 }
 
 const result = (slice: LocalSlice, outcome: SliceResult["outcome"]): SliceResult => ({

@@ -18,7 +18,7 @@ interface Demo {
 }
 
 /** Runs the demo with a temporary directory of its own. @param interruptAt sends SIGINT once this was printed. */
-async function demo(test: t.Test, args: string[], interruptAt?: string): Promise<Demo> {
+async function demo(test: Parameters<typeof scratch>[0], args: string[], interruptAt?: string): Promise<Demo> {
   const temporary = await scratch(test);
   const env = { ...process.env, TMPDIR: temporary, SANDPIPER_DATABASE_URL: "postgres://nobody@127.0.0.1:1/none" };
   const child = spawn(process.execPath, [program, ...args], { cwd: temporary, env: { ...env, INIT_CWD: "" } });

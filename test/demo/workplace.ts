@@ -35,7 +35,7 @@ export async function makeWorkplace(): Promise<Workplace> {
 /** The system's temporary directory, unless PostgreSQL cannot get there, or its socket's path would be too long. */
 async function parentDirectory(asRoot: boolean): Promise<string> {
   const chosen = await realpath(tmpdir()).catch(() => "/tmp");
-  if (chosen.length > 48) return "/tmp";
+  if (chosen.length > 40) return "/tmp";
   for (let at = chosen; asRoot; at = dirname(at)) {
     if (((await stat(at)).mode & 0o001) === 0) return "/tmp";
     if (at === dirname(at)) break;

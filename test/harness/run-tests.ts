@@ -5,19 +5,21 @@
  * and rebuild itself inside node_modules to leave it out. The last line is `N passed, N failed`, in assertions as tap
  * counts them; a file that crashed, ended early or asserted nothing counts as one more that failed.
  *
- * SANDPIPER_TEST_JOBS=N runs N files at once (2 unless said otherwise).
+ * SANDPIPER_TEST_JOBS=N runs N files at once; unless said otherwise as many as there are cores, but 2 at least and 4 at most.
  */
 import { randomBytes } from "node:crypto";
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { relative, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { endRun, runVariable } from "./leftovers.ts";
+import { projectRoot } from "./project-root.ts";
 import { type FileResult, report } from "./report.ts";
 import { serverEnvironment, startTestServer } from "./test-database.ts";
 import { runTestFile } from "./test-file.ts";
 
 const testRoot = fileURLToPath(new URL("..", import.meta.url));
-const jobs = Number(process.env.SANDPIPER_TEST_JOBS ?? 2);
+const jobs = Number(process.env.SANDPIPER_TEST_JOBS ?? Math.min(4, Math.max(2, availableParallelism())));
 const runId = randomBytes(16).toString("hex");
 const interrupted = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => interrupted.abort(signal));
@@ -77,8 +79,10 @@ function chosenFiles(named: string[]): string[] {
       return inTest ? resolve(testRoot, path.slice(sourceRoot.length).replace(/\.ts$/, ".js")) : path;
     });
   }
-  const found = readdirSync(testRoot, { recursive: true, encoding: "utf8" }).filter((name) =>
-    name.endsWith(".test.js"),
+  // tsc leaves compiled files behind whose sources were removed or renamed: those are not run.
+  const hasSource = (name: string) => existsSync(resolve(projectRoot, "test", name.replace(/\.js$/, ".ts")));
+  const found = readdirSync(testRoot, { recursive: true, encoding: "utf8" }).filter(
+    (name) => name.endsWith(".test.js") && hasSource(name),
   );
   // The long ones first, so that none runs alone at the end.
   const isLong = (name: string) => Number(name.startsWith(`integration${sep}`));

@@ -4,10 +4,12 @@ import { SandpiperError } from "../../src/errors.ts";
 import { grainSymbol, type Metadata, SliceHasher, sortMetadata } from "../../src/slices/hash.ts";
 import { chunkBytes, uuidBytes, uuidText } from "../../src/slices/slice.ts";
 import { encodeTuple, int8 } from "../../src/slices/tuples.ts";
+import { Cells, encodeList } from "../../src/sync/coded-symbols.ts";
 import { drive } from "../../src/sync/effects.ts";
 import { readRecords } from "../../src/sync/frames.ts";
 import type { Confirm, Incoming, PrimaryMessage, SecondaryMessage } from "../../src/sync/messages.ts";
-import { type PrimaryPort, primarySession, type SliceView } from "../../src/sync/primary-session.ts";
+import type { PrimaryPort, SliceView } from "../../src/sync/primary-port.ts";
+import { primarySession } from "../../src/sync/primary-session.ts";
 import type { LocalSlice, Run, SecondaryPort, SliceResult, StagedSoFar } from "../../src/sync/secondary-port.ts";
 import { secondarySession } from "../../src/sync/secondary-session.ts";
 
@@ -69,7 +71,7 @@ export class MemorySlice {
   }
 }
 
-export const record = (grain: MemoryGrain): Buffer =>
+const record = (grain: MemoryGrain): Buffer =>
   encodeTuple([
     uuidBytes(grain.id),
     Buffer.from(grain.key),
@@ -192,6 +194,14 @@ export class MemoryPair {
           const skip = (slice.grains.size - after(slice, last).length) * 24;
           return whole.subarray(skip, skip + this.readSize * 24);
         }),
+      readCells: (id, length) => read<Cells>(id, new Cells(0), (slice) => encodeList(slice.list(), length)),
+      findSymbols: (id, symbols) =>
+        read<Buffer>(id, Buffer.alloc(0), (slice) => {
+          const list = slice.list();
+          const entries = Array.from({ length: list.length / 24 }, (_, i) => list.subarray(i * 24, i * 24 + 24));
+          const wanted = new Set(Array.from({ length: symbols.length / 8 }, (_, i) => symbols.readBigUInt64BE(i * 8)));
+          return Buffer.concat(entries.filter((entry) => wanted.has(entry.readBigUInt64BE(16))));
+        }),
       readGrains: (id, last, wanted) =>
         read(id, { bytes: Buffer.alloc(0), ends: [] as number[] }, (slice) => {
           const ids =
@@ -255,8 +265,8 @@ export class MemoryPair {
       closeStage: async () => {},
       apply: async (slice, change, confirm) => {
         const next = new MemorySlice(slice.id, [...this.secondary.get(slice.id)!.grains.values()]);
-        for (let at = 0; at < change.difference.removed.length; at += 16)
-          next.grains.delete(uuidText(change.difference.removed.subarray(at, at + 16)));
+        for (let at = 0; at < change.removed.length; at += 16)
+          next.grains.delete(uuidText(change.removed.subarray(at, at + 16)));
         for (const grain of staged) next.grains.set(grain.id, grain);
         next.metadata = sortMetadata(change.content.metadata);
         if (next.hash() !== change.content.hash || next.grains.size !== change.content.count)
@@ -272,4 +282,4 @@ export class MemoryPair {
   }
 }
 
-export const serverId = "00000000-0000-4000-8000-000000000001";
+const serverId = "00000000-0000-4000-8000-000000000001";

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import t from "tap";
 import { grainSymbol, type Metadata, SliceHasher } from "../../src/slices/hash.ts";
 import { chunkBytes, uuidBytes } from "../../src/slices/slice.ts";
+import { encodeList } from "../../src/sync/coded-symbols.ts";
 import {
   decodeFrame,
   encodeFrame,
@@ -47,6 +48,7 @@ t.test("every message of the page parses, and every message of the program is on
   ]);
   t.same([...new Set(secondary.map((message) => message.type))].sort(), [
     "bye",
+    "cells",
     "compare",
     "confirm",
     "fetch",
@@ -115,4 +117,16 @@ t.test("digest, symbol and hash", async (t) => {
   t.ok(text.includes(`000000000001 | \`${hash(unit, [])}\``), hash(unit, []));
   t.ok(text.includes(`a = bc | \`${hash(unit, [["a", "bc"]])}\``), hash(unit, [["a", "bc"]]));
   t.ok(text.includes(`ab = c | \`${hash(unit, [["ab", "c"]])}\``), hash(unit, [["ab", "c"]]));
+});
+
+t.test("coded symbols", async (t) => {
+  const cells = (...symbols: bigint[]) => {
+    const list = Buffer.alloc(24 * symbols.length);
+    for (const [i, symbol] of symbols.entries()) list.writeBigUInt64BE(symbol, i * 24 + 16);
+    return encodeList(list, 4).encode(0, 4).toString("hex");
+  };
+  const first = cells(0x1111111111111111n, 0x2222222222222222n, 0x3333333333333333n);
+  t.ok(text.includes(`3333333333333333}: \`${first}\``), first);
+  const second = cells(0x123456789abcdef0n, 0x123456785bd1e995n);
+  t.ok(text.includes(`123456785bd1e995}: \`${second}\``), second);
 });

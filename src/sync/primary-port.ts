@@ -1,0 +1,58 @@
+/** What the primary's session works with: its port, and the question whether a slice may be served. Pure. */
+import type { Metadata } from "../slices/hash.ts";
+import type { Cells } from "./coded-symbols.ts";
+import { asker, type Session } from "./effects.ts";
+import type { Confirm, Incoming, PrimaryMessage, Refusal } from "./messages.ts";
+
+/** A slice as the partner may see it at this moment. */
+export interface SliceView {
+  id: string;
+  allowSync: boolean;
+  hash: string;
+  count: number;
+  bytes: number;
+}
+
+/** A read of a slice, with the partner's view of it in the same snapshot; `view` undefined when there is nothing to see. */
+export interface Read<T> {
+  view: SliceView | undefined;
+  data: T;
+}
+
+/** Grain records, whole, back to back; `ends` are their ends in `bytes`. */
+export interface Records {
+  bytes: Buffer;
+  ends: number[];
+}
+
+/** What the primary's session asks of the world. All reads are scoped to the partner. */
+export interface PrimaryPort {
+  receive(): Promise<Incoming>;
+  send(message: PrimaryMessage): Promise<void>;
+  sendFrame(frame: Buffer): Promise<void>;
+  /** The slices among `ids` that the partner may see now. */
+  look(ids: readonly string[]): Promise<SliceView[]>;
+  readMetadata(id: string): Promise<Read<Metadata>>;
+  /** List entries (id, symbol) after the id `after`, ascending; empty at the end. */
+  readList(id: string, after: Buffer | null): Promise<Read<Buffer>>;
+  /** The first `length` cells of the slice's symbols. */
+  readCells(id: string, length: number): Promise<Read<Cells>>;
+  /** The list entries of the grains that have these symbols (8 bytes each, ascending), ascending by id. */
+  findSymbols(id: string, symbols: Buffer): Promise<Read<Buffer>>;
+  /** Records of grains after `after`, ascending; of those in `wanted` only, if given. Empty at the end. */
+  readGrains(id: string, after: Buffer | null, wanted: Buffer | null): Promise<Read<Records>>;
+  /** Chunk `sequence` of a large grain. */
+  readChunk(id: string, grainId: Buffer, sequence: number): Promise<Read<Buffer>>;
+  /** Stores what the partner reports, once however often it is repeated. */
+  record(confirm: Confirm): Promise<void>;
+}
+
+export const ask = asker<PrimaryPort>();
+export type Steps<T> = Session<PrimaryPort, T>;
+
+/** Why a slice cannot be served as (slice, hash) was agreed; undefined when it can. */
+export function judge(view: SliceView | undefined, hash: string): Refusal | undefined {
+  if (view === undefined) return "unavailable";
+  if (!view.allowSync) return "locked";
+  return view.hash === hash ? undefined : "changed";
+}

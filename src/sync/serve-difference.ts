@@ -1,0 +1,52 @@
+/** The primary's answers to "what differs?": what a slice holds, the list of its grains, or coded symbols of it. Pure. */
+import { cellBytes, entryFrames, firstCells, idBytes, listEntryBytes } from "./frames.ts";
+import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
+import { ask, judge, type Read, type Steps } from "./primary-port.ts";
+
+type Request<T> = Extract<SecondaryMessage, { type: T }>;
+
+/** Sends the content, and the list or the first cells if they are wanted. */
+export function* serveContent({ id, hash, want }: Request<"reconcile">): Steps<Refusal | undefined> {
+  const { view, data: metadata } = yield* ask.readMetadata(id);
+  const refusal = judge(view, hash);
+  if (refusal !== undefined) return refusal;
+  const { count, bytes } = view!;
+  yield* ask.send({ type: "content", id, hash, count, bytes, metadata: metadata.map(([key, value]) => [key, value]) });
+  if (want === "list") return yield* sendList(id, hash);
+  if (want === "cells") return yield* sendCells(id, hash, 0, firstCells);
+  return undefined;
+}
+
+/** Sends more cells. @throws `protocol` for more than a list would weigh. */
+export function* serveCells({ id, hash, first, end }: Request<"cells">): Steps<Refusal | undefined> {
+  const [view] = yield* ask.look([id]);
+  const refusal = judge(view, hash);
+  if (refusal !== undefined) return refusal;
+  if (first >= end || end * cellBytes > view!.count * listEntryBytes)
+    throw violation("more coded symbols were asked for than a list would weigh");
+  return yield* sendCells(id, hash, first, end);
+}
+
+function* sendCells(id: string, hash: string, first: number, end: number): Steps<Refusal | undefined> {
+  const { view, data: cells } = yield* ask.readCells(id, end);
+  const refusal = judge(view, hash);
+  if (refusal !== undefined) return refusal;
+  for (const frame of entryFrames("cells", cells.encode(first, end))) yield* ask.sendFrame(frame);
+  return undefined;
+}
+
+function* sendList(id: string, hash: string): Steps<Refusal | undefined> {
+  let sequence = 0;
+  for (let after: Buffer | null = null; ; ) {
+    const read: Read<Buffer> = yield* ask.readList(id, after);
+    const refusal = judge(read.view, hash);
+    if (refusal !== undefined) return refusal;
+    const entries = read.data;
+    if (entries.length === 0) return undefined;
+    for (const frame of entryFrames("list", entries, sequence)) {
+      yield* ask.sendFrame(frame);
+      sequence++;
+    }
+    after = entries.subarray(entries.length - listEntryBytes, entries.length - listEntryBytes + idBytes);
+  }
+}
