@@ -37,19 +37,24 @@ export async function writeAtomically(
   await syncDirectory(directory);
 }
 
-/** Makes a directory, and those above it. One that is there is fine. */
-export async function makeDirectories(path: string): Promise<void> {
+/** Makes a directory, and those above it. One that is there is fine. @returns the topmost that was made, if any. */
+export async function makeDirectories(path: string): Promise<string | undefined> {
   // Not mkdir's own `recursive`: in Node 20 it never ends where a parent exists that takes no children (/proc).
   const make = () =>
-    mkdir(path).catch(async (error: NodeJS.ErrnoException) => {
-      if (error.code !== "EEXIST" || !(await stat(path)).isDirectory()) throw error;
-    });
+    mkdir(path).then(
+      () => path,
+      async (error: NodeJS.ErrnoException) => {
+        if (error.code !== "EEXIST" || !(await stat(path)).isDirectory()) throw error;
+        return undefined;
+      },
+    );
   try {
-    await make();
+    return await make();
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT" || path === dirname(path)) throw error;
-    await makeDirectories(dirname(path));
-    await make();
+    const above = await makeDirectories(dirname(path));
+    const made = await make();
+    return above ?? made;
   }
 }
 

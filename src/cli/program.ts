@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { defaultConfigFile, splitFlags } from "../config.ts";
 import { asSandpiperError, SandpiperError } from "../errors.ts";
+import { version } from "../version.ts";
 import { registerActivity } from "./activity.ts";
 import { registerAdd } from "./add.ts";
 import { type Context, finishCommands, jsonHelp } from "./command.ts";
@@ -17,7 +18,6 @@ import { registerSubscription } from "./subscription.ts";
 import { registerSync } from "./sync.ts";
 import { explainUsage, HelpShown } from "./usage.ts";
 import { registerUser } from "./user.ts";
-import { programVersion } from "./version.ts";
 
 const exitCodes = `Exit codes:
   0  done, or in sync               7  deferred by the primary
@@ -36,7 +36,7 @@ function createProgram(context: Context): Command {
     .description(
       "Replicates car-parts catalogues between a primary, which owns them, and a secondary, which subscribes.",
     )
-    .version(programVersion(), "-V, --version", "print the version")
+    .version(version, "-V, --version", "print the version")
     .option("--config <file>", `configuration file (default: ${defaultConfigFile})`)
     .option("--json", jsonHelp)
     .enablePositionalOptions()

@@ -2,6 +2,7 @@
 import { constants } from "node:fs";
 import { chmod, mkdir, open, readdir, rm, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { makeDirectories } from "../atomic-file.ts";
 import { SandpiperError } from "../errors.ts";
 import { type Account, unreachable } from "./binaries.ts";
 
@@ -56,7 +57,7 @@ export async function clusterExists(dataDir: string): Promise<boolean> {
 /** Makes the data directory where needed, and sees to it that the server's user gets there. */
 export async function makeDataDir(dataDir: string, account: Account | undefined): Promise<void> {
   try {
-    const first = await mkdir(dataDir, { recursive: true });
+    const first = await makeDirectories(dataDir);
     if (first !== undefined) {
       // Ours, whatever the umask: nobody lists it, and only as root another user passes through.
       await chmod(dataDir, account === undefined ? 0o700 : 0o711);

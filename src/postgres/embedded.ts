@@ -149,7 +149,7 @@ async function tryJoin(layout: Layout): Promise<pg.Client | { absent: boolean; e
     discard(client);
     const { code, message } = error as { code?: string; message: string };
     if (code === "ENOENT" || code === "ECONNREFUSED") return { absent: true, error };
-    if (passing.has(code ?? "") || /terminated|timeout/.test(message)) return { absent: false, error };
+    if (passing.has(code ?? "") || /terminated|timeout|not queryable/.test(message)) return { absent: false, error };
     throw new SandpiperError("storage", `The embedded PostgreSQL refused the connection: ${message}`, {
       cause: error,
       hint: `Look into ${layout.cluster}/log.`,

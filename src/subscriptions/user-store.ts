@@ -24,7 +24,13 @@ export const minPasswordLength = 12;
 
 // OWASP's minimum for Argon2id (19 MiB, 2 passes).
 const hashPassword = (password: string) => hash(password, { memoryCost: 19_456, timeCost: 2, parallelism: 1 });
-const decoy = hashPassword("a password that nobody has");
+
+let decoyHash: Promise<string> | undefined;
+/** What a wrong name is checked against, so that it takes as long as a wrong password. Made once a process. */
+const decoy = () => {
+  decoyHash ??= hashPassword("a password that nobody has");
+  return decoyHash;
+};
 
 function checkPassword(password: string): void {
   if (password.length < minPasswordLength || password.length > 200) {
@@ -69,7 +75,8 @@ export async function authenticateUser(db: Queries, name: string, password: stri
     `SELECT ${columns}, u.password_hash AS "passwordHash", u.active AND c.active AS usable FROM users u JOIN companies c ON c.id = u.company_id WHERE u.name_key = $1`,
     [nameKey(name)],
   );
-  const right = await verify(row?.passwordHash ?? (await decoy), password.slice(0, 200));
+  const fallback = await decoy();
+  const right = await verify(row?.passwordHash ?? fallback, password.slice(0, 200));
   if (row === undefined || !right || !row.usable) return undefined;
   const { passwordHash: _hash, usable: _usable, ...user } = row;
   return user;
