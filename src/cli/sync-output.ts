@@ -4,8 +4,7 @@
  */
 import type { SandpiperError } from "../errors.ts";
 import type { Company } from "../subscriptions/company.ts";
-import type { SyncReport } from "../sync/run.ts";
-import { type PartnerReport, summary } from "../sync/run-partner.ts";
+import { type PartnerReport, type SyncReport, summary } from "../sync/report.ts";
 import type { LocalSlice, SliceResult } from "../sync/secondary-port.ts";
 import { oneLine, printableJson } from "./printable.ts";
 

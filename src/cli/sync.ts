@@ -2,7 +2,6 @@
 import type { Command } from "commander";
 import { withApp } from "../app.ts";
 import { requireRole } from "../subscriptions/company-store.ts";
-import { runSync } from "../sync/run.ts";
 import { action, addCommand, type Context } from "./command.ts";
 import { SyncOutput } from "./sync-output.ts";
 import { wholeNumber } from "./whole-number.ts";
@@ -41,6 +40,8 @@ export function registerSync(parent: Command, context: Context): void {
     .option("--quiet", "say nothing when all is well")
     .action(
       action(context, async (run, options: Options) => {
+        // Loaded here alone: the other commands start faster without a websocket client in them.
+        const { runSync } = await import("../sync/run.ts");
         const test = options.noupdate === true;
         await withApp(run.source, "sandpiper sync", async (app) => {
           await requireRole(app.db, "secondary", "sync");

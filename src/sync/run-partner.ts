@@ -15,6 +15,7 @@ import { drive } from "./effects.ts";
 import { finishRun, startRun } from "./outbox-store.ts";
 import { withPairLock } from "./pair-lock.ts";
 import { fetchOffers, type Login, login, type Traffic } from "./primary-client.ts";
+import { type PartnerReport, summary } from "./report.ts";
 import { SecondaryAdapter } from "./secondary-adapter.ts";
 import type { LocalSlice, Run, SliceResult } from "./secondary-port.ts";
 import { secondarySession } from "./secondary-session.ts";
@@ -31,23 +32,6 @@ export interface PartnerOptions {
   signal?: AbortSignal | undefined;
   onProgress?: ((slice: LocalSlice, grains: number) => void) | undefined;
   onResult?: ((result: SliceResult) => void) | undefined;
-}
-
-/** How a run with one primary went. */
-export interface PartnerReport {
-  company: Pick<Company, "id" | "name">;
-  runId: string;
-  test: boolean;
-  exitCode: number;
-  /** What ended the run early, if anything did. */
-  error?: SandpiperError;
-  results: SliceResult[];
-  /** What changed about subscriptions. */
-  notices: string[];
-  /** What an operator should know though the run succeeded. */
-  warnings: string[];
-  traffic: Traffic;
-  durationMs: number;
 }
 
 /** Runs a sync with one primary. Never throws for what happens in it: the report says how it went. */
@@ -91,25 +75,6 @@ function exitCode(report: PartnerReport): number {
 
 const abortReason = (signal: AbortSignal): SandpiperError =>
   signal.reason instanceof SandpiperError ? signal.reason : new SandpiperError("interrupted", "interrupted");
-
-/** Totals of a report, as they are stored and shown. */
-export function summary(report: PartnerReport): Record<string, number> {
-  const of = (...outcomes: SliceResult["outcome"][]) =>
-    report.results.filter((result) => outcomes.includes(result.outcome)).length;
-  const sum = (pick: (result: SliceResult) => number) =>
-    report.results.reduce((total, result) => total + pick(result), 0);
-  return {
-    unchanged: of("unchanged"),
-    updated: of("updated", "would-update"),
-    deferred: of("deferred"),
-    failed: of("failed", "denied"),
-    grains_added: sum((result) => result.added),
-    grains_removed: sum((result) => result.removed),
-    bytes_received: report.traffic.in,
-    bytes_sent: report.traffic.out,
-    duration_ms: report.durationMs,
-  };
-}
 
 class PartnerRun {
   constructor(

@@ -7,7 +7,8 @@ import { isUuid } from "../slices/slice.ts";
 import type { Company } from "../subscriptions/company.ts";
 import { findCompany, listCompanies } from "../subscriptions/company-store.ts";
 import { findSubscription } from "../subscriptions/subscription-store.ts";
-import { type PartnerReport, runPartner } from "./run-partner.ts";
+import type { PartnerReport, SyncReport } from "./report.ts";
+import { runPartner } from "./run-partner.ts";
 import type { LocalSlice, SliceResult } from "./secondary-port.ts";
 
 export interface SyncOptions {
@@ -25,12 +26,6 @@ export interface SyncOptions {
   onProgress?: ((company: Company, slice: LocalSlice, grains: number) => void) | undefined;
   onResult?: ((company: Company, result: SliceResult) => void) | undefined;
   onReport?: ((report: PartnerReport) => void) | undefined;
-}
-
-export interface SyncReport {
-  partners: PartnerReport[];
-  exitCode: number;
-  durationMs: number;
 }
 
 /** Which primaries a run is about. @throws `not_found`, or `usage` for what is switched off here. */

@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import type { Socket } from "node:net";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { acquireEmbedded, createCluster } from "../../src/postgres/embedded.ts";
 import { makeScratch } from "./scratch.ts";
@@ -12,14 +13,17 @@ import { makeScratch } from "./scratch.ts";
 export interface TestCluster {
   /** URL of the database `postgres` of this server, as its superuser. */
   adminUrl: string;
+  /** A directory that goes with it, for whatever else the run leaves. */
+  scratch: string;
   /** Ends the server and removes its directory. Twice is harmless. */
   stop(): Promise<void>;
 }
 
 /** Creates and starts the cluster: about a second. */
 export async function startCluster(): Promise<TestCluster> {
-  const dataDir = await makeScratch();
-  const guard = startGuard(dataDir);
+  const scratch = await makeScratch();
+  const dataDir = join(scratch, "pg");
+  const guard = startGuard(scratch);
   let stopping: Promise<void> | undefined;
   try {
     await createCluster(dataDir, { fast: true });
@@ -33,6 +37,7 @@ export async function startCluster(): Promise<TestCluster> {
     };
     return {
       adminUrl,
+      scratch,
       stop: () => {
         stopping ??= stop();
         return stopping;
@@ -45,9 +50,9 @@ export async function startCluster(): Promise<TestCluster> {
 }
 
 /** In a session of its own, so that Ctrl-C ends the tests and not the guard; it acts when its standard input ends. */
-function startGuard(dataDir: string): ChildProcess {
+function startGuard(scratch: string): ChildProcess {
   const program = fileURLToPath(new URL("guard.js", import.meta.url));
-  const guard = spawn(process.execPath, [program, dataDir], { stdio: ["pipe", "ignore", "inherit"], detached: true });
+  const guard = spawn(process.execPath, [program, scratch], { stdio: ["pipe", "ignore", "inherit"], detached: true });
   guard.unref();
   (guard.stdin as Socket).unref();
   return guard;

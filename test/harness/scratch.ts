@@ -19,16 +19,23 @@ async function fastestDirectory(): Promise<string> {
   return tmpdir();
 }
 
+/** Where a test run keeps everything, so that also what a killed test file leaves behind goes with it. */
+export const scratchVariable = "SANDPIPER_TEST_SCRATCH";
+
 /** A new empty directory. As root its mode lets PostgreSQL's user pass, not list. */
 export async function makeScratch(): Promise<string> {
-  const directory = await mkdtemp(join(await fastestDirectory(), "sp-test-"));
+  const parent = process.env[scratchVariable];
+  // Short names: the path of a socket may have 103 bytes on macOS.
+  const directory = await mkdtemp(
+    parent === undefined ? join(await fastestDirectory(), "sp-test-") : join(parent, "s-"),
+  );
   await chmod(directory, process.getuid?.() === 0 ? 0o711 : 0o700);
   return directory;
 }
 
-/** Removes what {@link makeScratch} made, ending the embedded PostgreSQL of every data directory in it (two levels deep). */
+/** Removes what {@link makeScratch} made, ending the embedded PostgreSQL of every data directory in it. */
 export async function removeScratch(directory: string): Promise<void> {
-  await endPostmasters(directory, 2);
+  await endPostmasters(directory, 4);
   await rm(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
 }
 
@@ -36,7 +43,8 @@ async function endPostmasters(directory: string, levels: number): Promise<void> 
   await endPostmaster(directory);
   if (levels === 0) return;
   for (const entry of await readdir(directory, { withFileTypes: true }).catch(() => [])) {
-    if (entry.isDirectory()) await endPostmasters(join(directory, entry.name), levels - 1);
+    if (entry.isDirectory() && !entry.name.startsWith("postgres"))
+      await endPostmasters(join(directory, entry.name), levels - 1);
   }
 }
 

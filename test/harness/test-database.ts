@@ -13,6 +13,7 @@ import { parseConfig } from "../../src/config.ts";
 import { type Database, openDatabase } from "../../src/database.ts";
 import { migrate } from "../../src/migrate.ts";
 import { startCluster } from "./cluster.ts";
+import { scratchVariable } from "./scratch.ts";
 
 export interface TestDatabase {
   /** For `database.url`; the login is a superuser, as which the program takes the role sandpiper_app. */
@@ -26,6 +27,8 @@ export interface TestDatabase {
 export interface TestServer {
   adminUrl: string;
   template: string;
+  /** Where test processes make their directories; undefined means: anywhere. */
+  scratch?: string | undefined;
   stop(): Promise<void>;
 }
 
@@ -34,7 +37,8 @@ const handedDown = { url: "SANDPIPER_TEST_CLUSTER_URL", template: "SANDPIPER_TES
 /** The server of this run. For run-tests.ts, which starts it once; tests use {@link createTestDatabase}. */
 export async function startTestServer(): Promise<TestServer> {
   const external = process.env.SANDPIPER_TEST_DATABASE_URL;
-  const cluster = external === undefined ? await startCluster() : { adminUrl: external, stop: async () => {} };
+  const cluster =
+    external === undefined ? await startCluster() : { adminUrl: external, scratch: undefined, stop: async () => {} };
   const template = `sandpiper_test_template_${randomBytes(8).toString("hex")}`;
   try {
     await administer(cluster.adminUrl, (admin) => admin.run(`CREATE DATABASE ${template} TEMPLATE template0`));
@@ -47,13 +51,14 @@ export async function startTestServer(): Promise<TestServer> {
     if (external !== undefined) await dropDatabase(external, template);
     await cluster.stop();
   };
-  return { adminUrl: cluster.adminUrl, template, stop };
+  return { adminUrl: cluster.adminUrl, template, scratch: cluster.scratch, stop };
 }
 
 /** What a test process needs to know to use the server of its parent. */
 export const serverEnvironment = (server: TestServer): Record<string, string> => ({
   [handedDown.url]: server.adminUrl,
   [handedDown.template]: server.template,
+  ...(server.scratch === undefined ? {} : { [scratchVariable]: server.scratch }),
 });
 
 let server: Promise<TestServer> | undefined;
