@@ -14,7 +14,7 @@ import { connectChannel } from "./connect.ts";
 import { drive } from "./effects.ts";
 import { finishRun, startRun } from "./outbox-store.ts";
 import { withPairLock } from "./pair-lock.ts";
-import { fetchOffers, type Login, login, type Traffic } from "./primary-client.ts";
+import { fetchOffers, type Login, login } from "./primary-client.ts";
 import { type PartnerReport, summary } from "./report.ts";
 import { SecondaryAdapter } from "./secondary-adapter.ts";
 import type { LocalSlice, Run, SliceResult } from "./secondary-port.ts";
