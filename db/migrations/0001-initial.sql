@@ -16,6 +16,7 @@ CREATE TABLE companies (
   active       boolean NOT NULL DEFAULT true,
   sync_addr    text COLLATE "C",           -- where a primary listens (on a secondary)
   sync_api_key bytea,                      -- what we show it, encrypted (on a secondary)
+  subs_etag    text COLLATE "C",           -- of the list of subscriptions that was applied last (on a secondary); NULL after a change here
   created_at   timestamptz NOT NULL DEFAULT now(),
   updated_at   timestamptz NOT NULL DEFAULT now()
 );

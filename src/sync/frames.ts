@@ -2,7 +2,7 @@
  * Binary frames (PROTOCOL.md, "Frames"): a 16-byte header and a body of at most 1 MiB of payload plus the other
  * fields of its records. Pure.
  *
- *     u8 type   u8 flags (0)   u16 reserved (0)   u32 sequence   u32 entries   u32 body length   body
+ *     u8 type   u8 flags   u16 reserved (0)   u32 sequence   u32 entries   u32 body length   body
  *
  * All numbers are big-endian. The sequence counts the frames of one stream from 0.
  */
@@ -15,6 +15,8 @@ export const frameTypes = { list: 1, ids: 2, grains: 3, chunk: 4, cells: 5, symb
 export type FrameType = keyof typeof frameTypes;
 
 export const headerBytes = 16;
+/** A flag of the header: the body is compressed with brotli. The sessions never see it. */
+export const compressedFlag = 1;
 /** Room for a whole payload of 1 MiB with its id, key, source and encoding. */
 export const maxBodyBytes = chunkBytes + 4096 - headerBytes;
 export const maxFrameBytes = headerBytes + maxBodyBytes;

@@ -7,6 +7,8 @@ import { SandpiperError } from "../errors.ts";
 
 /** The version that this program speaks: major.minor. */
 export const protocolVersion = "1.0";
+/** The one compression of frames, as begin and compare name it. */
+export const frameCompression = "brotli";
 /** The websocket subprotocol of this major version. */
 export const subprotocol = "sandpiper.sync.1";
 
@@ -75,6 +77,8 @@ const secondaryMessage = z.discriminatedUnion("type", [
     run_id: id,
     test: z.boolean(),
     program: text(100),
+    /** Compressions of frames that the secondary understands. */
+    accept: z.array(text(40)).max(20).default([]),
     ids: z.array(id),
     hashes: z.array(z.union([hash, z.literal("")])),
     counts: z.array(count),

@@ -8,6 +8,7 @@ import { step } from "../step.ts";
 import type { CellCache } from "./cell-cache.ts";
 import type { Channel } from "./channel.ts";
 import type { Cells } from "./coded-symbols.ts";
+import { FrameCompressor } from "./compression.ts";
 import type { Confirm, Incoming, PrimaryMessage } from "./messages.ts";
 import type { PrimaryPort, Read, Records, SliceView } from "./primary-port.ts";
 import {
@@ -32,6 +33,7 @@ export class PrimaryAdapter implements PrimaryPort {
   readonly #scope: Scope;
   readonly #channel: Channel;
   readonly #expiresAt: Date;
+  #compressor: FrameCompressor | undefined;
   #waiting = false;
   #heard = false;
   #frames = 0;
@@ -80,9 +82,14 @@ export class PrimaryAdapter implements PrimaryPort {
   }
 
   async sendFrame(frame: Buffer): Promise<void> {
+    const packed = this.#compressor === undefined ? frame : await this.#compressor.pack(frame);
     this.#frames++;
-    this.#bytes += frame.length;
-    await this.#channel.send(frame);
+    this.#bytes += packed.length;
+    await this.#channel.send(packed);
+  }
+
+  async useCompression(): Promise<void> {
+    this.#compressor = new FrameCompressor();
   }
 
   look(ids: readonly string[]): Promise<SliceView[]> {

@@ -30,6 +30,8 @@ export interface PrimaryPort {
   receive(): Promise<Incoming>;
   send(message: PrimaryMessage): Promise<void>;
   sendFrame(frame: Buffer): Promise<void>;
+  /** From now on frames may be compressed. */
+  useCompression(): Promise<void>;
   /** The slices among `ids` that the partner may see now. */
   look(ids: readonly string[]): Promise<SliceView[]>;
   readMetadata(id: string): Promise<Read<Metadata>>;

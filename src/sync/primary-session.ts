@@ -10,6 +10,7 @@
 import { asSandpiperError } from "../errors.ts";
 import { maxFrameBytes } from "./frames.ts";
 import {
+  frameCompression,
   type PrimaryMessage,
   parseSecondaryMessage,
   protocolVersion,
@@ -36,7 +37,7 @@ export function* primarySession(facts: PrimaryFacts): Steps<void> {
     server_id: facts.serverId,
     company_id: facts.companyId,
     limits: { frame_bytes: maxFrameBytes, slices: facts.maxSlices },
-    capabilities: [],
+    capabilities: [frameCompression],
   });
   let compared = false;
   for (;;) {
@@ -45,6 +46,7 @@ export function* primarySession(facts: PrimaryFacts): Steps<void> {
     if (message.type === "compare") {
       if (compared) throw violation("a second comparison in one session");
       compared = true;
+      if (message.accept.includes(frameCompression)) yield* ask.useCompression();
       yield* compare(message, facts.maxSlices);
     } else if (message.type === "confirm") {
       yield* ask.record(message);

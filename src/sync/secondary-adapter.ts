@@ -5,6 +5,7 @@ import type { CompanyId } from "../slices/slice.ts";
 import { step } from "../step.ts";
 import { applyChange, type StoredSlice } from "./apply.ts";
 import type { Channel } from "./channel.ts";
+import { unpack } from "./compression.ts";
 import { readList } from "./grain-lists.ts";
 import type { Confirm, Incoming, SecondaryMessage } from "./messages.ts";
 import { readOutbox, settleOutbox, wasCommitted } from "./outbox-store.ts";
@@ -46,7 +47,7 @@ export class SecondaryAdapter implements SecondaryPort {
     const incoming = await this.#o.channel.receive(this.#heard ? answerMs : firstAnswerMs);
     if (!this.#heard) step("s.begin");
     this.#heard = true;
-    return incoming;
+    return "binary" in incoming ? { binary: await unpack(incoming.binary) } : incoming;
   }
 
   async send(message: SecondaryMessage): Promise<void> {

@@ -7,7 +7,7 @@ import { asSandpiperError, type ErrorCode, SandpiperError } from "../errors.ts";
 import { uuidText } from "../slices/slice.ts";
 import { type Found, findDifference } from "./find-difference.ts";
 import { entryFrames, idBytes, symbolBytes } from "./frames.ts";
-import { type Confirm, protocolVersion, type Refusal, violation } from "./messages.ts";
+import { type Confirm, frameCompression, protocolVersion, type Refusal, violation } from "./messages.ts";
 import { receiveGrains } from "./receive-grains.ts";
 import { idCount, isDrop } from "./reconcile.ts";
 import { ask, expect, type LocalSlice, type Run, type SliceResult, type Steps, take } from "./secondary-port.ts";
@@ -72,6 +72,7 @@ function* compare(run: Run): Steps<Differing[]> {
     run_id: run.id,
     test: run.test,
     program: run.program,
+    accept: [frameCompression],
     ids: run.slices.map((slice) => slice.id),
     hashes: run.slices.map((slice) => slice.hash),
     counts: run.slices.map((slice) => slice.count),

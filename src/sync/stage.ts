@@ -11,7 +11,7 @@ import { step } from "../step.ts";
 import type { StagedSoFar } from "./secondary-port.ts";
 
 /** Bytes after which a batch is committed. */
-const batchBytes = 16 * chunkBytes;
+const batchBytes = 2 * chunkBytes;
 
 type Table = "staged_grains" | "staged_chunks";
 const columns: Record<Table, string> = {
@@ -113,7 +113,8 @@ export class Stage {
 
   async #write(table: Table, bytes: Buffer): Promise<void> {
     if (this.#copy?.table !== table) {
-      if (this.#copy === undefined) await this.#session.run("BEGIN");
+      // What is staged need not survive a crash of the database server, only ours: no wait for its disk.
+      if (this.#copy === undefined) await this.#session.run("BEGIN; SET LOCAL synchronous_commit = off");
       else await this.#endCopy();
       const stream = this.#session.copyIn(`COPY ${table} (${columns[table]}) FROM STDIN (FORMAT binary)`);
       const done = once(stream, "finish");

@@ -186,6 +186,7 @@ export class MemoryPair {
       receive: () => this.toPrimary.receive(),
       send: async (message: PrimaryMessage) => this.toSecondary.push({ text: JSON.stringify(message) }),
       sendFrame: async (frame) => this.toSecondary.push({ binary: frame }),
+      useCompression: async () => {},
       look: async (ids) => ids.flatMap((id) => this.#view(id) ?? []),
       readMetadata: (id) => read<Metadata>(id, [], (slice) => slice.metadata),
       readList: (id, last) =>
