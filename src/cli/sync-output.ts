@@ -133,7 +133,8 @@ export class SyncOutput {
 const problem = (error: SandpiperError | undefined) =>
   error === undefined ? {} : { error: { code: error.code, message: error.message, hint: error.hint ?? null } };
 
-const change = (result: SliceResult) => `${number(result.added)} grains added, ${number(result.removed)} removed`;
+const change = (result: SliceResult) =>
+  `${plural(result.added, "grain", "grains")} added, ${number(result.removed)} removed`;
 
 function counts(totals: Record<string, number>): string {
   const slices = ["unchanged", "updated", "deferred", "failed"]
@@ -147,7 +148,7 @@ function counts(totals: Record<string, number>): string {
 
 const number = (value: number) => value.toLocaleString("en-US");
 const seconds = (ms: number) => `${(ms / 1000).toFixed(1)} s`;
-const plural = (n: number, one: string, many: string) => `${n} ${n === 1 ? one : many}`;
+const plural = (n: number, one: string, many: string) => `${number(n)} ${n === 1 ? one : many}`;
 
 function bytes(value: number): string {
   if (value < 1000) return `${value} B`;

@@ -4,6 +4,7 @@ import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
 import { open, readdir, readFile, readlink, realpath, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { SandpiperError } from "../errors.ts";
 import { type Account, accountFor, prepareBinaries, run } from "./binaries.ts";
 import {
@@ -119,23 +120,37 @@ export async function startServer(
   throw failure("The embedded PostgreSQL could not be started.", `${log}${lastStart}${output}`, layout.startLog);
 }
 
-/** Stops the server and waits for its end; a server that is gone already is fine. */
+/**
+ * Stops the running server, ending its sessions, and waits until it is gone. Not by pg_ctl: when another process starts a new
+ * server at that very moment, pg_ctl takes the new pid file for the old one and waits for a minute.
+ */
 export async function stopServer(layout: Layout): Promise<void> {
-  const account = await accountFor(layout.cluster);
-  const binaries = await prepareBinaries(layout.dataDir, account);
-  const env = { PGDATA: layout.cluster };
-  const args = ["stop", "-s", "-m", "fast", "-w", "-t", "60"];
-  const { code, output } = await run({
-    name: "pg_ctl",
-    args,
-    env,
-    binaries,
-    account,
-    cwd: layout.dataDir,
-    detached: true,
-  });
-  if (code === 0 || /PID file .* does not exist|No such process/.test(output)) return;
-  throw failure("The embedded PostgreSQL could not be stopped.", output, join(layout.cluster, "log"));
+  const pid = await runningPid(layout);
+  if (pid === undefined) return;
+  try {
+    process.kill(pid, "SIGINT"); // PostgreSQL's fast shutdown
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ESRCH") return;
+    throw error;
+  }
+  const deadline = Date.now() + 60_000;
+  while ((await runningPid(layout)) === pid) {
+    if (Date.now() > deadline) {
+      throw failure(
+        "The embedded PostgreSQL could not be stopped.",
+        `process ${pid} is still there`,
+        join(layout.cluster, "log"),
+      );
+    }
+    await sleep(10);
+  }
+}
+
+/** The process that the pid file names: the last thing that a server does is to remove it. */
+async function runningPid(layout: Layout): Promise<number | undefined> {
+  const text = await readFile(join(layout.cluster, "postmaster.pid"), "utf8").catch(() => "");
+  const pid = Number(text.split("\n")[0]);
+  return Number.isInteger(pid) && pid > 0 ? pid : undefined;
 }
 
 /** Makes the log that a starting server writes to, and returns where what it will write begins. */

@@ -181,6 +181,11 @@ export async function removeSlice(db: Database, key: SliceKey): Promise<void> {
     for (const table of ["subscriptions", "grain_chunks", "grains", "staged_chunks", "staged_grains"]) {
       await tx.run(`DELETE FROM ${table} WHERE slice_key = $1`, [key]);
     }
+    // The next sync looks at the primary's list of subscriptions whole.
+    await tx.run(
+      "UPDATE companies SET subs_etag = NULL WHERE id = (SELECT company_id FROM slices WHERE slice_key = $1)",
+      [key],
+    );
     await tx.run("DELETE FROM slices WHERE slice_key = $1", [key]);
   });
 }

@@ -155,7 +155,7 @@ export async function setCompanyActive(db: Queries, id: CompanyId, active: boole
 /** Stores the encrypted API key (and the address, if given) of a primary. */
 export async function setSyncCredentials(db: Queries, id: CompanyId, sealed: Buffer, syncAddr?: string): Promise<void> {
   await db.run(
-    "UPDATE companies SET sync_api_key = $2, sync_addr = coalesce($3, sync_addr), updated_at = now() WHERE id = $1",
+    "UPDATE companies SET sync_api_key = $2, sync_addr = coalesce($3, sync_addr), subs_etag = NULL, updated_at = now() WHERE id = $1",
     [id, sealed, syncAddr ?? null],
   );
 }
@@ -218,4 +218,15 @@ export async function keyStillValid(db: Queries, keyId: string, companyId: Compa
     [keyId, companyId],
   );
   return row !== undefined;
+}
+
+/** Names the list of subscriptions that was applied last, if nothing was changed here since. */
+export async function readSubsEtag(db: Queries, id: CompanyId): Promise<string | null> {
+  const row = await db.one<{ etag: string | null }>("SELECT subs_etag AS etag FROM companies WHERE id = $1", [id]);
+  return row?.etag ?? null;
+}
+
+/** Remembers (in the transaction that applied it) or, with null, forgets the list of subscriptions of a primary. */
+export async function setSubsEtag(db: Queries, id: CompanyId, etag: string | null): Promise<void> {
+  await db.run("UPDATE companies SET subs_etag = $2 WHERE id = $1", [id, etag]);
 }

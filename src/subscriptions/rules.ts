@@ -50,6 +50,17 @@ export interface SubscriptionPlan {
   massWithdrawal?: { gone: number; of: number };
 }
 
+/** The plan that changes nothing. */
+export const nothingNew = (): SubscriptionPlan => ({
+  addSlices: [],
+  changeSlices: [],
+  add: [],
+  change: [],
+  withdraw: [],
+  notices: [],
+  lost: 0,
+});
+
 /**
  * @param local what is on file for this primary.
  * @param offers what it lists; ids and slice ids are distinct.
@@ -64,15 +75,7 @@ export function planSubscriptions(
   taken: { subscriptions: ReadonlySet<string>; slices: ReadonlySet<string> },
   allowDrops = false,
 ): SubscriptionPlan {
-  const plan: SubscriptionPlan = {
-    addSlices: [],
-    changeSlices: [],
-    add: [],
-    change: [],
-    withdraw: [],
-    notices: [],
-    lost: 0,
-  };
+  const plan = nothingNew();
   const offered = new Set(offers.map((offer) => offer.id));
   const present = local.filter((row) => row.withdrawnAt === null);
   const gone = present.filter((row) => !offered.has(row.id));

@@ -170,14 +170,23 @@ async function insertSubscription(
   );
 }
 
+/** After a change here the primary's list is looked at whole, even if it is the one that was applied last. */
+const forgetList = "UPDATE companies SET subs_etag = NULL WHERE id IN (SELECT company_id FROM changed)";
+
 /** Switches a subscription on or off on this side. */
 export async function setSubscriptionActive(db: Queries, key: number, active: boolean): Promise<void> {
-  await db.run("UPDATE subscriptions SET active = $2, updated_at = now() WHERE subscription_key = $1", [key, active]);
+  await db.run(
+    `WITH changed AS (UPDATE subscriptions SET active = $2, updated_at = now() WHERE subscription_key = $1 RETURNING company_id) ${forgetList}`,
+    [key, active],
+  );
 }
 
 /** Removes a subscription; the slice and its data stay. */
 export async function removeSubscription(db: Queries, key: number): Promise<void> {
-  await db.run("DELETE FROM subscriptions WHERE subscription_key = $1", [key]);
+  await db.run(
+    `WITH changed AS (DELETE FROM subscriptions WHERE subscription_key = $1 RETURNING company_id) ${forgetList}`,
+    [key],
+  );
 }
 
 /** What the rules need to know of this database besides the subscriptions of one primary. */

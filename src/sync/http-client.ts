@@ -16,22 +16,24 @@ export interface Answer {
 }
 
 /**
- * Sends a request and reads a JSON answer.
+ * Sends a request and reads a JSON answer. With `etag`, the answer may be 304 without a body.
  *
  * @throws `network` when the server cannot be reached or is failing, `protocol` when what answers is not a sandpiper server,
  * `auth` for 401 and 403.
  */
 export async function requestJson(
   url: URL,
-  options: { method?: "GET" | "POST"; token?: string; body?: unknown; signal?: AbortSignal },
+  options: { method?: "GET" | "POST"; token?: string; body?: unknown; etag?: string | null; signal?: AbortSignal },
 ): Promise<Answer> {
   const payload = options.body === undefined ? undefined : JSON.stringify(options.body);
   const headers: Record<string, string> = { accept: "application/json" };
   if (payload !== undefined) headers["content-type"] = "application/json";
   if (options.token !== undefined) headers.authorization = `Bearer ${options.token}`;
+  if (options.etag) headers["if-none-match"] = options.etag;
   const answer = await send(url, options.method ?? "GET", headers, payload, options.signal);
   const { status } = answer;
   const where = url.origin;
+  if (status === 304 && options.etag) return answer;
   if (status >= 300 && status < 400) {
     throw new SandpiperError("protocol", `${where} redirects, which is not followed`, {
       hint: "Register the address that the partner's server really has.",

@@ -56,22 +56,31 @@ export async function checkPrimary(syncAddr: string, apiKey: string): Promise<{ 
   return { serverId, companyId };
 }
 
+/** A primary's list of subscriptions; `rows` null when it is the one that was applied last. */
+export interface Offers {
+  rows: Offer[] | null;
+  /** Names this list, for the next time; null when the primary gives none. */
+  etag: string | null;
+}
+
 /**
  * The subscriptions that the primary lists for us.
  *
- * @param companyId who we are to it: a row for anybody else is refused.
+ * @param identity.companyId who we are to it: a row for anybody else is refused.
+ * @param etag of the list that was applied last, if nothing was changed here since.
  * @throws `protocol` when the list is not as it must be, `limit` when it is longer than `most`.
  */
 export async function fetchOffers(
   syncAddr: string,
-  token: string,
-  companyId: string,
+  identity: Login,
+  etag: string | null,
   most: number,
   traffic: Traffic,
   signal?: AbortSignal,
-): Promise<Offer[]> {
-  const answer = await requestJson(primaryUrl(syncAddr, "/v1/sync/subs"), { token, signal });
+): Promise<Offers> {
+  const answer = await requestJson(primaryUrl(syncAddr, "/v1/sync/subs"), { token: identity.token, etag, signal });
   count(traffic, answer);
+  if (answer.status === 304) return { rows: null, etag };
   if (!Array.isArray(answer.body)) throw violation("the primary's list of subscriptions is not a list");
   if (answer.body.length > most) {
     throw new SandpiperError(
@@ -86,7 +95,8 @@ export async function fetchOffers(
       throw violation(
         `the primary lists a subscription that is not as it must be: ${parsed.error.issues[0]!.path.join(".")}`,
       );
-    if (parsed.data.company_id !== companyId) throw violation("the primary lists a subscription of another company");
+    if (parsed.data.company_id !== identity.companyId)
+      throw violation("the primary lists a subscription of another company");
     const { slice, ...rest } = parsed.data;
     return {
       id: rest.id,
@@ -100,7 +110,8 @@ export async function fetchOffers(
     throw violation("the primary lists a subscription twice");
   if (new Set(offers.map((row) => row.slice.id)).size !== offers.length)
     throw violation("the primary lists two subscriptions to one slice");
-  return offers;
+  const given = answer.headers.etag;
+  return { rows: offers, etag: given !== undefined && /^"[\x21\x23-\x7e]{1,100}"$/.test(given) ? given : null };
 }
 
 function count(traffic: Traffic, answer: { bytesIn: number; bytesOut: number }): void {

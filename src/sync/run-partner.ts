@@ -7,7 +7,7 @@ import { asSandpiperError, SandpiperError, worstExit } from "../errors.ts";
 import { step } from "../step.ts";
 import { openApiKey } from "../subscriptions/api-key.ts";
 import type { Company } from "../subscriptions/company.ts";
-import { readSealedKey } from "../subscriptions/company-store.ts";
+import { readSealedKey, readSubsEtag } from "../subscriptions/company-store.ts";
 import { programName } from "../version.ts";
 import type { StoredSlice } from "./apply.ts";
 import { connectChannel } from "./connect.ts";
@@ -97,14 +97,9 @@ class PartnerRun {
       if (options.test) await session.run("SET default_transaction_read_only = on");
       else await startRun(session, options.runId, company.id);
       let credentials = await this.#login();
-      const offers = await fetchOffers(
-        company.syncAddr!,
-        credentials.token,
-        credentials.companyId,
-        app.config.limits.max_subscriptions,
-        report.traffic,
-        options.signal,
-      );
+      const etag = await readSubsEtag(session, company.id);
+      const most = app.config.limits.max_subscriptions;
+      const offers = await fetchOffers(company.syncAddr!, credentials, etag, most, report.traffic, options.signal);
       const updated = await updateSubscriptions(session, company, offers, options);
       step("s.subs");
       report.notices.push(...updated.notices);

@@ -5,9 +5,11 @@ import { everything } from "../scope.ts";
 import type { SliceKey } from "../slices/slice.ts";
 import { addActivity } from "../subscriptions/activity-store.ts";
 import type { Company } from "../subscriptions/company.ts";
-import { activeAfter, type Offer, planSubscriptions } from "../subscriptions/rules.ts";
+import { setSubsEtag } from "../subscriptions/company-store.ts";
+import { activeAfter, nothingNew, planSubscriptions } from "../subscriptions/rules.ts";
 import { applyPlan, listSubscriptions, readNames } from "../subscriptions/subscription-store.ts";
 import type { StoredSlice } from "./apply.ts";
+import type { Offers } from "./primary-client.ts";
 
 export interface Updated {
   /** Slices to sync, by the name of their subscriptions. */
@@ -28,7 +30,7 @@ const notStored = { key: 0 as SliceKey, hash: "", count: 0 };
 export async function updateSubscriptions(
   session: Session,
   company: Company,
-  offers: readonly Offer[],
+  offers: Offers,
   options: { runId: string; test: boolean; allowDrops: boolean; onlySubscription?: string | undefined },
 ): Promise<Updated> {
   return session.transaction(async (tx) => {
@@ -36,7 +38,8 @@ export async function updateSubscriptions(
     await tx.run("SELECT pg_advisory_xact_lock(hashtextextended('sandpiper:names', 0))");
     const local = await listSubscriptions(tx, everything, { companyId: company.id });
     const { slices: known, taken } = await readNames(tx, company.id);
-    const plan = planSubscriptions(local, offers, known, taken, options.allowDrops);
+    const plan =
+      offers.rows === null ? nothingNew() : planSubscriptions(local, offers.rows, known, taken, options.allowDrops);
     if (plan.massWithdrawal !== undefined) {
       const { gone, of } = plan.massWithdrawal;
       throw new SandpiperError("limit", `${gone} of ${of} subscriptions disappeared at ${company.name} at once`, {
@@ -45,6 +48,7 @@ export async function updateSubscriptions(
     }
     if (!options.test) {
       await applyPlan(tx, company.id, plan);
+      if (offers.rows !== null) await setSubsEtag(tx, company.id, offers.etag);
       for (const row of plan.withdraw) {
         await addActivity(tx, {
           companyId: company.id,
