@@ -99,13 +99,13 @@ async function remove(tx: Session, slice: StoredSlice, { removed }: Change): Pro
   }
 }
 
-/** Moves what is staged into place, with digests computed from it. */
+/** Moves what is staged into place, in the order in which it arrived (by id), with digests computed from it. */
 async function add(tx: Session, slice: StoredSlice): Promise<void> {
   try {
     await tx.run(
       `INSERT INTO grains (slice_key, id, grain_key, source, encoding, payload_bytes, payload, digest)
        SELECT g.slice_key, g.id, g.grain_key, g.source, g.encoding, g.payload_bytes, g.payload, ${digestSql("g", "staged_chunks")}
-       FROM staged_grains g WHERE g.slice_key = $1 ORDER BY g.id`,
+       FROM staged_grains g WHERE g.slice_key = $1`,
       [slice.key],
     );
   } catch (error) {
