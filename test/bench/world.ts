@@ -13,7 +13,7 @@ import { createTestDatabase } from "../harness/test-database.ts";
 import { events, introduce, offer, Party } from "../integration/parties.ts";
 
 const endings: (() => Promise<void>)[] = [];
-export const teardown = { teardown: (work: () => Promise<void>) => endings.push(work) };
+const teardown = { teardown: (work: () => Promise<void>) => endings.push(work) };
 
 /** Ends everything that was begun since the last call, last first. */
 export async function endAll(): Promise<void> {
@@ -140,7 +140,7 @@ const read = (file: string): number => {
 };
 
 /** VmHWM of a process, in bytes. */
-export const highWater = (pid: number): number =>
+const highWater = (pid: number): number =>
   Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
 
 /** The floor: binary COPY out of the primary's table into an empty database of the same columns and indexes. @returns milliseconds. */
