@@ -11,10 +11,14 @@ import yargsParser from "yargs-parser";
 import { z } from "zod";
 import { SandpiperError } from "./errors.ts";
 
+/** A whole number in plain digits, from a file or as text from a flag or the environment. */
 const wholeNumber = (min: number, max: number) =>
-  z
-    .union([z.number(), z.string().regex(/^\d+$/, "must be a whole number").transform(Number)])
-    .pipe(z.number("must be a whole number").int("must be a whole number").min(min).max(max));
+  z.union([z.number(), z.string()]).transform((value, context) => {
+    const number = typeof value === "number" ? value : /^\d{1,15}$/.test(value) ? Number(value) : Number.NaN;
+    if (Number.isSafeInteger(number) && number >= min && number <= max) return number;
+    context.addIssue({ code: "custom", message: `must be a whole number from ${min} to ${max}` });
+    return z.NEVER;
+  });
 
 const secret = z
   .string()
@@ -35,7 +39,7 @@ const schema = z.strictObject({
     .prefault({}),
   server: z
     .strictObject({
-      host: z.string().min(1).default("127.0.0.1"),
+      host: z.string().min(1, "must not be empty").default("127.0.0.1"),
       port: wholeNumber(0, 65535).default(8080),
       /** The address that partners connect to; printed by `company add`. */
       sync_url: z.string().url("must be a URL such as https://sandpiper.example.com").optional(),
@@ -51,9 +55,7 @@ const schema = z.strictObject({
     .prefault({}),
   limits: z
     .strictObject({
-      max_grain_bytes: wholeNumber(1, 1 << 30)
-        .or(wholeNumber(1, 2 ** 40))
-        .default(4 * 2 ** 30),
+      max_grain_bytes: wholeNumber(1, 2 ** 40).default(4 * 2 ** 30),
       max_subscriptions: wholeNumber(1, 10_000_000).default(20_000),
       max_grains: wholeNumber(1, 1_000_000_000).default(50_000_000),
     })
@@ -175,7 +177,7 @@ export function parseConfig(sources: {
       : ` (${JSON.stringify(valueAt(values, issue.path))})`;
     const problem = issue.code === "unrecognized_keys" ? "is not a known key" : `${issue.message}${shown}`;
     throw new SandpiperError("config", `configuration: ${key}: ${problem}`, {
-      hint: `Correct it in ${sources.file}, in ${environmentName(key)} or on the command line.`,
+      hint: hintFor(issue.code, key, sources.file),
     });
   }
   const config = {
@@ -184,6 +186,12 @@ export function parseConfig(sources: {
     file: resolve(sources.file),
   };
   return deepFreeze(config);
+}
+
+function hintFor(code: string, key: string, file: string): string {
+  if (code === "unrecognized_keys") return `Remove it from ${file}; README, Configuration, names the keys.`;
+  const places = [file, environmentName(key), ...(neverFlags.has(key) ? [] : ["the command line"])];
+  return `Correct it where it is set: ${places.join(", or ")}.`;
 }
 
 function parseFile(file: string, text: string | undefined): Record<string, unknown> {

@@ -97,7 +97,7 @@ export async function openDatabase(
   pool.on("error", (error) => options.log?.warn({ event: "database.connection_lost", reason: error.message }));
   const database = poolDatabase(pool, access.release);
   try {
-    await checkServer(database, as, config.database.url !== undefined);
+    if (config.database.url !== undefined) await checkServer(database);
   } catch (error) {
     await database.close();
     throw error;
@@ -164,8 +164,7 @@ function sessionSettings(as: "app" | "owner"): string {
 }
 
 /** Refuses a server that is too old, and a pooler that would break session locks. */
-async function checkServer(database: Database, as: "app" | "owner", isExternal: boolean): Promise<void> {
-  if (!isExternal) return;
+async function checkServer(database: Database): Promise<void> {
   await database.session(async (first) => {
     const version = await first.one<{ v: number }>("SELECT current_setting('server_version_num')::int AS v");
     if (version!.v < 150000) {
@@ -175,7 +174,6 @@ async function checkServer(database: Database, as: "app" | "owner", isExternal: 
         { hint: "Upgrade the server, or leave database.url out to use the embedded one." },
       );
     }
-    if (as === "owner") return;
     // A pooler in transaction mode hands an idle client's server process to whoever begins a transaction.
     const pid = async (session: Session) => (await session.one<{ pid: number }>("SELECT pg_backend_pid() AS pid"))!.pid;
     const before = await pid(first);
@@ -183,17 +181,16 @@ async function checkServer(database: Database, as: "app" | "owner", isExternal: 
       const other = await pid(second);
       const after = await pid(first);
       if (other === before || after !== before) {
-        throw new SandpiperError(
-          "config",
-          "database.url leads to a pooler in transaction mode, where session locks do not hold",
-          {
-            hint: "Use the database's own port, or a pool in session mode.",
-          },
-        );
+        throw pooled("transaction");
       }
     });
   });
 }
+
+const pooled = (mode: string) =>
+  new SandpiperError("config", `database.url leads to a pooler in ${mode} mode, where session locks do not hold`, {
+    hint: "Use the database's own port, or a pool in session mode.",
+  });
 
 function poolDatabase(pool: pg.Pool, release: () => Promise<void>): Database {
   let closing: Promise<void> | undefined;
@@ -273,6 +270,12 @@ export function violatedConstraint(error: unknown): string | undefined {
   return cause instanceof pg.DatabaseError && cause.code === "23505" ? cause.constraint : undefined;
 }
 
+/** Whether the database said that its disk is full. */
+export function isDiskFull(error: unknown): boolean {
+  const cause = error instanceof SandpiperError ? error.cause : error;
+  return cause instanceof pg.DatabaseError && cause.code === "53100";
+}
+
 /** What the database said, as our error: what is wrong with storage is `storage`, a taken name is `conflict`. */
 export function translate(error: unknown): unknown {
   if (error instanceof SandpiperError) return error;
@@ -302,6 +305,7 @@ export function translate(error: unknown): unknown {
         `cannot use the database: ${message}`,
         "Check user, password and database name in database.url, and run `sandpiper migrate` as its owner.",
       );
+    if (/transaction blocks not allowed/.test(message)) return pooled("statement");
     if (code === "42P01")
       return because("the database has no sandpiper tables", "Run `sandpiper init` or `sandpiper migrate`.");
     if (/^(08|40|53|57|58|XX|25)/.test(code))

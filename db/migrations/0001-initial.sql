@@ -203,3 +203,5 @@ CREATE INDEX sync_runs_recent ON sync_runs (started_at DESC);
 GRANT SELECT ON server, schema_migrations TO sandpiper_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON companies, api_keys, users, slices, slice_metadata, grains, grain_chunks,
   staging, staged_grains, staged_chunks, subscriptions, holdings, activity, outbox, sync_runs TO sandpiper_app;
+-- What does not fit the disk must give its space back at once.
+GRANT TRUNCATE ON staged_grains, staged_chunks TO sandpiper_app;

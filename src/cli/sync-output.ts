@@ -21,7 +21,7 @@ export class SyncOutput {
     this.#options = options;
   }
 
-  progress(company: Company, slice: LocalSlice, grains: number): void {
+  progress(company: Company, slice: LocalSlice, grains: number, received: number): void {
     const now = performance.now();
     if (
       !process.stderr.isTTY ||
@@ -32,7 +32,9 @@ export class SyncOutput {
       return;
     this.#drawnMs = now;
     this.#drawn = true;
-    process.stderr.write(`\r\x1b[K${oneLine(`${company.name}: ${slice.name}: ${number(grains)} grains`)}`);
+    process.stderr.write(
+      `\r\x1b[K${oneLine(`${company.name}: ${slice.subscription}: ${plural(grains, "grain", "grains")}, ${bytes(received)}`)}`,
+    );
   }
 
   stopProgress(): void {
@@ -49,7 +51,7 @@ export class SyncOutput {
         company_id: company.id,
         company: company.name,
         slice_id: result.slice.id,
-        subscription: result.slice.name,
+        subscription: result.slice.subscription,
         outcome: result.outcome,
         grains_added: result.added,
         grains_removed: result.removed,
@@ -59,7 +61,7 @@ export class SyncOutput {
       return;
     }
     this.stopProgress();
-    const what = `${company.name}: ${result.slice.name}`;
+    const what = `${company.name}: ${result.slice.subscription}`;
     if (result.error !== undefined)
       this.#complain(`${what}: ${result.outcome}: ${result.error.message}`, result.error.hint);
     else if (result.outcome !== "unchanged")
@@ -113,7 +115,8 @@ export class SyncOutput {
       return;
     }
     const line = `${this.#options.test ? "rehearsal, nothing changed: " : ""}${plural(report.partners.length, "primary", "primaries")}: ${counts(totals)}`;
-    if (report.exitCode === 0) this.#say(line);
+    // Differences that were asked after are an answer, not a complaint.
+    if (report.exitCode === 0 || report.exitCode === 20) this.#say(line);
     else this.#complain(`${line} (exit ${report.exitCode})`);
   }
 

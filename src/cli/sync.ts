@@ -1,6 +1,7 @@
 /** `sandpiper sync`. */
 import type { Command } from "commander";
 import { withApp } from "../app.ts";
+import { SandpiperError } from "../errors.ts";
 import { requireRole } from "../subscriptions/company-store.ts";
 import { action, addCommand, type Context } from "./command.ts";
 import { SyncOutput } from "./sync-output.ts";
@@ -43,6 +44,11 @@ export function registerSync(parent: Command, context: Context): void {
         // Loaded here alone: the other commands start faster without a websocket client in them.
         const { runSync } = await import("../sync/run.ts");
         const test = options.noupdate === true;
+        if (options.detailedExitcode && !test) {
+          throw new SandpiperError("usage", "--detailed-exitcode goes with --noupdate", {
+            hint: "A real run returns 0 when all is in sync.",
+          });
+        }
         await withApp(run.source, "sandpiper sync", async (app) => {
           await requireRole(app.db, "secondary", "sync");
           const output = new SyncOutput({ json: run.json, quiet: options.quiet === true, test });
@@ -54,15 +60,16 @@ export function registerSync(parent: Command, context: Context): void {
             waitSeconds: options.wait,
             splaySeconds: options.splay,
             signal: run.signal,
-            onProgress: (company, slice, grains) => output.progress(company, slice, grains),
+            onProgress: (company, slice, grains, bytes) => output.progress(company, slice, grains, bytes),
             onResult: (company, result) => output.result(company, result),
             onReport: (partner) => output.partner(partner),
           }).finally(() => output.stopProgress());
-          output.total(report);
           const differences = report.partners.some((partner) =>
             partner.results.some((result) => result.outcome === "would-update"),
           );
-          run.setExitCode(report.exitCode === 0 && options.detailedExitcode && differences ? 20 : report.exitCode);
+          const exitCode = report.exitCode === 0 && options.detailedExitcode && differences ? 20 : report.exitCode;
+          output.total({ ...report, exitCode });
+          run.setExitCode(exitCode);
         });
       }),
     );

@@ -2,19 +2,21 @@
 import type { App } from "../app.ts";
 import { startServer } from "./http-server.ts";
 import { createContext } from "./server-context.ts";
-import { syncRunRoutes } from "./sync-run.ts";
+import { OrderedRuns } from "./sync-run.ts";
 import { createUpgrade } from "./upgrade.ts";
 
 /** Serves until `signal` is aborted, then stops in order. */
 export async function serve(app: App, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
   const stopping = new AbortController();
+  const runs = new OrderedRuns();
   const upgrade = createUpgrade(createContext(app, stopping.signal));
-  const server = await startServer(app, { onUpgrade: upgrade.handle, extraRoutes: syncRunRoutes });
+  const server = await startServer(app, { onUpgrade: upgrade.handle, extraRoutes: runs.routes });
   app.log.info({ event: "server.listening", url: server.url, role: app.server.role, company: app.server.companyName });
   await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
   app.log.info({ event: "server.stopping" });
   stopping.abort();
-  await Promise.all([upgrade.stop(app.config.server.shutdown_seconds * 1000), server.stop()]);
+  const graceMs = app.config.server.shutdown_seconds * 1000;
+  await Promise.all([upgrade.stop(graceMs), runs.stop(graceMs), server.stop()]);
   app.log.info({ event: "server.stopped" });
 }

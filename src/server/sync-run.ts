@@ -2,12 +2,13 @@
 import { randomUUID } from "node:crypto";
 import type { Router } from "express";
 import { z } from "zod";
+import type { App } from "../app.ts";
 import { SandpiperError } from "../errors.ts";
-import { isUuid } from "../slices/slice.ts";
+import { type CompanyId, isUuid } from "../slices/slice.ts";
 import type { Company } from "../subscriptions/company.ts";
 import { findCompany, findCompanyByAddress } from "../subscriptions/company-store.ts";
-import { findRun, startRun } from "../sync/outbox-store.ts";
-import { summary } from "../sync/report.ts";
+import { announceRun, findRun } from "../sync/outbox-store.ts";
+import { type PartnerReport, summary } from "../sync/report.ts";
 import { runPartner } from "../sync/run-partner.ts";
 import { endpoint, ok, resource } from "./endpoint.ts";
 import { pathUuid } from "./path-id.ts";
@@ -16,38 +17,53 @@ import type { ServerContext } from "./server-context.ts";
 
 const flag = z.enum(["yes", "no"]).optional();
 
-export function syncRunRoutes(router: Router, context: ServerContext): void {
-  const running = new Set<string>();
+/** Runs that were ordered over REST, and their routes. */
+export class OrderedRuns {
+  readonly #running = new Map<CompanyId, Promise<unknown>>();
+  readonly #abort = new AbortController();
 
+  readonly routes = (router: Router, context: ServerContext): void => syncRunRoutes(router, context, this);
+
+  /** Begins a run. @throws `busy` when one with that primary is under way in this process. */
+  begin(app: App, company: Company, runId: string, test: boolean): Promise<PartnerReport> {
+    if (this.#running.has(company.id)) {
+      throw new SandpiperError("busy", "a sync with that primary is running", {
+        hint: "Ask after it, or wait until it has ended.",
+      });
+    }
+    const run = (async () => {
+      if (!test) await announceRun(app.db, runId, company.id);
+      return runPartner(app, company, { runId, test, allowDrops: false, waitSeconds: 0, signal: this.#abort.signal });
+    })().finally(() => this.#running.delete(company.id));
+    this.#running.set(company.id, run);
+    return run;
+  }
+
+  /** Lets runs end by themselves for `graceMs`, then aborts them: they roll back, and say so in their record. */
+  async stop(graceMs: number): Promise<void> {
+    const all = Promise.allSettled(this.#running.values());
+    const timer = setTimeout(
+      () => this.#abort.abort(new SandpiperError("terminated", "the server was stopped")),
+      graceMs,
+    );
+    await all;
+    clearTimeout(timer);
+  }
+}
+
+function syncRunRoutes(router: Router, context: ServerContext, runs: OrderedRuns): void {
   resource(router, context, "/sync/:primary", {
     post: endpoint({
       allow: "admin",
       on: "secondary",
       query: z.strictObject({ wait: flag, noupdate: flag }),
-      handle: async ({ db, params, query }) => {
+      handle: async ({ params, query }) => {
         const company = await requirePrimary(context, params.primary!);
-        if (running.has(company.id))
-          throw new SandpiperError("busy", "a sync with that primary is running", {
-            hint: "Ask after it, or wait until it has ended.",
-          });
-        running.add(company.id);
         const runId = randomUUID();
         const test = query.noupdate === "yes";
-        const finished = (async () => {
-          try {
-            if (!test) await startRun(db, runId, company.id);
-            return await runPartner(context.app, company, {
-              runId,
-              test,
-              allowDrops: false,
-              waitSeconds: 0,
-              signal: context.stopping,
-            });
-          } finally {
-            running.delete(company.id);
-          }
-        })();
-        if (query.wait !== "yes") {
+        const finished = runs.begin(context.app, company, runId, test);
+        // A rehearsal leaves no record to ask after: it is always waited for.
+        if (query.wait !== "yes" && !test) {
           finished.catch((error) => context.app.log.error({ event: "sync.run_failed", run_id: runId, err: error }));
           return { status: 202, json: { run_id: runId, company_id: company.id } };
         }

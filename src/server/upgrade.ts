@@ -83,11 +83,17 @@ export function createUpgrade(context: ServerContext): Upgrade {
 
   const accept = async (request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {
     const identity = await checkRequest(request, context);
+    // Its "close" has been and gone if the peer hung up meanwhile: then nothing would ever free the place.
+    if (socket.destroyed) return;
     const open = perPartner.get(identity.companyId) ?? 0;
     if (open >= socketsPerPartner)
       throw new RequestError(429, "rate_limited", `a partner has at most ${socketsPerPartner} connections at once`);
     perPartner.set(identity.companyId, open + 1);
-    const leave = () => perPartner.set(identity.companyId, (perPartner.get(identity.companyId) ?? 1) - 1);
+    const leave = () => {
+      const left = (perPartner.get(identity.companyId) ?? 1) - 1;
+      if (left > 0) perPartner.set(identity.companyId, left);
+      else perPartner.delete(identity.companyId);
+    };
     socket.once("close", leave);
     sockets.handleUpgrade(request, socket, head, (websocket) => {
       const channel = new Channel(websocket, {

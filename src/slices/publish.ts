@@ -72,6 +72,9 @@ export async function publishFile(db: Database, slice: Slice, path: string, maxG
   if (problem !== undefined)
     throw new SandpiperError("usage", `the file's name ${problem}`, { hint: "Rename the file." });
   const file = await fileDigest(path);
+  // A catalogue of nothing is an accident of whoever wrote the file, and every partner would get it.
+  if (file.bytes === 0)
+    throw new SandpiperError("usage", `${path} is empty`, { hint: "Publish a file with something in it." });
   const { result, content } = await changeSlice(db, slice, async (tx) => {
     const old = await listGrains(tx, everything, slice.key, { limit: 2, offset: 0 });
     if (old.length > 1 || (old[0] !== undefined && old[0].key !== levelOneKey)) {

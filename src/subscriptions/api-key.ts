@@ -46,7 +46,7 @@ export function openApiKey(sealed: Buffer, companyId: string, key: Buffer): stri
     decipher.setAuthTag(sealed.subarray(12, 28));
     return Buffer.concat([decipher.update(sealed.subarray(28)), decipher.final()]).toString("utf8");
   } catch (cause) {
-    throw new SandpiperError("config", "the stored API key cannot be decrypted", {
+    throw new SandpiperError("auth", "the stored API key cannot be decrypted", {
       cause,
       hint: "Restore secrets.partner_key, or store the key again with `sandpiper company rekey NAME --api-key-file FILE`.",
     });

@@ -192,7 +192,7 @@ const closeCodes: Record<number, ErrorCode> = {
   1009: "protocol",
   4400: "protocol",
   4401: "auth",
-  4403: "auth",
+  4403: "forbidden",
   4408: "timeout",
   4409: "rate_limited",
   4429: "rate_limited",

@@ -17,6 +17,7 @@ export async function connectChannel(
   token: string,
   idleMs: number,
   traffic: Traffic,
+  signal?: AbortSignal,
 ): Promise<Channel> {
   const url = primaryUrl(syncAddr, "/v1/sync");
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
@@ -28,7 +29,9 @@ export async function connectChannel(
   });
   // Created before the handshake ends, so that no early message is missed.
   const channel = new Channel(socket, { idleMs, peer: "the primary" });
-  return new Promise((resolve, reject) => {
+  const stop = () => socket.terminate();
+  signal?.addEventListener("abort", stop, { once: true });
+  const opened = new Promise<Channel>((resolve, reject) => {
     socket.once("upgrade", (response) => {
       const { socket: wire } = response;
       wire.once("close", () => {
@@ -44,20 +47,28 @@ export async function connectChannel(
     });
     socket.once("error", (error) =>
       reject(
-        /Unexpected server response|Invalid|subprotocol/i.test(error.message)
+        /Unexpected server response|Invalid|subprotocol|Parse Error/i.test(error.message)
           ? notSandpiper(url.origin)
           : connectError(url.origin, error),
       ),
     );
   });
+  return opened.finally(() => signal?.removeEventListener("abort", stop));
 }
 
 function refusal(where: string, status: number): SandpiperError {
-  if (status === 401 || status === 403)
+  if (status === 401) {
     return new SandpiperError("auth", `${where} refuses our token`, {
       hint: "Run again; if it stays, ask the partner whether the API key is still valid.",
     });
-  if (status === 429 || status >= 500)
+  }
+  if (status === 403) {
+    return new SandpiperError("forbidden", `${where} does not let us open a websocket`, {
+      hint: "Ask the partner, and whoever runs a proxy or firewall in between, to permit it.",
+    });
+  }
+  if (status === 429 || status >= 500) {
     return new SandpiperError("network", `${where} is busy or failing (HTTP ${status})`, { hint: "Run again later." });
+  }
   return notSandpiper(where);
 }

@@ -20,56 +20,77 @@ export interface Found {
   removed: Buffer;
 }
 
+/** The state of a slice at the primary that is to be reached. */
+export interface Target {
+  hash: string;
+  count: number;
+}
+
 export interface Refused {
   refused: Refusal;
   /** What the slice is now, when it changed. */
-  hash: string | undefined;
+  now: Target | undefined;
 }
 
-/** Most cells that are asked for at once: 458 KB. */
-const mostCells = 32_768;
+/** Most cells that are asked for at once: 14 MB. */
+const mostCells = 1_000_000;
+/** A list that weighs more is not worth it for a slice that has become several times as large: then everything is fetched. */
+const largeListBytes = 64 * 1024 * 1024;
 
 /**
  * @param byList compares by plain lists whatever the size: the same symbols would fail the same way.
  * @throws `protocol` when the primary's answer does not fit the question, `limit` for too many grains.
  */
-export function* findDifference(run: Run, slice: LocalSlice, hash: string, byList: boolean): Steps<Found | Refused> {
-  const want =
-    slice.count === 0 ? "content" : byList || slice.count * listEntryBytes <= firstCells * cellBytes ? "list" : "cells";
-  const content = yield* askContent(run, slice, hash, want);
-  if ("refused" in content) return content;
-  if (want === "content") return { content, wanted: { by: "all" }, removed: Buffer.alloc(0) };
-  const found = want === "list" ? undefined : yield* byCells(run, slice, content);
-  if (found !== undefined) return found;
-  if (want === "cells") {
-    const again = yield* askContent(run, slice, hash, "list");
-    if ("refused" in again) return again;
-  }
-  return yield* byLists(run, slice, content);
-}
-
-function* askContent(
-  run: Run,
-  slice: LocalSlice,
-  hash: string,
-  want: Extract<SecondaryMessage, { type: "reconcile" }>["want"],
-): Steps<Content | Refused> {
-  yield* ask.send({ type: "reconcile", id: slice.id, hash, want });
-  const content = yield* expect(run, "content", "refused");
-  if (content.id !== slice.id) throw violation("the primary answered for another slice");
-  if (content.type === "refused") return { refused: content.reason, hash: content.hash };
-  if (content.hash !== hash) throw violation("the primary's content has another hash than was agreed");
-  if (content.count > run.maxGrains) {
+export function* findDifference(run: Run, slice: LocalSlice, target: Target, byList: boolean): Steps<Found | Refused> {
+  if (target.count > run.maxGrains) {
     throw new SandpiperError(
       "limit",
-      `slice ${slice.name} has ${content.count} grains, more than the ${run.maxGrains} that are accepted`,
+      `slice ${slice.name} has ${target.count} grains, more than the ${run.maxGrains} that are accepted`,
       {
         hint: "Raise limits.max_grains if that is right.",
       },
     );
   }
+  const want = question(slice, target, byList);
+  const content = yield* askContent(slice, target, want, run);
+  if ("refused" in content) return content;
+  if (want === "content")
+    return slice.count === 0
+      ? { content, wanted: { by: "all" }, removed: Buffer.alloc(0) }
+      : yield* everything(slice, content);
+  if (want === "list") return yield* byLists(run, slice, content);
+  const found = yield* byCells(run, slice, content);
+  if (found !== undefined) return found;
+  const again = yield* askContent(slice, target, "list", run);
+  return "refused" in again ? again : yield* byLists(run, slice, again);
+}
+
+type Want = Extract<SecondaryMessage, { type: "reconcile" }>["want"];
+
+function question(slice: LocalSlice, target: Target, byList: boolean): Want {
+  if (slice.count === 0) return "content";
+  if (target.count > 4 * slice.count && target.count * listEntryBytes > largeListBytes) return "content";
+  return byList || slice.count * listEntryBytes <= firstCells * cellBytes ? "list" : "cells";
+}
+
+function* askContent(slice: LocalSlice, { hash, count }: Target, want: Want, run: Run): Steps<Content | Refused> {
+  yield* ask.send({ type: "reconcile", id: slice.id, hash, want });
+  const content = yield* expect(run, "content", "refused");
+  if (content.id !== slice.id) throw violation("the primary answered for another slice");
+  if (content.type === "refused") return { refused: content.reason, now: nowOf(content) };
+  if (content.hash !== hash || content.count !== count)
+    throw violation("the primary's content has another hash or count than was agreed");
   return content;
 }
+
+/** What a refusal says that the slice is now. */
+export const nowOf = ({
+  hash,
+  count,
+}: {
+  hash?: string | undefined;
+  count?: number | undefined;
+}): Target | undefined => (hash === undefined || count === undefined ? undefined : { hash, count });
 
 /** @returns undefined when a list would weigh less than the cells that it takes. */
 function* byCells(run: Run, slice: LocalSlice, content: Content): Steps<Found | Refused | undefined> {
@@ -83,16 +104,21 @@ function* byCells(run: Run, slice: LocalSlice, content: Content): Steps<Found | 
     const difference = peel(remote, local);
     if (difference !== undefined) return inIds(content, list, difference);
     const estimate = estimateDifference(remote, local, content.count - slice.count);
-    const end = Math.min(
-      remote.length + mostCells,
-      Math.max(Math.ceil(remote.length * 1.5), Math.ceil(estimate * 1.6)),
-    );
-    if (end * cellBytes > content.count * listEntryBytes) return undefined;
+    const end = Math.max(Math.ceil(remote.length * 1.5), Math.ceil(estimate * 1.6));
+    if (end > mostCells || end * cellBytes > content.count * listEntryBytes) return undefined;
     yield* ask.send({ type: "cells", id: content.id, hash: content.hash, first: remote.length, end });
     const more = yield* receiveEntries(run, content.id, "cells", end - remote.length);
     if (!Buffer.isBuffer(more)) return more;
     received = Buffer.concat([received, more]);
   }
+}
+
+/** Fetches all, deletes all. */
+function* everything(slice: LocalSlice, content: Content): Steps<Found> {
+  const list = yield* ask.readLocalList(slice);
+  const ids: Buffer[] = [];
+  for (let at = 0; at < list.length; at += listEntryBytes) ids.push(list.subarray(at, at + idBytes));
+  return { content, wanted: { by: "all" }, removed: Buffer.concat(ids) };
 }
 
 /** The local grains of a difference by their ids. */
@@ -135,7 +161,7 @@ function* receiveEntries(run: Run, id: string, type: "list" | "cells", count: nu
       if (message === undefined) continue;
       if (message.type !== "refused" || message.id !== id)
         throw violation(`the primary sent ${message.type} in the middle of frames`);
-      return { refused: message.reason, hash: message.hash };
+      return { refused: message.reason, now: nowOf(message) };
     }
     const frame = decodeFrame(incoming.binary, [type], sequence++);
     received += frame.entries;

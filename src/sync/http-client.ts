@@ -39,7 +39,9 @@ export async function requestJson(
       hint: "Register the address that the partner's server really has.",
     });
   }
-  if (status === 401 || status === 403) {
+  const isJson = /^application\/(problem\+)?json/.test(answer.headers["content-type"] ?? "");
+  // Without JSON it is a portal or a proxy that speaks, and knows nothing of our key.
+  if ((status === 401 || status === 403) && isJson) {
     throw new SandpiperError("auth", `${where} refuses our credentials`, {
       hint: "Ask the partner whether the API key is still valid; store a new one with `sandpiper company rekey NAME --api-key-file FILE`.",
     });
@@ -66,6 +68,13 @@ export const notSandpiper = (where: string) =>
 export function connectError(where: string, error: unknown): SandpiperError {
   if (error instanceof SandpiperError) return error;
   const code = (error as { code?: string }).code ?? "";
+  if (code.startsWith("HPE_")) return notSandpiper(where);
+  if (code === "EPROTO" || code === "ERR_SSL_WRONG_VERSION_NUMBER") {
+    return new SandpiperError("protocol", `what answers at ${where} does not speak TLS as we do`, {
+      cause: error,
+      hint: "Check whether the address should begin with http:// instead, or name another port.",
+    });
+  }
   if (/CERT|SSL|TLS|SELF_SIGNED|UNABLE_TO_/.test(code)) {
     return new SandpiperError("network", `the certificate of ${where} cannot be trusted (${code})`, {
       cause: error,

@@ -15,7 +15,12 @@ export const subprotocol = "sandpiper.sync.1";
 const id = z.guid().toLowerCase();
 const hash = z.string().regex(/^[0-9a-f]{16}$/);
 const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
-const text = (max: number) => z.string().max(max);
+/** Text that can be stored: PostgreSQL takes neither NUL nor half a character. */
+const text = (max: number) =>
+  z
+    .string()
+    .max(max)
+    .refine((value) => !value.includes("\0") && value.isWellFormed(), "has characters that cannot be stored");
 
 const comparedSlice = z.discriminatedUnion("state", [
   z.object({ id, state: z.literal("differs"), hash, count, bytes: count }),
@@ -43,11 +48,24 @@ const primaryMessage = z.discriminatedUnion("type", [
     hash,
     count,
     bytes: count,
-    metadata: z.array(z.tuple([text(1000), text(100_000)])).max(100_000),
+    metadata: z
+      .array(z.tuple([text(1000), text(100_000)]))
+      .max(100_000)
+      .refine(
+        (pairs) =>
+          pairs.every(([key], i) => i === 0 || Buffer.compare(Buffer.from(pairs[i - 1]![0]), Buffer.from(key)) < 0),
+        "the keys do not ascend",
+      ),
   }),
   z.object({ type: z.literal("end"), id, grains: count, bytes: count }),
-  /** `hash` says what the slice is now, when the reason is "changed". */
-  z.object({ type: z.literal("refused"), id, reason: z.enum(refusals), hash: hash.optional() }),
+  /** `hash` and `count` say what the slice is now, when the reason is "changed". */
+  z.object({
+    type: z.literal("refused"),
+    id,
+    reason: z.enum(refusals),
+    hash: hash.optional(),
+    count: count.optional(),
+  }),
   z.object({ type: z.literal("confirmed"), id, run_id: id }),
 ]);
 export type PrimaryMessage = z.infer<typeof primaryMessage>;

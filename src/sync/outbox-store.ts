@@ -57,11 +57,21 @@ export interface SyncRun {
   summary: unknown;
 }
 
-export async function startRun(db: Queries, runId: string, companyId: CompanyId): Promise<void> {
+/** Writes a run down before it begins, so that it can be asked after. */
+export async function announceRun(db: Queries, runId: string, companyId: CompanyId): Promise<void> {
   await db.run("INSERT INTO sync_runs (id, company_id) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING", [
     runId,
     companyId,
   ]);
+}
+
+/** Writes down that a run has begun. The caller holds the pair's lock: whatever else was not finished has died. */
+export async function startRun(db: Queries, runId: string, companyId: CompanyId): Promise<void> {
+  await db.run(
+    "UPDATE sync_runs SET finished_at = now(), exit_code = 1, summary = '{\"lost\": true}' WHERE company_id = $1 AND finished_at IS NULL AND id <> $2",
+    [companyId, runId],
+  );
+  await announceRun(db, runId, companyId);
 }
 
 export async function finishRun(db: Queries, runId: string, exitCode: number, summary: unknown): Promise<void> {

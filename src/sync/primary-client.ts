@@ -25,7 +25,11 @@ const offer = z.object({
   id,
   company_id: id,
   name: z.string().max(1000),
-  description: z.string().max(10_000).default(""),
+  description: z
+    .string()
+    .max(10_000)
+    .default("")
+    .transform((text) => text.toWellFormed().replaceAll("\0", "")),
   active: z.boolean(),
   slice: z.object({ id, slice_name: z.string().max(1000), slice_type: z.string().regex(/^[a-z0-9-]{1,100}$/) }),
 });

@@ -61,7 +61,7 @@ export function* primarySession(facts: PrimaryFacts): Steps<void> {
 
 function* refuse(id: string, reason: Refusal): Steps<void> {
   const [now] = reason === "changed" ? yield* ask.look([id]) : [];
-  yield* ask.send({ type: "refused", id, reason, ...(now === undefined ? {} : { hash: now.hash }) });
+  yield* ask.send({ type: "refused", id, reason, ...(now === undefined ? {} : { hash: now.hash, count: now.count }) });
 }
 
 type Compared = Extract<PrimaryMessage, { type: "compared" }>["slices"][number];

@@ -1,7 +1,7 @@
 /** Receiving the stream of a slice's grains: every record is checked against what was asked for before it is staged. Pure. */
 import { SandpiperError } from "../errors.ts";
 import { chunkBytes } from "../slices/slice.ts";
-import type { Refused, Wanted } from "./find-difference.ts";
+import { nowOf, type Refused, type Wanted } from "./find-difference.ts";
 import { decodeFrame, type GrainRecord, idBytes, listEntryBytes, readRecords, symbolBytes } from "./frames.ts";
 import { violation } from "./messages.ts";
 import { idsBeyond } from "./reconcile.ts";
@@ -58,7 +58,7 @@ export function* receiveGrains(
       const message = yield* take(run, incoming);
       if (message === undefined) continue;
       if (message.type === "refused" && message.id === content.id)
-        return { refused: message.reason, hash: message.hash };
+        return { refused: message.reason, now: nowOf(message) };
       if (message.type !== "end" || message.id !== content.id)
         throw violation(`the primary sent ${message.type} in the middle of a slice's grains`);
       if (progress.large !== null || progress.grains !== due || message.grains !== due) {
@@ -94,7 +94,7 @@ function* receiveNames(
       if (message === undefined) continue;
       if (message.type !== "refused" || message.id !== content.id)
         throw violation(`the primary sent ${message.type} before it named the grains`);
-      return { refused: message.reason, hash: message.hash };
+      return { refused: message.reason, now: nowOf(message) };
     }
     const { body } = decodeFrame(incoming.binary, ["list"], sequence++);
     for (let at = 0; at < body.length; at += listEntryBytes) {

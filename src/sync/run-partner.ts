@@ -3,7 +3,7 @@ import { setMaxListeners } from "node:events";
 import type { App } from "../app.ts";
 import { requireSecret } from "../config.ts";
 import type { Session } from "../database.ts";
-import { asSandpiperError, SandpiperError, worstExit } from "../errors.ts";
+import { asSandpiperError, type ErrorCode, SandpiperError, worstExit } from "../errors.ts";
 import { step } from "../step.ts";
 import { openApiKey } from "../subscriptions/api-key.ts";
 import type { Company } from "../subscriptions/company.ts";
@@ -30,7 +30,7 @@ export interface PartnerOptions {
   /** Only the slice of this subscription, by its id. */
   onlySubscription?: string | undefined;
   signal?: AbortSignal | undefined;
-  onProgress?: ((slice: LocalSlice, grains: number) => void) | undefined;
+  onProgress?: ((slice: LocalSlice, grains: number, bytes: number) => void) | undefined;
   onResult?: ((result: SliceResult) => void) | undefined;
 }
 
@@ -76,6 +76,9 @@ function exitCode(report: PartnerReport): number {
 const abortReason = (signal: AbortSignal): SandpiperError =>
   signal.reason instanceof SandpiperError ? signal.reason : new SandpiperError("interrupted", "interrupted");
 
+/** After these a new session with the same primary would fail the same way. */
+const hopeless: readonly ErrorCode[] = ["network", "timeout", "forbidden", "rate_limited"];
+
 class PartnerRun {
   constructor(
     private readonly app: App,
@@ -104,6 +107,7 @@ class PartnerRun {
       step("s.subs");
       report.notices.push(...updated.notices);
       let remaining = updated.slices;
+      let renewed = false;
       // A session that one slice ended goes on with the others in a new one, as long as each gets further.
       while (remaining.length > 0) {
         const before = remaining.length;
@@ -111,17 +115,18 @@ class PartnerRun {
         const done = new Set(report.results.map((result) => result.slice.id));
         remaining = remaining.filter((slice) => !done.has(slice.id));
         if (error === undefined) break;
+        const progress = remaining.length < before;
+        // A token that has run out is renewed, once until there is progress: what is refused again stays refused.
+        const renew: boolean = error.code === "auth" && (progress || !renewed);
         const again =
-          remaining.length > 0 &&
-          (remaining.length < before || error.code === "auth") &&
-          error.code !== "network" &&
-          error.code !== "timeout";
+          remaining.length > 0 && (renew || (progress && error.code !== "auth" && !hopeless.includes(error.code)));
         if (!again) {
           // The slice that ended the session has said so already.
           if (remaining.length > 0 || !report.results.some((result) => result.error === error)) report.error = error;
           break;
         }
-        if (error.code === "auth") credentials = await this.#login();
+        renewed = renew;
+        if (renew) credentials = await this.#login();
       }
       if (updated.lost > 0) {
         report.error ??= new SandpiperError(
@@ -142,7 +147,7 @@ class PartnerRun {
     const { app, company, options, report } = this;
     const sealed = await readSealedKey(app.db, company.id);
     if (sealed === undefined || company.syncAddr === null) {
-      throw new SandpiperError("config", `no API key or address is stored for ${company.name}`, {
+      throw new SandpiperError("auth", `no API key or address is stored for ${company.name}`, {
         hint: `Store them with \`sandpiper company rekey ${JSON.stringify(company.name)} --api-key-file FILE --sync-addr URL\`.`,
       });
     }
@@ -184,6 +189,7 @@ class PartnerRun {
         credentials.token,
         app.config.sync.idle_seconds * 1000,
         report.traffic,
+        options.signal,
       );
       const close = () => {
         closing ??= channel.close(1000);
@@ -191,7 +197,7 @@ class PartnerRun {
       options.signal?.addEventListener("abort", close, { once: true });
       try {
         const watcher = {
-          progress: (slice: LocalSlice, grains: number) => options.onProgress?.(slice, grains),
+          progress: (slice: LocalSlice, grains: number, bytes: number) => options.onProgress?.(slice, grains, bytes),
           finished: (result: SliceResult) => {
             finished.add(result.slice.id);
             report.results.push(result);
@@ -203,6 +209,8 @@ class PartnerRun {
           session,
           channel,
           companyId: company.id,
+          runId: options.runId,
+          test: options.test,
           watcher,
           startedMs: this.startedMs,
         });

@@ -23,7 +23,7 @@ export interface SyncOptions {
   /** Begin after a random part of this time, so that not every partner comes at the full hour. */
   splaySeconds: number;
   signal?: AbortSignal | undefined;
-  onProgress?: ((company: Company, slice: LocalSlice, grains: number) => void) | undefined;
+  onProgress?: ((company: Company, slice: LocalSlice, grains: number, bytes: number) => void) | undefined;
   onResult?: ((company: Company, result: SliceResult) => void) | undefined;
   onReport?: ((report: PartnerReport) => void) | undefined;
 }
@@ -88,7 +88,7 @@ export async function runSync(app: App, options: SyncOptions): Promise<SyncRepor
         waitSeconds: options.waitSeconds,
         onlySubscription,
         signal: options.signal,
-        onProgress: (slice, grains) => options.onProgress?.(partner, slice, grains),
+        onProgress: (slice, grains, bytes) => options.onProgress?.(partner, slice, grains, bytes),
         onResult: (result) => options.onResult?.(partner, result),
       });
       partners.push(report);

@@ -3,6 +3,7 @@ import type { Database, Session } from "../database.ts";
 import { asSandpiperError, SandpiperError } from "../errors.ts";
 import type { CompanyId } from "../slices/slice.ts";
 import { step } from "../step.ts";
+import { addActivity } from "../subscriptions/activity-store.ts";
 import { applyChange, type StoredSlice } from "./apply.ts";
 import type { Channel } from "./channel.ts";
 import { unpack } from "./compression.ts";
@@ -18,8 +19,8 @@ const answerMs = 300_000;
 
 /** What a run wants to know while it goes on. */
 export interface Watcher {
-  /** Grains of a slice that have arrived. */
-  progress(slice: LocalSlice, grains: number): void;
+  /** Grains of a slice that have arrived, and bytes of frames in this session. */
+  progress(slice: LocalSlice, grains: number, bytes: number): void;
   finished(result: SliceResult): void;
 }
 
@@ -28,6 +29,8 @@ export interface AdapterOptions {
   session: Session;
   channel: Channel;
   companyId: CompanyId;
+  runId: string;
+  test: boolean;
   watcher: Watcher;
   startedMs: number;
 }
@@ -37,6 +40,7 @@ export class SecondaryAdapter implements SecondaryPort {
   #stage: Stage | undefined;
   #slice: LocalSlice | undefined;
   #grains = 0;
+  #bytes = 0;
   #heard = false;
 
   constructor(options: AdapterOptions) {
@@ -86,12 +90,14 @@ export class SecondaryAdapter implements SecondaryPort {
   async stageGrains(body: Buffer, entries: number): Promise<void> {
     await this.#stage!.grains(body, entries);
     this.#grains += entries;
-    this.#o.watcher.progress(this.#slice!, this.#grains);
+    this.#bytes += body.length;
+    this.#o.watcher.progress(this.#slice!, this.#grains, this.#bytes);
   }
 
   async stageChunk(grainId: Buffer, sequence: number, data: Buffer): Promise<void> {
     await this.#stage!.chunk(grainId, sequence, data);
-    this.#o.watcher.progress(this.#slice!, this.#grains);
+    this.#bytes += data.length;
+    this.#o.watcher.progress(this.#slice!, this.#grains, this.#bytes);
   }
 
   async closeStage(): Promise<void> {
@@ -116,7 +122,27 @@ export class SecondaryAdapter implements SecondaryPort {
 
   async finished(result: SliceResult): Promise<void> {
     this.#o.watcher.finished(result);
+    // What succeeded was logged with the slice; a rehearsal changes nothing.
+    if (result.error !== undefined && !this.#o.test) await this.#logFailure(result, result.error);
     step("s.next");
+  }
+
+  /** Through a connection of its own: the session may be broken, or in the middle of a COPY. That it cannot be logged is not worth another failure. */
+  async #logFailure({ slice, outcome }: SliceResult, error: SandpiperError): Promise<void> {
+    await addActivity(this.#o.db, {
+      companyId: this.#o.companyId,
+      runId: this.#o.runId,
+      sliceId: slice.id,
+      sliceName: slice.name,
+      subId: stored(slice).subscriptionId,
+      test: false,
+      outcome,
+      message: error.message,
+      grainsAdded: 0,
+      grainsRemoved: 0,
+      bytes: 0,
+      durationMs: Math.round(performance.now() - this.#o.startedMs),
+    }).catch(() => {});
   }
 
   /** Keeps what has arrived when a session ends in the middle of a slice. */

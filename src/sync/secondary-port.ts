@@ -14,8 +14,9 @@ import {
 /** A slice that this side wants in sync. */
 export interface LocalSlice {
   id: string;
-  /** Shown in messages. */
   name: string;
+  /** The subscription's name: what an operator knows it by. */
+  subscription: string;
   hash: string;
   count: number;
 }

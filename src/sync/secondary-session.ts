@@ -5,7 +5,7 @@
  */
 import { asSandpiperError, type ErrorCode, SandpiperError } from "../errors.ts";
 import { uuidText } from "../slices/slice.ts";
-import { type Found, findDifference } from "./find-difference.ts";
+import { type Found, findDifference, type Target } from "./find-difference.ts";
 import { entryFrames, idBytes, symbolBytes } from "./frames.ts";
 import { type Confirm, frameCompression, protocolVersion, type Refusal, violation } from "./messages.ts";
 import { receiveGrains } from "./receive-grains.ts";
@@ -22,8 +22,9 @@ export function* secondarySession(run: Run): Steps<void> {
     for (const confirm of yield* ask.readOutbox()) yield* sendConfirm(run, confirm);
   }
   const differing = yield* compare(run);
-  for (const { slice, state, hash } of differing) {
-    const done = state === "differs" ? yield* syncSlice(run, slice, hash!) : refusedResult(slice, state);
+  for (const { slice, state, hash, count } of differing) {
+    const done =
+      state === "differs" ? yield* syncSlice(run, slice, { hash: hash!, count: count! }) : refusedResult(slice, state);
     yield* ask.finished(done);
     if (done.outcome !== "unchanged") yield* sendConfirm(run, confirmation(run, done, yield* ask.elapsedMs()));
   }
@@ -63,6 +64,7 @@ interface Differing {
   slice: LocalSlice;
   state: "differs" | "locked" | "unavailable";
   hash?: string;
+  count?: number;
 }
 
 /** Asks about all slices at once, reports those that are the same, and returns the others in order. */
@@ -106,18 +108,18 @@ const fatal: readonly ErrorCode[] = [
 ];
 
 /** Brings one slice up to date. @throws what ends the connection, after the slice was `finished` as failed. */
-function* syncSlice(run: Run, slice: LocalSlice, hash: string): Steps<SliceResult> {
+function* syncSlice(run: Run, slice: LocalSlice, first: Target): Steps<SliceResult> {
   // While grains stream, an error leaves frames on the way that nobody waits for: then the connection is given up.
   const stream = { open: false };
   try {
-    let target = hash;
+    let target = first;
     let byList = false;
     for (let attempt = 1; attempt <= maxAttempts; attempt++) {
       const done = yield* attemptSlice(run, slice, target, byList, stream);
       if (!("again" in done)) return done;
       if (done.again === "by list") byList = true;
       else if (done.again !== "changed") return refusedResult(slice, done.again);
-      target = done.hash ?? target;
+      target = done.now ?? target;
     }
     return refusedResult(slice, "changed");
   } catch (thrown) {
@@ -130,24 +132,24 @@ function* syncSlice(run: Run, slice: LocalSlice, hash: string): Steps<SliceResul
 }
 
 /** A result, or why it should be tried again, or was refused. */
-type Attempt = SliceResult | { again: Refusal | "by list"; hash: string | undefined };
+type Attempt = SliceResult | { again: Refusal | "by list"; now: Target | undefined };
 
 function* attemptSlice(
   run: Run,
   slice: LocalSlice,
-  hash: string,
+  target: Target,
   byList: boolean,
   stream: { open: boolean },
 ): Steps<Attempt> {
   stream.open = true;
-  const found = yield* findDifference(run, slice, hash, byList);
+  const found = yield* findDifference(run, slice, target, byList);
   stream.open = false;
-  if ("refused" in found) return { again: found.refused, hash: found.hash };
+  if ("refused" in found) return { again: found.refused, now: found.now };
   const { content, wanted, removed } = found;
   const counts = { added: countOf(found), removed: idCount(removed) };
   const wrong = checkDifference(run, slice, found, counts);
   // Coded symbols may be peeled wrongly, once in a very long while; a list is not.
-  if (wrong !== undefined && wanted.by === "symbols") return { again: "by list", hash };
+  if (wrong !== undefined && wanted.by === "symbols") return { again: "by list", now: undefined };
   if (wrong !== undefined) throw wrong;
   if (run.test) return { ...result(slice, "would-update"), ...counts };
 
@@ -158,7 +160,7 @@ function* attemptSlice(
     yield* sendFetch(slice, found, staged.after);
     const received = yield* receiveGrains(run, content, wanted, staged);
     stream.open = false;
-    if ("refused" in received) return { again: received.refused, hash: received.hash };
+    if ("refused" in received) return { again: received.refused, now: received.now };
     bytes = received.bytes;
   }
   yield* ask.closeStage();
@@ -166,7 +168,8 @@ function* attemptSlice(
   try {
     yield* ask.apply(slice, { content, removed }, confirmation(run, holds, yield* ask.elapsedMs()));
   } catch (error) {
-    if (wanted.by === "symbols" && asSandpiperError(error).code === "verification") return { again: "by list", hash };
+    if (wanted.by === "symbols" && asSandpiperError(error).code === "verification")
+      return { again: "by list", now: undefined };
     throw error;
   }
   return holds;

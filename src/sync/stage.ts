@@ -4,7 +4,7 @@
  */
 import { once } from "node:events";
 import type { Writable } from "node:stream";
-import { type Session, translate } from "../database.ts";
+import { isDiskFull, type Session, translate } from "../database.ts";
 import { chunkBytes, type SliceKey } from "../slices/slice.ts";
 import { copyHeader, copyTrailer, encodeTuple, int4, int8, tupleEnd } from "../slices/tuples.ts";
 import { step } from "../step.ts";
@@ -24,6 +24,17 @@ export async function clearStage(session: Session, key: SliceKey): Promise<void>
   await session.run("DELETE FROM staged_chunks WHERE slice_key = $1", [key]);
   await session.run("DELETE FROM staged_grains WHERE slice_key = $1", [key]);
   await session.run("DELETE FROM staging WHERE slice_key = $1", [key]);
+}
+
+/** Deletes what is staged for a slice and, when nothing else is staged, gives its disk space back at once. */
+async function discardStage(session: Session, key: SliceKey): Promise<void> {
+  await session.transaction(async (tx) => {
+    await tx.run("SET LOCAL lock_timeout = '1s'");
+    await tx.run("DELETE FROM staging WHERE slice_key = $1", [key]);
+    const others = await tx.one("SELECT 1 FROM staging LIMIT 1");
+    if (others === undefined) await tx.run("TRUNCATE staged_grains, staged_chunks");
+    else await clearStage(tx, key);
+  });
 }
 
 /** Finds what is staged for (slice, hash); what was staged for another hash is deleted. */
@@ -65,6 +76,7 @@ export class Stage {
   readonly #prefix: Buffer;
   #copy: { table: Table; stream: Writable; done: Promise<unknown> } | undefined;
   #uncommitted = 0;
+  #full = false;
 
   constructor(session: Session, key: SliceKey) {
     this.#session = session;
@@ -101,13 +113,17 @@ export class Stage {
     await this.#commit();
   }
 
-  /** Commits what has arrived after all when the stream ended early, or else rolls back, so that the session can be used. */
+  /**
+   * When the stream ended early: commits what has arrived after all, or else rolls back, so that the session can be used. What
+   * does not fit the disk is given up whole, or it would keep others from fitting.
+   */
   async keep(): Promise<void> {
     try {
       await this.#commit();
-    } catch {
+    } catch (error) {
       this.#copy = undefined;
       await this.#session.run("ROLLBACK").catch(() => {});
+      if (this.#full || isDiskFull(error)) await discardStage(this.#session, this.#key).catch(() => {});
     }
   }
 
@@ -124,14 +140,24 @@ export class Stage {
     }
     const { stream, done } = this.#copy;
     this.#uncommitted += bytes.length;
-    if (!stream.write(bytes)) await Promise.race([once(stream, "drain"), done]).catch(rethrow);
+    if (!stream.write(bytes)) await this.#settled(Promise.race([once(stream, "drain"), done]));
+  }
+
+  /** Waits for the database, and remembers when its disk was full: the copy is broken then, whatever is said later. */
+  async #settled<T>(work: Promise<T>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      this.#full ||= isDiskFull(error);
+      throw translate(error);
+    }
   }
 
   async #endCopy(): Promise<void> {
     if (this.#copy === undefined) return;
     const { stream, done } = this.#copy;
     stream.end(copyTrailer);
-    await done.catch(rethrow);
+    await this.#settled(done);
   }
 
   async #commit(): Promise<void> {
@@ -141,8 +167,4 @@ export class Stage {
     this.#uncommitted = 0;
     await this.#session.run("COMMIT");
   }
-}
-
-function rethrow(error: unknown): never {
-  throw translate(error);
 }

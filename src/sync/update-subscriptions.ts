@@ -4,7 +4,7 @@ import { SandpiperError } from "../errors.ts";
 import { everything } from "../scope.ts";
 import type { SliceKey } from "../slices/slice.ts";
 import { addActivity } from "../subscriptions/activity-store.ts";
-import type { Company } from "../subscriptions/company.ts";
+import type { Company, Subscription } from "../subscriptions/company.ts";
 import { setSubsEtag } from "../subscriptions/company-store.ts";
 import { activeAfter, nothingNew, planSubscriptions } from "../subscriptions/rules.ts";
 import { applyPlan, listSubscriptions, readNames } from "../subscriptions/subscription-store.ts";
@@ -49,35 +49,43 @@ export async function updateSubscriptions(
     if (!options.test) {
       await applyPlan(tx, company.id, plan);
       if (offers.rows !== null) await setSubsEtag(tx, company.id, offers.etag);
-      for (const row of plan.withdraw) {
-        await addActivity(tx, {
-          companyId: company.id,
-          runId: options.runId,
-          sliceId: row.sliceId,
-          sliceName: row.sliceName,
-          subId: row.id,
-          test: false,
-          outcome: "withdrawn",
-          message: "",
-          grainsAdded: 0,
-          grainsRemoved: 0,
-          bytes: 0,
-          durationMs: 0,
-        });
-      }
+      for (const row of plan.withdraw) await log(tx, company, options.runId, row, "withdrawn");
+      const off = new Set(plan.change.filter((row) => !row.active).map((row) => row.id));
+      for (const row of local)
+        if (row.active && off.has(row.id)) await log(tx, company, options.runId, row, "switched-off");
     }
     const rows = await tx.query<{ id: string; key: SliceKey; hash: string; count: number }>(
       "SELECT id, slice_key AS key, hash, content_count AS count FROM slices WHERE company_id = $1",
       [company.id],
     );
     const stored = new Map(rows.map((row) => [row.id, row]));
+    const names = new Map([...known, ...plan.changeSlices, ...plan.addSlices].map((slice) => [slice.id, slice.name]));
     const active = activeAfter(local, plan).filter(
       (row) => options.onlySubscription === undefined || row.id === options.onlySubscription,
     );
     const slices = active.map((row) => {
       const { key, hash, count } = stored.get(row.sliceId) ?? notStored;
-      return { id: row.sliceId, name: row.name, key, hash, count, subscriptionId: row.id };
+      const name = names.get(row.sliceId) ?? row.name;
+      return { id: row.sliceId, name, subscription: row.name, key, hash, count, subscriptionId: row.id };
     });
     return { slices, notices: plan.notices, lost: plan.lost };
+  });
+}
+
+/** What the primary took away is in the log of activity. */
+function log(tx: Session, company: Company, runId: string, row: Subscription, outcome: string): Promise<void> {
+  return addActivity(tx, {
+    companyId: company.id,
+    runId,
+    sliceId: row.sliceId,
+    sliceName: row.sliceName,
+    subId: row.id,
+    test: false,
+    outcome,
+    message: "",
+    grainsAdded: 0,
+    grainsRemoved: 0,
+    bytes: 0,
+    durationMs: 0,
   });
 }

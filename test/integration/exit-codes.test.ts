@@ -80,6 +80,55 @@ t.test("exit codes", async (t) => {
     await db.run("UPDATE companies SET sync_addr = $1 WHERE name = 'ABC Brakes'", [primary.server!.url]);
   });
 
+  await t.test("5 and 4: a primary whose websocket is refused, by itself or by something in between", async (t) => {
+    const us = await db.one<{ id: string }>("SELECT server_id AS id FROM server");
+    const them = await db.one<{ id: string }>("SELECT id FROM companies WHERE name = 'ABC Brakes'");
+    let logins = 0;
+    const json = (body: unknown) => JSON.stringify(body);
+    const server = createServer((request, response) => {
+      response.setHeader("content-type", "application/json");
+      if (request.url === "/v1/login") {
+        logins++;
+        response.end(json({ token: "x.y.z", server_id: them!.id, company_id: us!.id }));
+      } else {
+        const slice = { id: "00000000-0000-4000-8000-00000000000a", slice_name: "fake", slice_type: "aces-items" };
+        const row = {
+          id: "00000000-0000-4000-8000-00000000000b",
+          company_id: us!.id,
+          name: "fake",
+          description: "a\0b",
+          active: true,
+          slice,
+        };
+        response.end(json([row]));
+      }
+    });
+    let answer = "";
+    server.on("upgrade", (_request, socket) =>
+      socket.end(`HTTP/1.1 ${answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`),
+    );
+    server.listen(0, "127.0.0.1");
+    await new Promise((resolve) => server.once("listening", resolve));
+    await db.run("UPDATE companies SET sync_addr = $1 WHERE name = 'ABC Brakes'", [
+      `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    ]);
+    for (const [status, code, most] of [
+      ["403 Forbidden", 5, 1],
+      ["401 Unauthorized", 5, 2],
+      ["404 Not Found", 4, 1],
+      ["503 Busy", 3, 1],
+      ["200 OK", 4, 1],
+    ] as const) {
+      answer = status;
+      logins = 0;
+      const run = await secondary.run(["sync", "--allow-drops", "--noupdate"]);
+      t.equal(run.code, code, `${status}: ${run.stderr}`);
+      t.ok(logins <= most, `${status}: ${logins} logins`);
+    }
+    await db.run("UPDATE companies SET sync_addr = $1 WHERE name = 'ABC Brakes'", [primary.server!.url]);
+    server.close();
+  });
+
   await t.test("5: the key was revoked", async (t) => {
     const admin = await primary.db();
     const keys = await admin.query("SELECT * FROM api_keys");

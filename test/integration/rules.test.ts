@@ -69,6 +69,7 @@ t.test("rules of subscriptions", async (t) => {
     const run = await sync();
     t.equal(run.code, 7);
     t.match(events(run.stdout).at(-1), { deferred: 1, unchanged: 3 });
+    t.match(JSON.parse(await secondary.ok(["activity", "--json"]))[0], { outcome: "deferred", slice: "c" });
     t.same(await secondary.content(), before);
     await primary.ok(["slice", "unlock", "c"]);
     t.equal(await codeOf(), 0);

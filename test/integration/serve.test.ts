@@ -1,6 +1,6 @@
 /** `sandpiper serve` while partners sync: stopping, tokens that run out, several addresses, and syncs ordered over REST. */
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, connect } from "node:net";
 import t from "tap";
 import { WebSocket } from "ws";
 import { requireSecret } from "../../src/config.ts";
@@ -169,4 +169,59 @@ t.test("POST /sync/{primary} does what the command does, for registered primarie
   const accepted = many.filter(({ status }) => status === 202).length;
   t.equal(accepted + many.filter(({ status }) => status === 409).length, 50);
   t.ok(accepted >= 1 && accepted < 50, `${accepted} of 50 orders at once were taken`);
+});
+
+t.test("an upgrade that is hung up at once leaves no place taken", async (t) => {
+  const { primary } = await makePair(t);
+  const bearer = await partnerToken(primary);
+  const { hostname, port } = new URL(primary.server!.url);
+  for (let n = 0; n < 60; n++) {
+    await new Promise<void>((resolve) => {
+      const socket = connect(Number(port), hostname, () => {
+        socket.write(
+          `GET /v1/sync HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n` +
+            `Sec-WebSocket-Key: ${Buffer.alloc(16, n).toString("base64")}\r\nSec-WebSocket-Protocol: sandpiper.sync.1\r\nAuthorization: Bearer ${bearer}\r\n\r\n`,
+          () => setTimeout(() => socket.resetAndDestroy(), n % 4),
+        );
+      });
+      socket.on("error", () => {});
+      socket.on("close", () => resolve());
+    });
+  }
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  const open = Array.from(
+    { length: 5 },
+    () =>
+      new WebSocket(`${primary.server!.url.replace("http", "ws")}/v1/sync`, ["sandpiper.sync.1"], {
+        headers: { authorization: `Bearer ${bearer}` },
+      }),
+  );
+  const opened = await Promise.all(
+    open.map(
+      (socket) =>
+        new Promise<boolean>((resolve) => {
+          socket.once("message", () => resolve(true));
+          socket.once("error", () => resolve(false));
+        }),
+    ),
+  );
+  t.same(opened, [true, true, true, true, true]);
+  for (const socket of open) socket.terminate();
+});
+
+t.test("SIGTERM lets a sync that was ordered over REST finish", async (t) => {
+  const { primary, secondary } = await makePair(t);
+  await offer(primary, "parts", "aces-items", secondary);
+  await primary.batch("parts", addLines(0, 2000, 1000));
+  await secondary.serve({ nodeArgs: ["--import", failpoint], env: { SP_FP: "s.tx.insert:1:sleep:1000" } });
+  const bearer = { authorization: `Bearer ${await adminToken(secondary)}` };
+  const db = await secondary.db();
+  const { id } = (await db.one<{ id: string }>("SELECT id FROM companies WHERE sync_addr IS NOT NULL"))!;
+  const ordered = await fetch(`${secondary.server!.url}/v1/sync/${id}`, { method: "POST", headers: bearer });
+  t.equal(ordered.status, 202);
+  t.same(await secondary.server!.stop(), { code: 0, signal: null });
+  t.match(await db.query("SELECT exit_code, finished_at IS NOT NULL AS finished FROM sync_runs"), [
+    { exit_code: 0, finished: true },
+  ]);
+  t.same(await secondary.content(), await primary.content());
 });

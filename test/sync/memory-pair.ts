@@ -137,6 +137,7 @@ export class MemoryPair {
     const slices: LocalSlice[] = [...this.secondary.values()].map((slice) => ({
       id: slice.id,
       name: slice.id.slice(0, 4),
+      subscription: slice.id.slice(0, 4),
       hash: slice.hash(),
       count: slice.grains.size,
     }));

@@ -271,9 +271,50 @@ t.test("what a primary may not do", async (t) => {
     ],
     [
       "an absurd count",
-      "limit",
+      "protocol",
       say("content", (m) => {
         m.count = 9e15;
+      }),
+    ],
+    [
+      "an absurd count from the beginning",
+      "limit",
+      say("compared", (m) => {
+        (m.slices as { count: number }[])[0]!.count = 9e15;
+      }),
+    ],
+    [
+      "metadata keys that do not ascend",
+      "protocol",
+      say("content", (m) => {
+        m.metadata = [
+          ["b", ""],
+          ["a", ""],
+        ];
+      }),
+    ],
+    [
+      "a metadata key twice",
+      "protocol",
+      say("content", (m) => {
+        m.metadata = [
+          ["a", "1"],
+          ["a", "2"],
+        ];
+      }),
+    ],
+    [
+      "NUL in metadata",
+      "protocol",
+      say("content", (m) => {
+        m.metadata = [["a", "\u0000"]];
+      }),
+    ],
+    [
+      "half a character in metadata",
+      "protocol",
+      say("content", (m) => {
+        m.metadata = [["\ud800", ""]];
       }),
     ],
     [
