@@ -76,7 +76,7 @@ export class Stage {
   readonly #prefix: Buffer;
   #copy: { table: Table; stream: Writable; done: Promise<unknown> } | undefined;
   #uncommitted = 0;
-  #full = false;
+  #failure: unknown;
 
   constructor(session: Session, key: SliceKey) {
     this.#session = session;
@@ -118,13 +118,10 @@ export class Stage {
    * does not fit the disk is given up whole, or it would keep others from fitting.
    */
   async keep(): Promise<void> {
-    try {
-      await this.#commit();
-    } catch (error) {
-      this.#copy = undefined;
-      await this.#session.run("ROLLBACK").catch(() => {});
-      if (this.#full || isDiskFull(error)) await discardStage(this.#session, this.#key).catch(() => {});
-    }
+    if (this.#failure === undefined) await this.#commit().catch(() => {});
+    if (this.#failure === undefined) return;
+    await this.#session.run("ROLLBACK").catch(() => {});
+    if (isDiskFull(this.#failure)) await discardStage(this.#session, this.#key).catch(() => {});
   }
 
   async #write(table: Table, bytes: Buffer): Promise<void> {
@@ -135,6 +132,7 @@ export class Stage {
       const stream = this.#session.copyIn(`COPY ${table} (${columns[table]}) FROM STDIN (FORMAT binary)`);
       const done = once(stream, "finish");
       done.catch(() => {});
+      stream.on("error", () => {}); // it is told by `done`; later ones have nobody to tell
       this.#copy = { table, stream, done };
       stream.write(copyHeader);
     }
@@ -143,12 +141,12 @@ export class Stage {
     if (!stream.write(bytes)) await this.#settled(Promise.race([once(stream, "drain"), done]));
   }
 
-  /** Waits for the database, and remembers when its disk was full: the copy is broken then, whatever is said later. */
-  async #settled<T>(work: Promise<T>): Promise<void> {
+  /** Waits for the database, and remembers how it failed: the copy is broken from then on. */
+  async #settled(work: Promise<unknown>): Promise<void> {
     try {
       await work;
     } catch (error) {
-      this.#full ||= isDiskFull(error);
+      this.#failure ??= error;
       throw translate(error);
     }
   }
@@ -156,6 +154,7 @@ export class Stage {
   async #endCopy(): Promise<void> {
     if (this.#copy === undefined) return;
     const { stream, done } = this.#copy;
+    this.#copy = undefined;
     stream.end(copyTrailer);
     await this.#settled(done);
   }
@@ -163,8 +162,7 @@ export class Stage {
   async #commit(): Promise<void> {
     if (this.#copy === undefined) return;
     await this.#endCopy();
-    this.#copy = undefined;
     this.#uncommitted = 0;
-    await this.#session.run("COMMIT");
+    await this.#settled(this.#session.run("COMMIT"));
   }
 }

@@ -108,6 +108,12 @@ export class Party {
     return this.#db;
   }
 
+  /** Closes the test's own connections; {@link db} opens new ones. */
+  async close(): Promise<void> {
+    await this.#db?.close();
+    this.#db = undefined;
+  }
+
   /** Changes a slice of this primary. */
   async batch(slice: string, lines: BatchLine[]): Promise<void> {
     const db = await this.db();

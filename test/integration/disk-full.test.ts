@@ -1,0 +1,90 @@
+/** A disk that is full at the secondary: exit 9, all as before, the other slices done; and success once there is space. */
+import { execFileSync } from "node:child_process";
+import { chownSync, mkdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import t from "tap";
+import { parseConfig } from "../../src/config.ts";
+import { openDatabase } from "../../src/database.ts";
+import { scratch } from "../harness/scratch.ts";
+import { addLines, events, makePair, offer, type Party } from "./parties.ts";
+
+t.setTimeout(180_000);
+
+/** As the superuser of the test server, in its own database. */
+async function administer(url: string, ...statements: string[]): Promise<{ directory: string }> {
+  const admin = new URL(url);
+  admin.pathname = "/postgres";
+  const owner = await openDatabase(
+    parseConfig({ flags: [], environment: { SANDPIPER_DATABASE_URL: admin.toString() }, file: "t.yaml" }),
+    { as: "owner" },
+  );
+  try {
+    for (const statement of statements) await owner.run(statement);
+    return (await owner.one<{ directory: string }>("SELECT current_setting('data_directory') AS directory"))!;
+  } finally {
+    await owner.close();
+  }
+}
+
+/** Puts a party's database, not its log, onto a file system of `megabytes`. @returns false where that takes more rights. */
+async function onSmallDisk(
+  test: Parameters<typeof makePair>[0],
+  party: Party,
+  mount: string,
+  megabytes: number,
+): Promise<boolean> {
+  const { url, name } = party.database;
+  mkdirSync(mount);
+  try {
+    execFileSync("mount", ["-t", "tmpfs", "-o", `size=${megabytes}m`, "tmpfs", mount], { stdio: "ignore" });
+  } catch {
+    return false;
+  }
+  const { directory } = await administer(url);
+  const { uid, gid } = statSync(directory);
+  chownSync(mount, uid, gid);
+  const space = `space_${name}`;
+  test.teardown(async () => {
+    await party.database.drop();
+    await administer(url, `DROP TABLESPACE ${space}`);
+    execFileSync("umount", ["-l", mount]);
+  });
+  await administer(
+    url,
+    `CREATE TABLESPACE ${space} LOCATION '${mount}'`,
+    `ALTER DATABASE ${name} SET TABLESPACE ${space}`,
+  );
+  return true;
+}
+
+t.test("a disk that is full", async (t) => {
+  const { primary, secondary } = await makePair(t);
+  for (const name of ["large", "small", "tiny"]) await offer(primary, name, "aces-items", secondary);
+  await primary.batch("large", addLines(0, 40_000, 1000));
+  await primary.batch("small", addLines(0, 3));
+  await primary.batch("tiny", addLines(0, 1));
+  await secondary.close();
+  const mount = join(await scratch(t), "small");
+  if (!(await onSmallDisk(t, secondary, mount, 40))) {
+    t.pass("SKIPPED, loudly: a small file system cannot be mounted here, which takes root");
+    return;
+  }
+  for (const time of ["first", "second"]) {
+    const run = await secondary.run(["sync", "--json"]);
+    t.equal(run.code, 9, `${time}: ${run.stdout}`);
+    t.match(
+      events(run.stdout).find((event) => event.subscription === "large-Epicor"),
+      { outcome: "failed", error: { code: "storage", message: "the database's disk is full" } },
+    );
+    t.match(
+      events(run.stdout).at(-1),
+      { failed: 1, [time === "first" ? "updated" : "unchanged"]: 2 },
+      `${time}: the others are done`,
+    );
+  }
+  execFileSync("mount", ["-o", "remount,size=400m", mount]);
+  const after = await secondary.run(["sync", "--json"]);
+  t.equal(after.code, 0, after.stdout);
+  t.same(await secondary.content(), await primary.content());
+  await secondary.close();
+});
