@@ -60,6 +60,7 @@ export class Prompt {
 const maxLineBytes = 64 * 1024;
 
 async function firstLine(signal: AbortSignal): Promise<string> {
+  signal.throwIfAborted(); // a listener would not hear of what has been already
   const stop = () => process.stdin.destroy();
   signal.addEventListener("abort", stop, { once: true });
   const pieces: Buffer[] = [];

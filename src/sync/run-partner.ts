@@ -184,6 +184,7 @@ class PartnerRun {
     };
     const finished = new Set<string>();
     try {
+      options.signal?.throwIfAborted();
       const channel = await connectChannel(
         company.syncAddr!,
         credentials.token,

@@ -32,7 +32,6 @@ t.test("the bytes of the file that comes out are the bytes that went in", async 
     "aces-latin1.xml": acesBytes({ applications: 2000, seed: 1 }),
     "aces cp1252.xml": acesBytes({ applications: 200, seed: 2, variant: "cp1252" }),
     "ACES-BOM.XML": acesBytes({ applications: 200, seed: 3, variant: "utf8" }),
-    "leer.xml": Buffer.alloc(0),
     "Größe – 日本.bin": random.bytes(3.5 * chunkBytes), // does not compress: chunked
     ".hidden": Buffer.from("x"),
   };
@@ -175,6 +174,11 @@ t.test("what is no file, or too large, or badly named is refused and changes not
   await t.rejects(publishFile(db, target, join(directory, "large.bin"), 100_000), {
     code: "limit",
     message: /100000 bytes/,
+  });
+  await writeFile(join(directory, "empty.xml"), "");
+  await t.rejects(publishFile(db, target, join(directory, "empty.xml"), noLimit), {
+    code: "usage",
+    message: /is empty/,
   });
   t.match(await requireSlice(db, "refusals"), { count: 0, hash: emptyHash });
   t.match(
