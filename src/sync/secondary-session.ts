@@ -160,7 +160,10 @@ function* attemptSlice(
     yield* sendFetch(slice, found, staged.after);
     const received = yield* receiveGrains(run, content, wanted, staged);
     stream.open = false;
-    if ("refused" in received) return { again: received.refused, now: received.now };
+    if ("refused" in received) {
+      yield* ask.closeStage();
+      return { again: received.refused, now: received.now };
+    }
     bytes = received.bytes;
   }
   yield* ask.closeStage();

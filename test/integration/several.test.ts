@@ -75,3 +75,47 @@ async function companyId(secondary: Party): Promise<string> {
   const row = await (await secondary.db()).one<{ id: string }>("SELECT id FROM companies WHERE sync_addr IS NOT NULL");
   return row!.id;
 }
+
+t.test("a slice that is published anew while it is transferred arrives whole, the new one", async (t) => {
+  const { primary, secondary } = await makePair(t);
+  await offer(primary, "parts", "aces-items", secondary);
+  const noise = (seed: number) => {
+    const bytes = Buffer.alloc(2000);
+    for (let i = 0, x = seed + 1; i < bytes.length; i++) {
+      x = (Math.imul(x, 1664525) + 1013904223) >>> 0;
+      bytes[i] = x >>> 24;
+    }
+    return bytes.toString("base64");
+  };
+  const lines = (from: number, n: number) =>
+    Array.from({ length: n }, (_, i) => ({
+      add: { grain_key: `part ${from + i}`, source: "", encoding: "b64" as const, payload: noise(from + i) },
+    }));
+  await primary.batch("parts", lines(0, 10_000));
+  const failpoint = new URL("../harness/failpoint.js", import.meta.url).href;
+  const run = secondary.start(["sync", "--json"], {
+    nodeArgs: ["--import", failpoint],
+    env: { SP_FP: "s.stage:2:sleep:3000" },
+  });
+  const db = await secondary.db();
+  while ((await db.query("SELECT 1 FROM staging")).length === 0)
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  await primary.batch("parts", [{ delete_key: "part 7" }, ...lines(10_000, 3)]);
+  t.equal((await run.exited).code, 0, run.stderr());
+  t.match(events(run.stdout()).at(-1), { updated: 1 });
+  t.same(await secondary.content(), await primary.content());
+  t.equal((await db.query("SELECT 1 FROM staged_grains")).length, 0);
+
+  // And one whose right is withdrawn in the middle.
+  await primary.batch("parts", [{ delete_all: true }, ...lines(20_000, 10_000)]);
+  const before = await secondary.content();
+  const denied = secondary.start(["sync", "--json"], {
+    nodeArgs: ["--import", failpoint],
+    env: { SP_FP: "s.stage:2:sleep:3000" },
+  });
+  while ((await db.query("SELECT 1 FROM staging")).length === 0)
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  await (await primary.db()).run("UPDATE subscriptions SET active = false");
+  t.equal((await denied.exited).code, 6, denied.stdout());
+  t.same(await secondary.content(), before);
+});

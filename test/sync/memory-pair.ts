@@ -231,6 +231,11 @@ export class MemoryPair {
 
   #secondaryPort(): SecondaryPort {
     let staged: MemoryGrain[] = [];
+    let open = false;
+    // In production the stage is a COPY on the one database session: nothing else may use it meanwhile.
+    const idle = () => {
+      if (open) throw new Error("the stage is still open");
+    };
     return {
       receive: () => this.toSecondary.receive(),
       send: async (message: SecondaryMessage) => this.toPrimary.push({ text: JSON.stringify(message) }),
@@ -239,8 +244,13 @@ export class MemoryPair {
       settle: async (runId, sliceId) => {
         this.outbox = this.outbox.filter((confirm) => confirm.run_id !== runId || confirm.id !== sliceId);
       },
-      readLocalList: async (slice) => this.secondary.get(slice.id)!.list(),
+      readLocalList: async (slice) => {
+        idle();
+        return this.secondary.get(slice.id)!.list();
+      },
       openStage: async (): Promise<StagedSoFar> => {
+        idle();
+        open = true;
         staged = [];
         return { after: null, grains: 0, bytes: 0 };
       },
@@ -264,8 +274,11 @@ export class MemoryPair {
         const last = staged.at(-1)!;
         last.payload = Buffer.concat([last.payload, data]);
       },
-      closeStage: async () => {},
+      closeStage: async () => {
+        open = false;
+      },
       apply: async (slice, change, confirm) => {
+        idle();
         const next = new MemorySlice(slice.id, [...this.secondary.get(slice.id)!.grains.values()]);
         for (let at = 0; at < change.removed.length; at += 16)
           next.grains.delete(uuidText(change.removed.subarray(at, at + 16)));
