@@ -44,6 +44,8 @@ const schema = z.strictObject({
       /** The address that partners connect to; printed by `company add`. */
       sync_url: z.string().url("must be a URL such as https://sandpiper.example.com").optional(),
       shutdown_seconds: wholeNumber(0, 3600).default(25),
+      /** Memory for what many partners ask of the same slices. */
+      cache_bytes: wholeNumber(0, 2 ** 40).default(64 * 2 ** 20),
     })
     .prefault({}),
   sync: z

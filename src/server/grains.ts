@@ -99,7 +99,7 @@ function found(grain: GrainRow | undefined): GrainRow {
 /** A grain belongs to one slice; an id that another one has would be found there, too. */
 async function refuseForeign({ db }: Call<unknown, unknown>, id: string, slice: Slice): Promise<void> {
   const grain = await findGrain(db, everything, id);
-  if (grain === undefined || grain.sliceKey === slice.key) return;
+  if (grain === undefined || grain.contentKey === slice.contentKey) return;
   throw new SandpiperError("conflict", "another slice has a grain with that id", {
     hint: "Leave the id out: a fresh one is chosen then.",
   });

@@ -5,12 +5,12 @@ import { WebSocketServer } from "ws";
 import { asSandpiperError, meanings, SandpiperError } from "../errors.ts";
 import { step } from "../step.ts";
 import { roles } from "../subscriptions/company.ts";
-import { CellCache } from "../sync/cell-cache.ts";
 import { Channel, socketOptions } from "../sync/channel.ts";
 import { drive } from "../sync/effects.ts";
 import { subprotocol } from "../sync/messages.ts";
 import { PrimaryAdapter } from "../sync/primary-adapter.ts";
 import { primarySession } from "../sync/primary-session.ts";
+import { SliceCache } from "../sync/slice-cache.ts";
 import { authenticateRequest, identityStillValid } from "./authenticate.ts";
 import { checkFraming, splitAddress } from "./framing.ts";
 import { noSuchAddress, RequestError, refuseSocket } from "./problem.ts";
@@ -36,14 +36,14 @@ export function createUpgrade(context: ServerContext): Upgrade {
   });
   const perPartner = new Map<string, number>();
   const sessions = new Map<Channel, Promise<void>>();
-  const cells = new CellCache();
+  const cache = new SliceCache(context.app.config.server.cache_bytes);
 
   const serve = async (channel: Channel, identity: Identity): Promise<void> => {
     const { app } = context;
     const log = app.log.child({ company_id: identity.companyId, company: identity.name });
     log.info({ event: "sync.opened" });
     step("p.begin");
-    const adapter = new PrimaryAdapter(app.db, cells, identity.companyId, channel, identity.expiresAt);
+    const adapter = new PrimaryAdapter(app.db, cache, identity.companyId, channel, identity.expiresAt);
     const watch = setInterval(() => {
       adapter.closeIfExpired();
       identityStillValid(identity, context).then(

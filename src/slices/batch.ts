@@ -102,11 +102,11 @@ class Edit {
       return;
     }
     await this.#flushDeletes();
-    if ("delete_all" in line) this.removed += await clearGrains(this.tx, this.slice.key);
+    if ("delete_all" in line) this.removed += await clearGrains(this.tx, this.slice.contentKey);
     else if ("delete_key" in line) {
       const row = await findGrainByKey(this.tx, everything, this.slice.key, line.delete_key);
       if (row === undefined) throw missing(`the key ${JSON.stringify(line.delete_key)}`);
-      this.removed += await deleteGrains(this.tx, this.slice.key, [row.id]);
+      this.removed += await deleteGrains(this.tx, this.slice.contentKey, [row.id]);
     } else {
       const merged = new Map(await readMetadata(this.tx, this.slice.key));
       for (const [key, value] of Object.entries(line.metadata)) {
@@ -134,7 +134,7 @@ class Edit {
     }
     this.added++;
     if (payload.length > chunkBytes) {
-      await insertLargeGrain(this.tx, this.slice.key, grain, one(payload), this.maxGrainBytes);
+      await insertLargeGrain(this.tx, this.slice.contentKey, grain, one(payload), this.maxGrainBytes);
       return;
     }
     this.#adds.push({ ...grain, payload });
@@ -150,7 +150,7 @@ class Edit {
   async #flushAdds(): Promise<void> {
     if (this.#adds.length === 0) return;
     step("l.add");
-    await insertGrains(this.tx, this.slice.key, this.#adds);
+    await insertGrains(this.tx, this.slice.contentKey, this.#adds);
     this.#adds = [];
     this.#addBytes = 0;
   }
@@ -159,7 +159,7 @@ class Edit {
     if (this.#deletes.length === 0) return;
     step("l.delete");
     const ids = [...new Set(this.#deletes)];
-    const removed = await deleteGrains(this.tx, this.slice.key, ids);
+    const removed = await deleteGrains(this.tx, this.slice.contentKey, ids);
     if (removed !== ids.length) throw missing("one of the ids to delete");
     this.removed += removed;
     this.#deletes = [];

@@ -2,14 +2,14 @@
 import { type Database, type Session, violatedConstraint } from "../database.ts";
 import { SandpiperError } from "../errors.ts";
 import { type Scope, scopeValue, slicesInScope } from "../scope.ts";
-import { chunkBytes, type Encoding, type SliceKey } from "./slice.ts";
+import { type ContentKey, chunkBytes, type Encoding, type SliceKey } from "./slice.ts";
 import type { Page } from "./slice-store.ts";
 
 type Queries = Pick<Session | Database, "query" | "one" | "run">;
 
 /** A grain without its payload. */
 export interface GrainRow {
-  sliceKey: SliceKey;
+  contentKey: ContentKey;
   sliceId: string;
   id: string;
   key: string;
@@ -19,27 +19,13 @@ export interface GrainRow {
   bytes: number;
 }
 
-/**
- * The digest of a grain (PROTOCOL.md, "Digest of a grain"), as SQL over the columns of `alias` and the chunks in
- * `chunkTable`. It runs where the grain is stored and is never taken from a peer.
- */
-export const digestSql = (alias: string, chunkTable: "grain_chunks" | "staged_chunks") => {
-  const text = (column: string) => {
-    const bytes = `convert_to(${alias}.${column}, 'UTF8')`;
-    return `int4send(octet_length(${bytes})) || ${bytes}`;
-  };
-  return `sha256(${text("grain_key")} || ${text("source")} || ${text("encoding")} || int8send(${alias}.payload_bytes) ||
-    coalesce(${alias}.payload, (SELECT string_agg(sha256(c.data), ''::bytea ORDER BY c.seq) FROM ${chunkTable} c
-      WHERE c.slice_key = ${alias}.slice_key AND c.grain_id = ${alias}.id)))`;
-};
-
-const columns = `g.slice_key AS "sliceKey", s.id AS "sliceId", g.id, g.grain_key AS key, g.source, g.encoding, g.payload_bytes AS bytes`;
+const columns = `g.content_key AS "contentKey", s.id AS "sliceId", g.id, g.grain_key AS key, g.source, g.encoding, g.payload_bytes AS bytes`;
 
 /** A page of a slice's grains in order of id, with how many there are in all. */
 export async function listGrains(db: Queries, scope: Scope, sliceKey: SliceKey, page?: Page): Promise<GrainRow[]> {
   return db.query<GrainRow>(
-    `SELECT ${columns} FROM grains g JOIN slices s USING (slice_key)
-     WHERE g.slice_key = $2 AND ${slicesInScope(scope, "$1")} ORDER BY g.id LIMIT $3 OFFSET $4`,
+    `SELECT ${columns} FROM grains g JOIN slices s USING (content_key)
+     WHERE s.slice_key = $2 AND ${slicesInScope(scope, "$1")} ORDER BY g.id LIMIT $3 OFFSET $4`,
     [scopeValue(scope), sliceKey, page?.limit ?? null, page?.offset ?? 0],
   );
 }
@@ -55,8 +41,8 @@ export async function listGrainsAfter(
   { after, limit, payload }: { after?: string | undefined; limit: number; payload: boolean },
 ): Promise<(GrainRow & { payload: Buffer | null })[]> {
   return db.query(
-    `SELECT ${columns}, ${payload ? "g.payload" : "NULL AS payload"} FROM grains g JOIN slices s USING (slice_key)
-     WHERE g.slice_key = $2 AND ($3::uuid IS NULL OR g.id > $3) AND ${slicesInScope(scope, "$1")} ORDER BY g.id LIMIT $4`,
+    `SELECT ${columns}, ${payload ? "g.payload" : "NULL AS payload"} FROM grains g JOIN slices s USING (content_key)
+     WHERE s.slice_key = $2 AND ($3::uuid IS NULL OR g.id > $3) AND ${slicesInScope(scope, "$1")} ORDER BY g.id LIMIT $4`,
     [scopeValue(scope), sliceKey, after ?? null, limit],
   );
 }
@@ -64,7 +50,7 @@ export async function listGrainsAfter(
 /** Stored bytes of the largest payload of a slice; 0 when it is empty. */
 export async function largestPayload(db: Queries, sliceKey: SliceKey): Promise<number> {
   const row = await db.one<{ bytes: number | null }>(
-    "SELECT max(payload_bytes) AS bytes FROM grains WHERE slice_key = $1",
+    "SELECT max(g.payload_bytes) AS bytes FROM grains g JOIN slices s USING (content_key) WHERE s.slice_key = $1",
     [sliceKey],
   );
   return row!.bytes ?? 0;
@@ -78,8 +64,8 @@ export async function findGrain(
   sliceKey?: SliceKey,
 ): Promise<GrainRow | undefined> {
   return db.one<GrainRow>(
-    `SELECT ${columns} FROM grains g JOIN slices s USING (slice_key)
-     WHERE g.id = $2::uuid AND ($3::bigint IS NULL OR g.slice_key = $3) AND ${slicesInScope(scope, "$1")} ORDER BY s.name_key LIMIT 1`,
+    `SELECT ${columns} FROM grains g JOIN slices s USING (content_key)
+     WHERE g.id = $2::uuid AND ($3::bigint IS NULL OR s.slice_key = $3) AND ${slicesInScope(scope, "$1")} ORDER BY s.name_key LIMIT 1`,
     [scopeValue(scope), id, sliceKey ?? null],
   );
 }
@@ -92,7 +78,7 @@ export async function findGrainByKey(
   key: string,
 ): Promise<GrainRow | undefined> {
   return db.one<GrainRow>(
-    `SELECT ${columns} FROM grains g JOIN slices s USING (slice_key) WHERE g.slice_key = $2 AND g.grain_key = $3 AND ${slicesInScope(scope, "$1")}`,
+    `SELECT ${columns} FROM grains g JOIN slices s USING (content_key) WHERE s.slice_key = $2 AND g.grain_key = $3 AND ${slicesInScope(scope, "$1")}`,
     [scopeValue(scope), sliceKey, key],
   );
 }
@@ -100,21 +86,21 @@ export async function findGrainByKey(
 /** A grain's stored payload, in pieces of at most 1 MiB, so that the largest is never in memory whole. */
 export async function* readPayload(
   session: Session,
-  grain: Pick<GrainRow, "sliceKey" | "id" | "bytes">,
+  grain: Pick<GrainRow, "contentKey" | "id" | "bytes">,
 ): AsyncGenerator<Buffer> {
   if (grain.bytes <= chunkBytes) {
-    const row = await session.one<{ payload: Buffer }>("SELECT payload FROM grains WHERE slice_key = $1 AND id = $2", [
-      grain.sliceKey,
-      grain.id,
-    ]);
+    const row = await session.one<{ payload: Buffer }>(
+      "SELECT payload FROM grains WHERE content_key = $1 AND id = $2",
+      [grain.contentKey, grain.id],
+    );
     if (row === undefined) throw gone(grain.id);
     yield row.payload;
     return;
   }
   for (let seq = 0, left = grain.bytes; left > 0; seq++) {
     const row = await session.one<{ data: Buffer }>(
-      "SELECT data FROM grain_chunks WHERE slice_key = $1 AND grain_id = $2 AND seq = $3",
-      [grain.sliceKey, grain.id, seq],
+      "SELECT data FROM grain_chunks WHERE content_key = $1 AND grain_id = $2 AND seq = $3",
+      [grain.contentKey, grain.id, seq],
     );
     if (row === undefined) throw gone(grain.id);
     left -= row.data.length;
@@ -126,15 +112,15 @@ const gone = (id: string) =>
   new SandpiperError("deferred", `grain ${id} was replaced while it was read`, { hint: "Run again." });
 
 /** Deletes these grains of a slice, with their chunks. Returns how many there were. */
-export async function deleteGrains(tx: Session, sliceKey: SliceKey, ids: readonly string[]): Promise<number> {
-  await tx.run("DELETE FROM grain_chunks WHERE slice_key = $1 AND grain_id = ANY ($2::uuid[])", [sliceKey, ids]);
-  return tx.run("DELETE FROM grains WHERE slice_key = $1 AND id = ANY ($2::uuid[])", [sliceKey, ids]);
+export async function deleteGrains(tx: Session, content: ContentKey, ids: readonly string[]): Promise<number> {
+  await tx.run("DELETE FROM grain_chunks WHERE content_key = $1 AND grain_id = ANY ($2::uuid[])", [content, ids]);
+  return tx.run("DELETE FROM grains WHERE content_key = $1 AND id = ANY ($2::uuid[])", [content, ids]);
 }
 
 /** Deletes all grains of a slice. */
-export async function clearGrains(tx: Session, sliceKey: SliceKey): Promise<number> {
-  await tx.run("DELETE FROM grain_chunks WHERE slice_key = $1", [sliceKey]);
-  return tx.run("DELETE FROM grains WHERE slice_key = $1", [sliceKey]);
+export async function clearGrains(tx: Session, content: ContentKey): Promise<number> {
+  await tx.run("DELETE FROM grain_chunks WHERE content_key = $1", [content]);
+  return tx.run("DELETE FROM grains WHERE content_key = $1", [content]);
 }
 
 /** A grain to add, whose payload fits one row. */
@@ -147,15 +133,14 @@ export interface SmallGrain {
 }
 
 /** Adds grains whose payloads are at most 1 MiB each, with digests computed from what is stored. @throws `conflict` for a taken id or key. */
-export async function insertGrains(tx: Session, sliceKey: SliceKey, grains: readonly SmallGrain[]): Promise<void> {
+export async function insertGrains(tx: Session, content: ContentKey, grains: readonly SmallGrain[]): Promise<void> {
   await explainConflict(
     tx.run(
-      `INSERT INTO grains (slice_key, id, grain_key, source, encoding, payload_bytes, payload, digest)
-       SELECT g.*, ${digestSql("g", "grain_chunks")} FROM (
-         SELECT $1::bigint AS slice_key, id, grain_key, source, encoding, octet_length(payload)::bigint AS payload_bytes, payload
-         FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[]) AS u (id, grain_key, source, encoding, payload)) g`,
+      `INSERT INTO grains (content_key, id, grain_key, source, encoding, payload_bytes, payload)
+       SELECT $1::bigint, id, grain_key, source, encoding, octet_length(payload), payload
+       FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[]) AS u (id, grain_key, source, encoding, payload)`,
       [
-        sliceKey,
+        content,
         grains.map((g) => g.id),
         grains.map((g) => g.key),
         grains.map((g) => g.source),
@@ -169,7 +154,7 @@ export async function insertGrains(tx: Session, sliceKey: SliceKey, grains: read
 /** Adds a grain of any size from its stored bytes. @returns the number of bytes. @throws `limit` beyond `maxBytes`. */
 export async function insertLargeGrain(
   tx: Session,
-  sliceKey: SliceKey,
+  content: ContentKey,
   grain: Omit<SmallGrain, "payload">,
   payload: AsyncIterable<Buffer>,
   maxBytes: number,
@@ -178,8 +163,8 @@ export async function insertLargeGrain(
   let seq = 0;
   let first: Buffer | undefined;
   const put = (data: Buffer) =>
-    tx.run("INSERT INTO grain_chunks (slice_key, grain_id, seq, data) VALUES ($1, $2, $3, $4)", [
-      sliceKey,
+    tx.run("INSERT INTO grain_chunks (content_key, grain_id, seq, data) VALUES ($1, $2, $3, $4)", [
+      content,
       grain.id,
       seq++,
       data,
@@ -198,19 +183,32 @@ export async function insertLargeGrain(
     }
   }
   if (seq === 0) {
-    await insertGrains(tx, sliceKey, [{ ...grain, payload: first ?? Buffer.alloc(0) }]);
+    await insertGrains(tx, content, [{ ...grain, payload: first ?? Buffer.alloc(0) }]);
     return bytes;
   }
   await explainConflict(
     tx.run(
-      `INSERT INTO grains (slice_key, id, grain_key, source, encoding, payload_bytes, payload, digest)
-       SELECT g.*, ${digestSql("g", "grain_chunks")} FROM (
-         SELECT $1::bigint AS slice_key, $2::uuid AS id, $3::text AS grain_key, $4::text AS source, $5::text AS encoding,
-           $6::bigint AS payload_bytes, NULL::bytea AS payload) g`,
-      [sliceKey, grain.id, grain.key, grain.source, grain.encoding, bytes],
+      "INSERT INTO grains (content_key, id, grain_key, source, encoding, payload_bytes) VALUES ($1, $2, $3, $4, $5, $6)",
+      [content, grain.id, grain.key, grain.source, grain.encoding, bytes],
     ),
   );
+  await digestChunks(tx, content);
   return bytes;
+}
+
+/** Lets grains in chunks have their digests, once all their chunks are stored: those of the others are computed with the row. */
+export async function digestChunks(tx: Session, content: ContentKey): Promise<void> {
+  await tx.run(
+    `UPDATE grains g SET chunk_digests = (SELECT string_agg(sha256(c.data), ''::bytea ORDER BY c.seq) FROM grain_chunks c
+       WHERE c.content_key = g.content_key AND c.grain_id = g.id) WHERE g.content_key = $1 AND g.digest IS NULL`,
+    [content],
+  );
+}
+
+/** Files grains, with their chunks, under another content. @throws `conflict` for a key that is taken there. */
+export async function moveGrains(tx: Session, from: ContentKey, to: ContentKey): Promise<void> {
+  await tx.run("UPDATE grain_chunks SET content_key = $2 WHERE content_key = $1", [from, to]);
+  await explainConflict(tx.run("UPDATE grains SET content_key = $2 WHERE content_key = $1", [from, to]));
 }
 
 async function explainConflict<T>(work: Promise<T>): Promise<T> {

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import xxhash from "xxhash-wasm";
 import { uuidText } from "./slice.ts";
+import { gather } from "./tuples.ts";
 
 const wasm = await xxhash();
 
@@ -30,9 +31,7 @@ export class SliceHasher {
 
   /** Adds grains: `units` holds whole hash units ({@link hashUnitBytes} each). @throws RangeError when ids do not ascend. */
   add(units: Buffer): void {
-    const ids = Buffer.allocUnsafe((units.length / hashUnitBytes) * idBytes);
-    for (let at = 0, to = 0; at < units.length; at += hashUnitBytes, to += idBytes)
-      units.copy(ids, to, at + 4, at + 4 + idBytes);
+    const ids = gather(units, hashUnitBytes, 4, 4 + idBytes);
     if (ids.length > 0) {
       this.#checkOrder(uuidText(ids), this.#last);
       for (let at = idBytes; at < ids.length; at += idBytes) {

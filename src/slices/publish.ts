@@ -32,7 +32,7 @@ export async function changeSlice<T>(
     await takeSlice(tx, slice);
     const result = await change(tx);
     step("l.refresh");
-    const content = await refreshSlice(tx, slice.key);
+    const content = await refreshSlice(tx, slice);
     step("l.commit");
     return { result, content };
   });
@@ -88,7 +88,7 @@ export async function publishFile(db: Database, slice: Slice, path: string, maxG
       return { changed: false, grainId: old[0].id, storedBytes: old[0].bytes };
     }
     step("l.delete");
-    await clearGrains(tx, slice.key);
+    await clearGrains(tx, slice.contentKey);
     step("l.add");
     const grainId = randomUUID();
     const check = createHash("sha256");
@@ -97,7 +97,7 @@ export async function publishFile(db: Database, slice: Slice, path: string, maxG
     const gzip = pipeline(raw, createGzip(), () => {});
     const storedBytes = await insertLargeGrain(
       tx,
-      slice.key,
+      slice.contentKey,
       { id: grainId, key: levelOneKey, source, encoding: "z64" },
       gzip,
       maxGrainBytes,

@@ -1,9 +1,9 @@
 /** Recomputing a slice's hash and count from the rows that are stored: the proof of every change. */
 import type { Session } from "../database.ts";
 import { hashUnitBytes, type Metadata, type SliceDigest, SliceHasher } from "./hash.ts";
-import type { SliceKey } from "./slice.ts";
+import type { ContentKey, Slice, SliceKey } from "./slice.ts";
 import { readMetadata } from "./slice-store.ts";
-import { copyTuples } from "./tuples.ts";
+import { fixedTuples, gather } from "./tuples.ts";
 
 export interface SliceContent extends SliceDigest {
   /** Stored payload bytes. */
@@ -11,24 +11,21 @@ export interface SliceContent extends SliceDigest {
   metadata: Metadata;
 }
 
-/** Reads the whole slice, in order of id, and computes its hashes, count and bytes. */
-export async function computeContent(session: Session, key: SliceKey): Promise<SliceContent> {
+/** After the field count, a tuple is exactly a hash unit, then the length and value of payload_bytes. */
+const tupleBytes = 2 + hashUnitBytes + 4 + 8;
+
+/** Reads a slice with the grains of `contentKey`, in order of id, and computes its hashes, count and bytes. */
+export async function computeContent(session: Session, key: SliceKey, contentKey: ContentKey): Promise<SliceContent> {
   const hasher = new SliceHasher();
   let payloadBytes = 0;
   // A COPY takes no parameters; the key is our own number.
   const rows = session.copyOut(
-    `COPY (SELECT id, digest, payload_bytes FROM grains WHERE slice_key = ${Number(key)} ORDER BY id) TO STDOUT (FORMAT binary)`,
+    `COPY (SELECT id, digest, payload_bytes FROM grains WHERE content_key = ${Number(contentKey)} ORDER BY id) TO STDOUT (FORMAT binary)`,
   );
-  for await (const { bytes, ends } of copyTuples(rows)) {
-    const units = Buffer.allocUnsafe(ends.length * hashUnitBytes);
-    let start = 0;
-    for (let i = 0; i < ends.length; i++) {
-      // After the field count, a tuple is exactly a hash unit, then the length and value of payload_bytes.
-      bytes.copy(units, i * hashUnitBytes, start + 2, start + 2 + hashUnitBytes);
-      payloadBytes += Number(bytes.readBigInt64BE(start + 2 + hashUnitBytes + 4));
-      start = ends[i]!;
-    }
-    hasher.add(units);
+  for await (const bytes of fixedTuples(rows, tupleBytes)) {
+    hasher.add(gather(bytes, tupleBytes, 2, 2 + hashUnitBytes));
+    for (let end = tupleBytes; end <= bytes.length; end += tupleBytes)
+      payloadBytes += bytes.readUInt32BE(end - 8) * 2 ** 32 + bytes.readUInt32BE(end - 4);
   }
   const metadata = await readMetadata(session, key);
   return { ...hasher.finish(metadata), bytes: payloadBytes, metadata };
@@ -44,8 +41,11 @@ export async function storeContent(tx: Session, key: SliceKey, content: SliceCon
 }
 
 /** Recomputes and stores, in the transaction of `tx`. */
-export async function refreshSlice(tx: Session, key: SliceKey): Promise<SliceContent> {
-  const content = await computeContent(tx, key);
+export async function refreshSlice(
+  tx: Session,
+  { key, contentKey }: Pick<Slice, "key" | "contentKey">,
+): Promise<SliceContent> {
+  const content = await computeContent(tx, key, contentKey);
   await storeContent(tx, key, content);
   return content;
 }

@@ -3,11 +3,20 @@ import { type Database, type Session, violatedConstraint } from "../database.ts"
 import { SandpiperError } from "../errors.ts";
 import { everything, type Scope, scopeValue, slicesInScope } from "../scope.ts";
 import { type Metadata, SliceHasher, sortMetadata } from "./hash.ts";
-import { type CompanyId, checkName, isUuid, nameKey, type Slice, type SliceKey, sliceTypes } from "./slice.ts";
+import {
+  type CompanyId,
+  type ContentKey,
+  checkName,
+  isUuid,
+  nameKey,
+  type Slice,
+  type SliceKey,
+  sliceTypes,
+} from "./slice.ts";
 
 type Queries = Pick<Session | Database, "query" | "one" | "run">;
 
-const sliceColumns = `s.slice_key AS key, s.company_id AS "companyId", s.id, s.name, s.slice_type AS type, s.allow_sync AS "allowSync",
+const sliceColumns = `s.slice_key AS key, s.content_key AS "contentKey", s.company_id AS "companyId", s.id, s.name, s.slice_type AS type, s.allow_sync AS "allowSync",
   s.hash, s.content_hash AS "contentHash", s.content_count AS count, s.content_bytes AS bytes, s.content_date AS "contentDate",
   s.created_at AS "createdAt", s.updated_at AS "updatedAt"`;
 
@@ -174,13 +183,21 @@ export async function replaceMetadata(tx: Queries, key: SliceKey, metadata: Meta
   ]);
 }
 
+type Content = { content_key: ContentKey };
+
 /** Removes a slice with its grains and subscriptions, in one transaction. */
 export async function removeSlice(db: Database, key: SliceKey): Promise<void> {
   await db.transaction(async (tx) => {
-    await tx.run("SELECT 1 FROM slices WHERE slice_key = $1 FOR UPDATE", [key]);
-    for (const table of ["subscriptions", "grain_chunks", "grains", "staged_chunks", "staged_grains"]) {
-      await tx.run(`DELETE FROM ${table} WHERE slice_key = $1`, [key]);
+    const shown = "SELECT content_key FROM slices WHERE slice_key = $1 FOR UPDATE";
+    const staged = "DELETE FROM staging WHERE slice_key = $1 RETURNING content_key";
+    for (const { content_key } of [
+      ...(await tx.query<Content>(shown, [key])),
+      ...(await tx.query<Content>(staged, [key])),
+    ]) {
+      await tx.run("DELETE FROM grain_chunks WHERE content_key = $1", [content_key]);
+      await tx.run("DELETE FROM grains WHERE content_key = $1", [content_key]);
     }
+    await tx.run("DELETE FROM subscriptions WHERE slice_key = $1", [key]);
     // The next sync looks at the primary's list of subscriptions whole.
     await tx.run(
       "UPDATE companies SET subs_etag = NULL WHERE id = (SELECT company_id FROM slices WHERE slice_key = $1)",

@@ -8,10 +8,13 @@ export type CompanyId = Branded<string, "CompanyId">;
 export type SliceId = Branded<string, "SliceId">;
 /** Our own number for a slice: a peer never sees or chooses it. */
 export type SliceKey = Branded<number, "SliceKey">;
+/** What a slice's grains are filed under. A new copy of a slice is put together under a key of its own, and then shown. */
+export type ContentKey = Branded<number, "ContentKey">;
 
 /** A slice as it is stored. */
 export interface Slice {
   key: SliceKey;
+  contentKey: ContentKey;
   /** Who owns the data: ourselves on a primary, the primary on a secondary. */
   companyId: CompanyId;
   id: SliceId;

@@ -43,7 +43,7 @@ export type Offered = Subscription & { slice: Slice };
 /** What a company may receive, in order of id, switched off or not; at most `limit`. */
 export async function listOffers(db: Queries, companyId: CompanyId, limit: number): Promise<Offered[]> {
   const rows = await db.query<Subscription & Prefixed>(
-    `SELECT ${columns}, s.company_id AS "slice.companyId", s.allow_sync AS "slice.allowSync", s.hash AS "slice.hash",
+    `SELECT ${columns}, s.content_key AS "slice.contentKey", s.company_id AS "slice.companyId", s.allow_sync AS "slice.allowSync", s.hash AS "slice.hash",
        s.content_hash AS "slice.contentHash", s.content_count AS "slice.count", s.content_bytes AS "slice.bytes",
        s.content_date AS "slice.contentDate", s.created_at AS "slice.createdAt", s.updated_at AS "slice.updatedAt"
      FROM ${tables} WHERE u.company_id = $1 ORDER BY u.id LIMIT $2`,
@@ -53,6 +53,7 @@ export async function listOffers(db: Queries, companyId: CompanyId, limit: numbe
     ...row,
     slice: {
       key: row.sliceKey,
+      contentKey: row["slice.contentKey"],
       id: row.sliceId as SliceId,
       name: row.sliceName,
       type: row.sliceType,

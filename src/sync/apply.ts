@@ -2,12 +2,12 @@
  * Applying a slice: one transaction that deletes, adds, replaces the metadata, recomputes hash and count from the tables and
  * compares them with the primary's. The slice is wholly old or wholly new, whatever happens.
  */
-import { type Session, violatedConstraint } from "../database.ts";
-import { SandpiperError } from "../errors.ts";
-import { clearGrains, deleteGrains, digestSql } from "../slices/grain-store.ts";
+import type { Session } from "../database.ts";
+import { asSandpiperError, SandpiperError } from "../errors.ts";
+import { clearGrains, deleteGrains, digestChunks, moveGrains } from "../slices/grain-store.ts";
 import { sortMetadata } from "../slices/hash.ts";
 import { computeContent, storeContent } from "../slices/refresh.ts";
-import { type CompanyId, type SliceKey, uuidText } from "../slices/slice.ts";
+import { type CompanyId, type ContentKey, type SliceKey, uuidText } from "../slices/slice.ts";
 import { replaceMetadata } from "../slices/slice-store.ts";
 import { step } from "../step.ts";
 import { addActivity } from "../subscriptions/activity-store.ts";
@@ -16,11 +16,11 @@ import type { Confirm } from "./messages.ts";
 import { addToOutbox } from "./outbox-store.ts";
 import { idCount } from "./reconcile.ts";
 import type { Change, LocalSlice } from "./secondary-port.ts";
-import { clearStage } from "./stage.ts";
 
 /** A slice on this side, with what the store needs to know of it. */
 export interface StoredSlice extends LocalSlice {
   key: SliceKey;
+  contentKey: ContentKey;
   subscriptionId: string;
 }
 
@@ -39,21 +39,23 @@ export async function applyChange(
 ): Promise<void> {
   await session.transaction(async (tx) => {
     step("s.tx.begin");
-    const now = await tx.one<{ hash: string; count: number }>(
-      "SELECT hash, content_count AS count FROM slices WHERE slice_key = $1 FOR UPDATE",
-      [slice.key],
+    const now = await tx.one<{ hash: string; count: number; shown: ContentKey; staged: ContentKey }>(
+      `SELECT s.hash, s.content_count AS count, s.content_key AS shown, g.content_key AS staged
+       FROM slices s JOIN staging g USING (slice_key) WHERE s.slice_key = $1 AND g.hash = $2 FOR UPDATE`,
+      [slice.key, change.content.hash],
     );
-    if (now === undefined || now.hash !== slice.hash || now.count !== slice.count) {
+    if (now?.hash !== slice.hash || now.count !== slice.count) {
       throw new SandpiperError("deferred", `slice ${slice.name} was changed here while it was transferred`, {
         hint: "Run again.",
       });
     }
-    await remove(tx, slice, change);
+    await remove(tx, now.shown, slice.count, change.removed);
     step("s.tx.delete");
-    await add(tx, slice);
+    await digestChunks(tx, now.staged);
+    const merged = await merge(tx, slice, now, confirm.added > slice.count - idCount(change.removed));
     await replaceMetadata(tx, slice.key, sortMetadata(change.content.metadata));
     step("s.tx.insert");
-    const stored = await computeContent(tx, slice.key);
+    const stored = await computeContent(tx, slice.key, merged);
     if (stored.hash !== change.content.hash || stored.count !== change.content.count) {
       throw new SandpiperError(
         "verification",
@@ -65,7 +67,7 @@ export async function applyChange(
     }
     step("s.tx.verify");
     await storeContent(tx, slice.key, stored);
-    await clearStage(tx, slice.key);
+    await tx.run("DELETE FROM staging WHERE slice_key = $1", [slice.key]);
     await addToOutbox(tx, companyId, confirm);
     await addActivity(tx, {
       companyId,
@@ -86,37 +88,39 @@ export async function applyChange(
   step("s.tx.committed");
 }
 
-async function remove(tx: Session, slice: StoredSlice, { removed }: Change): Promise<void> {
-  if (idCount(removed) === slice.count) {
-    if (slice.count > 0) await clearGrains(tx, slice.key);
+async function remove(tx: Session, shown: ContentKey, count: number, removed: Buffer): Promise<void> {
+  if (idCount(removed) === count) {
+    if (count > 0) await clearGrains(tx, shown);
     return;
   }
   for (let at = 0; at < removed.length; at += deleteBatch * idBytes) {
     const ids: string[] = [];
     for (let i = at; i < Math.min(removed.length, at + deleteBatch * idBytes); i += idBytes)
       ids.push(uuidText(removed.subarray(i, i + idBytes)));
-    await deleteGrains(tx, slice.key, ids);
+    await deleteGrains(tx, shown, ids);
   }
 }
 
-/** Moves what is staged into place, in the order in which it arrived (by id), with digests computed from it. */
-async function add(tx: Session, slice: StoredSlice): Promise<void> {
+/**
+ * Puts what is staged and what is kept together, by moving the fewer grains: after a first copy none, the slice then shows what was
+ * staged. @returns the content key that holds the whole.
+ */
+async function merge(
+  tx: Session,
+  slice: StoredSlice,
+  { shown, staged }: { shown: ContentKey; staged: ContentKey },
+  mostAreNew: boolean,
+): Promise<ContentKey> {
+  const [from, to] = mostAreNew ? [shown, staged] : [staged, shown];
   try {
-    await tx.run(
-      `INSERT INTO grains (slice_key, id, grain_key, source, encoding, payload_bytes, payload, digest)
-       SELECT g.slice_key, g.id, g.grain_key, g.source, g.encoding, g.payload_bytes, g.payload, ${digestSql("g", "staged_chunks")}
-       FROM staged_grains g WHERE g.slice_key = $1`,
-      [slice.key],
-    );
+    await moveGrains(tx, from, to);
   } catch (error) {
-    if (violatedConstraint(error) === undefined) throw error;
+    if (asSandpiperError(error).code !== "conflict") throw error;
     throw new SandpiperError("verification", `the primary sent two grains with one key for slice ${slice.name}`, {
       cause: error,
       hint: "Nothing was changed. The primary's operator should look at the slice.",
     });
   }
-  await tx.run(
-    "INSERT INTO grain_chunks (slice_key, grain_id, seq, data) SELECT slice_key, grain_id, seq, data FROM staged_chunks WHERE slice_key = $1",
-    [slice.key],
-  );
+  if (mostAreNew) await tx.run("UPDATE slices SET content_key = $2 WHERE slice_key = $1", [slice.key, to]);
+  return to;
 }

@@ -71,8 +71,9 @@ export function encodeList(list: Buffer, length: number): Cells {
 
 /** Adds the symbols of a list of (id, symbol) to cells. */
 export function addList(cells: Cells, list: Buffer): void {
+  const view = new DataView(list.buffer, list.byteOffset, list.length);
   for (let at = idBytes; at < list.length; at += listEntryBytes)
-    cells.toggle(list.readUInt32BE(at), list.readUInt32BE(at + 4), 1);
+    cells.toggle(view.getUint32(at), view.getUint32(at + 4), 1);
 }
 
 /** What is in one set and not in the other: symbols of 8 bytes, in no order. */

@@ -126,8 +126,9 @@ function inIds(content: Content, list: Buffer, { onlyRemote, onlyLocal }: Symbol
   const gone = new Set<bigint>();
   for (let at = 0; at < onlyLocal.length; at += symbolBytes) gone.add(onlyLocal.readBigUInt64BE(at));
   const removed: Buffer[] = [];
+  const view = new DataView(list.buffer, list.byteOffset, list.length);
   for (let at = 0; at < list.length; at += listEntryBytes) {
-    if (gone.has(list.readBigUInt64BE(at + idBytes))) removed.push(list.subarray(at, at + idBytes));
+    if (gone.has(view.getBigUint64(at + idBytes))) removed.push(list.subarray(at, at + idBytes));
   }
   return { content, wanted: { by: "symbols", named: ascending(onlyRemote) }, removed: Buffer.concat(removed) };
 }

@@ -92,73 +92,92 @@ export function* entryFrames(type: EntryFrame, entries: Buffer, first = 0): Gene
   }
 }
 
-/** A grain record in a frame's body: where it is and what of it matters to the session. */
+/** A grain record among others: where it is and what of it matters to the sessions. */
 export interface GrainRecord {
   start: number;
   end: number;
-  /** 16 bytes. */
-  id: Buffer;
+  /** Where the 16 bytes of its id are. */
+  idAt: number;
   payloadBytes: number;
   /** The payload follows in chunk frames. */
   chunked: boolean;
 }
 
-const encodingNames: ReadonlySet<string> = new Set(encodings);
+/** A record to read into. */
+export const newRecord = (): GrainRecord => ({ start: 0, end: 0, idAt: 0, payloadBytes: 0, chunked: false });
+
+const encodingNumbers: ReadonlySet<number> = new Set(encodings.map((name) => Buffer.from(name).readUIntBE(0, 3)));
 const recordFields = 6;
 
 /**
- * The records of a grains frame, checked: six fields (id, key, source, encoding, payload length as u64, payload or NULL), each
- * behind its length. A payload is NULL exactly when it is over 1 MiB; then its chunks follow.
+ * The records of a grains frame, checked, one after another. What is yielded is the same object every time, since there are
+ * millions of them.
  *
  * @throws `protocol` when anything is not as it must be.
  */
-export function readRecords(frame: Frame): GrainRecord[] {
-  const { body, entries } = frame;
-  const records: GrainRecord[] = [];
-  const fields: [number, number][] = new Array(recordFields);
-  let at = 0;
+export function* readRecords({ body, entries }: Pick<Frame, "body" | "entries">): Generator<GrainRecord> {
+  const record = newRecord();
   for (let n = 0; n < entries; n++) {
-    const start = at;
-    if (at + 2 > body.length || body.readUInt16BE(at) !== recordFields)
-      throw violation("a grain record does not have six fields");
-    at += 2;
-    for (let i = 0; i < recordFields; i++) {
-      if (at + 4 > body.length) throw violation("a grain record is cut short");
-      const length = body.readUInt32BE(at);
-      at += 4;
-      fields[i] = [at, length];
-      if (length !== nullLength) at += length;
-      if (at > body.length) throw violation("a grain record is cut short");
-    }
-    const [id, key, source, encoding, size, payload] = fields as [
-      [number, number],
-      [number, number],
-      [number, number],
-      [number, number],
-      [number, number],
-      [number, number],
-    ];
-    if (id[1] !== idBytes) throw violation("a grain's id does not have 16 bytes");
-    if (key[1] < 1 || key[1] > maxKeyBytes || !isText(body, key))
-      throw violation("a grain's key is not 1 to 1,024 bytes of UTF-8");
-    if (source[1] > maxKeyBytes || !isText(body, source))
-      throw violation("a grain's source is not up to 1,024 bytes of UTF-8");
-    if (encoding[1] !== 3 || !encodingNames.has(body.toString("latin1", encoding[0], encoding[0] + 3)))
-      throw violation("a grain's encoding is not known");
-    if (size[1] !== 8 || body.readUInt32BE(size[0]) > 0x1fffff)
-      throw violation("a grain's payload length is not a number up to 2^53");
-    const payloadBytes = Number(body.readBigUInt64BE(size[0]));
-    const chunked = payload[1] === nullLength;
-    if (chunked ? payloadBytes <= chunkBytes : payload[1] !== payloadBytes || payloadBytes > chunkBytes)
-      throw violation("a grain's payload is not as long as its record says");
-    records.push({ start, end: at, id: body.subarray(id[0], id[0] + idBytes), payloadBytes, chunked });
-    if (chunked && n !== entries - 1) throw violation("a chunked grain is not the last record of its frame");
+    readRecord(body, record.end, record);
+    if (record.chunked && n !== entries - 1) throw violation("a chunked grain is not the last record of its frame");
+    yield record;
   }
-  if (at !== body.length) throw violation("a grains frame holds more than its records");
-  return records;
+  if (record.end !== body.length) throw violation("a grains frame holds more than its records");
 }
 
-function isText(body: Buffer, [at, length]: [number, number]): boolean {
-  const bytes = body.subarray(at, at + length);
-  return !bytes.includes(0) && isUtf8(bytes);
+/**
+ * Reads the record that begins at `start` into `into`: six fields (id, key, source, encoding, payload length as u64, payload or
+ * NULL), each behind its length. A payload is NULL exactly when it is over 1 MiB; then its chunks follow.
+ *
+ * @throws `protocol` when it is not as it must be.
+ */
+export function readRecord(body: Buffer, start: number, into: GrainRecord): void {
+  if (start + 2 > body.length || body.readUInt16BE(start) !== recordFields)
+    throw violation("a grain record does not have six fields");
+  let at = start + 2;
+  if (fieldLength(body, at) !== idBytes) throw violation("a grain's id does not have 16 bytes");
+  const idAt = at + 4;
+  at = idAt + idBytes;
+  const keyBytes = fieldLength(body, at);
+  if (keyBytes < 1 || keyBytes > maxKeyBytes || !isText(body, at + 4, keyBytes))
+    throw violation("a grain's key is not 1 to 1,024 bytes of UTF-8");
+  at += 4 + keyBytes;
+  const sourceBytes = fieldLength(body, at);
+  if (sourceBytes > maxKeyBytes || !isText(body, at + 4, sourceBytes))
+    throw violation("a grain's source is not up to 1,024 bytes of UTF-8");
+  at += 4 + sourceBytes;
+  if (fieldLength(body, at) !== 3 || !encodingNumbers.has(body.readUIntBE(at + 4, 3)))
+    throw violation("a grain's encoding is not known");
+  at += 4 + 3;
+  if (fieldLength(body, at) !== 8 || body.readUInt32BE(at + 4) > 0x1fffff)
+    throw violation("a grain's payload length is not a number up to 2^53");
+  const payloadBytes = body.readUInt32BE(at + 4) * 2 ** 32 + body.readUInt32BE(at + 8);
+  at += 4 + 8;
+  const chunked = at + 4 <= body.length && body.readUInt32BE(at) === nullLength;
+  if (chunked ? payloadBytes <= chunkBytes : fieldLength(body, at) !== payloadBytes || payloadBytes > chunkBytes)
+    throw violation("a grain's payload is not as long as its record says");
+  into.start = start;
+  into.end = at + 4 + (chunked ? 0 : payloadBytes);
+  into.idAt = idAt;
+  into.payloadBytes = payloadBytes;
+  into.chunked = chunked;
+}
+
+/** The length of the field at `at`, all of which is there. */
+function fieldLength(body: Buffer, at: number): number {
+  if (at + 4 > body.length) throw violation("a grain record is cut short");
+  const length = body.readUInt32BE(at);
+  if (at + 4 + length > body.length) throw violation("a grain record is cut short");
+  return length;
+}
+
+/** Whether `length` bytes from `at` on are UTF-8 without NUL. */
+function isText(body: Buffer, at: number, length: number): boolean {
+  let ascii = true;
+  for (let i = at; i < at + length; i++) {
+    const byte = body[i]!;
+    if (byte === 0) return false;
+    if (byte > 0x7f) ascii = false;
+  }
+  return ascii || isUtf8(body.subarray(at, at + length));
 }

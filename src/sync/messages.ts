@@ -110,6 +110,8 @@ const secondaryMessage = z.discriminatedUnion("type", [
     by: z.enum(["all", "ids", "symbols"]),
     count,
     after: id.nullable(),
+    /** The grain `after` is in chunks, and these of them have arrived. */
+    chunk: count.optional(),
   }),
   confirm,
   z.object({ type: z.literal("bye") }),

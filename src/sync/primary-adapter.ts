@@ -5,14 +5,13 @@ import type { Scope } from "../scope.ts";
 import type { Metadata } from "../slices/hash.ts";
 import type { CompanyId } from "../slices/slice.ts";
 import { step } from "../step.ts";
-import type { CellCache } from "./cell-cache.ts";
 import type { Channel } from "./channel.ts";
 import type { Cells } from "./coded-symbols.ts";
 import { FrameCompressor } from "./compression.ts";
 import type { Confirm, Incoming, PrimaryMessage } from "./messages.ts";
-import type { PrimaryPort, Read, Records, SliceView } from "./primary-port.ts";
+import { lastIdOf, type PrimaryPort, type Read, type Records, type SliceView } from "./primary-port.ts";
 import {
-  findSymbols,
+  Page,
   readChunk,
   readGrains,
   readSliceList,
@@ -20,6 +19,7 @@ import {
   recordConfirm,
   viewSlices,
 } from "./primary-store.ts";
+import type { SliceCache } from "./slice-cache.ts";
 
 /** A partner that is connected and asks nothing is dropped after this. */
 const idleRequestMs = 15 * 60 * 1000;
@@ -28,21 +28,24 @@ const firstRequestMs = 15_000;
 
 export class PrimaryAdapter implements PrimaryPort {
   readonly #db: Database;
-  readonly #cells: CellCache;
+  readonly #cache: SliceCache;
   readonly #companyId: CompanyId;
   readonly #scope: Scope;
   readonly #channel: Channel;
   readonly #expiresAt: Date;
   #compressor: FrameCompressor | undefined;
+  #ahead: { id: string; after: Buffer; wanted: Buffer | null; page: Promise<Read<Records>> } | undefined;
+  /** One page is sent while the other one is read. */
+  readonly #pages: [Page, Page] = [new Page(), new Page()];
   #waiting = false;
   #heard = false;
   #frames = 0;
   #bytes = 0;
   #slices = 0;
 
-  constructor(db: Database, cells: CellCache, companyId: CompanyId, channel: Channel, expiresAt: Date) {
+  constructor(db: Database, cache: SliceCache, companyId: CompanyId, channel: Channel, expiresAt: Date) {
     this.#db = db;
-    this.#cells = cells;
+    this.#cache = cache;
     this.#companyId = companyId;
     this.#scope = { company: companyId };
     this.#channel = channel;
@@ -107,16 +110,29 @@ export class PrimaryAdapter implements PrimaryPort {
 
   readCells(id: string, length: number): Promise<Read<Cells>> {
     step("p.cells");
-    return this.#cells.read(this.#db, this.#scope, id, length);
+    return this.#cache.readCells(this.#db, this.#scope, id, length);
   }
 
   findSymbols(id: string, symbols: Buffer): Promise<Read<Buffer>> {
-    return findSymbols(this.#db, this.#scope, id, symbols);
+    return this.#cache.findSymbols(this.#db, this.#scope, id, symbols);
   }
 
-  readGrains(id: string, after: Buffer | null, wanted: Buffer | null): Promise<Read<Records>> {
+  /** Reads the next page already while the session sends this one: rights are looked at again before each frame. */
+  async readGrains(id: string, after: Buffer | null, wanted: Buffer | null): Promise<Read<Records>> {
     step("p.grains");
-    return readGrains(this.#db, this.#scope, id, after, wanted);
+    const read = (from: Buffer | null) => {
+      this.#pages.reverse();
+      return readGrains(this.#db, this.#scope, id, from, wanted, this.#pages[0]);
+    };
+    const ahead = this.#ahead;
+    const isNext = ahead !== undefined && ahead.id === id && ahead.wanted === wanted && after?.equals(ahead.after);
+    // One that nobody wants any more has to be over before its memory is used again.
+    if (!isNext) await ahead?.page.catch(() => {});
+    const page = await (isNext ? ahead.page : read(after));
+    const last = lastIdOf(page.data);
+    this.#ahead = last === null ? undefined : { id, after: last, wanted, page: read(last) };
+    this.#ahead?.page.catch(() => {});
+    return page;
   }
 
   readChunk(id: string, grainId: Buffer, sequence: number): Promise<Read<Buffer>> {

@@ -1,5 +1,5 @@
 /** What the primary's session works with: its port, and the question whether a slice may be served. Pure. */
-import type { Metadata } from "../slices/hash.ts";
+import { idBytes, type Metadata } from "../slices/hash.ts";
 import type { Cells } from "./coded-symbols.ts";
 import { asker, type Session } from "./effects.ts";
 import type { Confirm, Incoming, PrimaryMessage, Refusal } from "./messages.ts";
@@ -23,6 +23,14 @@ export interface Read<T> {
 export interface Records {
   bytes: Buffer;
   ends: number[];
+}
+
+/** The id of the last of these records, a copy; null when there is none. */
+export function lastIdOf({ bytes, ends }: Records): Buffer | null {
+  if (ends.length === 0) return null;
+  // A record's id stands behind the field count and the id's length.
+  const at = (ends.at(-2) ?? 0) + 2 + 4;
+  return Buffer.from(bytes.subarray(at, at + idBytes));
 }
 
 /** What the primary's session asks of the world. All reads are scoped to the partner. */

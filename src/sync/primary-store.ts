@@ -2,21 +2,21 @@
 import type { Database, Session } from "../database.ts";
 import { type Scope, scopeValue, slicesInScope } from "../scope.ts";
 import type { Metadata } from "../slices/hash.ts";
-import { type CompanyId, chunkBytes, type SliceKey, uuidText } from "../slices/slice.ts";
+import { type CompanyId, type ContentKey, chunkBytes, type SliceKey, uuidText } from "../slices/slice.ts";
 import { readMetadata } from "../slices/slice-store.ts";
 import { copyTuples } from "../slices/tuples.ts";
 import { addActivity, setHolding } from "../subscriptions/activity-store.ts";
-import { idBytes, listEntryBytes, symbolBytes } from "./frames.ts";
-import { listPieces, readList } from "./grain-lists.ts";
+import { idBytes } from "./frames.ts";
+import { readList } from "./grain-lists.ts";
 import type { Confirm } from "./messages.ts";
 import type { Read, Records, SliceView } from "./primary-port.ts";
 import { idsBeyond } from "./reconcile.ts";
 
 /** Bytes of grains that one read aims at: what a partner can make the primary hold at once. */
-const readBytes = 4 * chunkBytes;
+const readBytes = 2 * chunkBytes;
 const listPage = 100_000;
 
-type Row = SliceView & { key: SliceKey; name: string };
+type Row = SliceView & { key: SliceKey; content: ContentKey; name: string };
 
 /** The slices among `ids` that the partner may see now. */
 export async function viewSlices(
@@ -25,7 +25,7 @@ export async function viewSlices(
   ids: readonly string[],
 ): Promise<Row[]> {
   return db.query<Row>(
-    `SELECT s.slice_key AS key, s.name, s.id, s.allow_sync AS "allowSync", s.hash, s.content_count AS count, s.content_bytes AS bytes
+    `SELECT s.slice_key AS key, s.content_key AS content, s.name, s.id, s.allow_sync AS "allowSync", s.hash, s.content_count AS count, s.content_bytes AS bytes
      FROM slices s WHERE s.id = ANY ($2::uuid[]) AND ${slicesInScope(scope, "$1")}`,
     [scopeValue(scope), ids],
   );
@@ -52,29 +52,36 @@ export const readSliceMetadata = (db: Database, scope: Scope, id: string): Promi
   read<Metadata>(db, scope, id, [], (tx, slice) => readMetadata(tx, slice.key));
 
 export const readSliceList = (db: Database, scope: Scope, id: string, after: Buffer | null): Promise<Read<Buffer>> =>
-  read<Buffer>(db, scope, id, Buffer.alloc(0), (tx, slice) => readList(tx, slice.key, after, listPage));
+  read<Buffer>(db, scope, id, Buffer.alloc(0), (tx, slice) => readList(tx, slice.content, after, listPage));
 
-/** The list entries of the grains that have these symbols: one pass over the slice, as nothing is stored by symbol. */
-export const findSymbols = (db: Database, scope: Scope, id: string, symbols: Buffer): Promise<Read<Buffer>> =>
-  read<Buffer>(db, scope, id, Buffer.alloc(0), async (tx, slice) => {
-    const wanted = new Set<bigint>();
-    for (let at = 0; at < symbols.length; at += symbolBytes) wanted.add(symbols.readBigUInt64BE(at));
-    const found: Buffer[] = [];
-    for await (const list of listPieces(tx, slice.key)) {
-      for (let at = 0; at < list.length; at += listEntryBytes) {
-        if (wanted.has(list.readBigUInt64BE(at + idBytes))) found.push(list.subarray(at, at + listEntryBytes));
-      }
+/** Memory for a page of grains, used again and again: to leave it to the garbage collector costs more than all else that a primary does. */
+export class Page {
+  bytes: Buffer = Buffer.allocUnsafeSlow(readBytes);
+
+  /** Puts bytes at `at`, in more memory if it takes that. @returns where they end. */
+  put(at: number, bytes: Buffer): number {
+    const end = at + bytes.length;
+    if (end > this.bytes.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(end, this.bytes.length * 1.5));
+      this.bytes.copy(larger, 0, 0, at);
+      this.bytes = larger;
     }
-    return Buffer.concat(found);
-  });
+    bytes.copy(this.bytes, at);
+    return end;
+  }
+}
 
-/** Grain records after `after`, of those in `wanted` if given: as many as make about {@link readBytes}, at least one if there is one. */
+/**
+ * Grain records after `after`, of those in `wanted` if given: as many as make about {@link readBytes}, at least one if there is one.
+ * They are in the memory of `page` until it is used again.
+ */
 export function readGrains(
   db: Database,
   scope: Scope,
   id: string,
   after: Buffer | null,
   wanted: Buffer | null,
+  page: Page,
 ): Promise<Read<Records>> {
   const none: Records = { bytes: Buffer.alloc(0), ends: [] };
   return read<Records>(db, scope, id, none, async (tx, slice) => {
@@ -89,18 +96,16 @@ export function readGrains(
     if (condition.endsWith("IN ()")) return none;
     // A COPY takes no parameters: what stands in it are our own numbers and ids made from 16 bytes here.
     const rows = tx.copyOut(
-      `COPY (SELECT id, grain_key, source, encoding, payload_bytes, payload FROM grains WHERE slice_key = ${Number(slice.key)} ${condition}
+      `COPY (SELECT id, grain_key, source, encoding, payload_bytes, payload FROM grains WHERE content_key = ${Number(slice.content)} ${condition}
          ORDER BY id LIMIT ${limit}) TO STDOUT (FORMAT binary)`,
     );
-    const parts: Buffer[] = [];
     const ends: number[] = [];
     let size = 0;
     for await (const batch of copyTuples(rows)) {
       for (const end of batch.ends) ends.push(size + end);
-      parts.push(batch.bytes);
-      size += batch.bytes.length;
+      size = page.put(size, batch.bytes);
     }
-    return { bytes: Buffer.concat(parts, size), ends };
+    return { bytes: page.bytes.subarray(0, size), ends };
   });
 }
 
@@ -123,8 +128,8 @@ export const readChunk = (
 ): Promise<Read<Buffer>> =>
   read<Buffer>(db, scope, id, Buffer.alloc(0), async (tx, slice) => {
     const row = await tx.one<{ data: Buffer }>(
-      "SELECT data FROM grain_chunks WHERE slice_key = $1 AND grain_id = $2 AND seq = $3",
-      [slice.key, uuidText(grainId), sequence],
+      "SELECT data FROM grain_chunks WHERE content_key = $1 AND grain_id = $2 AND seq = $3",
+      [slice.content, uuidText(grainId), sequence],
     );
     return row?.data ?? Buffer.alloc(0);
   });

@@ -50,7 +50,7 @@ export function* receiveGrains(
     grains: 0,
     bytes: staged.bytes,
     lastId: staged.after,
-    large: null,
+    large: staged.large === null ? null : { id: staged.after!, ...staged.large },
   };
   for (;;) {
     const incoming = yield* ask.receive();
@@ -71,7 +71,8 @@ export function* receiveGrains(
       yield* takeChunk(progress, frame.body);
       continue;
     }
-    for (const record of readRecords(frame)) check(progress, record, run);
+    for (const record of readRecords(frame)) check(progress, record, frame.body, run);
+    progress.lastId = Buffer.from(progress.lastId!);
     yield* ask.stageGrains(frame.body, frame.entries);
   }
 }
@@ -109,13 +110,20 @@ function* receiveNames(
   return { ids: Buffer.concat(ids), sequence };
 }
 
-function check(progress: Progress, record: GrainRecord, run: Run): void {
+function check(progress: Progress, record: GrainRecord, body: Buffer, run: Run): void {
   const { wanted, lastId, content } = progress;
   if (progress.grains === progress.due) throw violation("the primary sent more grains than it declared");
-  if (lastId !== null && record.id.compare(lastId) <= 0) throw violation("grains do not come in ascending order of id");
+  if (lastId !== null && body.compare(lastId, 0, idBytes, record.idAt, record.idAt + idBytes) <= 0)
+    throw violation("grains do not come in ascending order of id");
   if (
     wanted !== null &&
-    wanted.compare(record.id, 0, idBytes, progress.grains * idBytes, (progress.grains + 1) * idBytes) !== 0
+    wanted.compare(
+      body,
+      record.idAt,
+      record.idAt + idBytes,
+      progress.grains * idBytes,
+      (progress.grains + 1) * idBytes,
+    ) !== 0
   ) {
     throw violation("the primary sent a grain that was not asked for, or left one out");
   }
@@ -129,8 +137,8 @@ function check(progress: Progress, record: GrainRecord, run: Run): void {
   progress.bytes += record.payloadBytes;
   if (progress.bytes > content.bytes) throw violation("the primary sent more bytes than it declared");
   progress.grains++;
-  progress.lastId = Buffer.from(record.id);
-  if (record.chunked) progress.large = { id: progress.lastId, left: record.payloadBytes, sequence: 0 };
+  progress.lastId = body.subarray(record.idAt, record.idAt + idBytes);
+  if (record.chunked) progress.large = { id: Buffer.from(progress.lastId), left: record.payloadBytes, sequence: 0 };
 }
 
 function* takeChunk(progress: Progress, data: Buffer): Steps<void> {

@@ -208,6 +208,7 @@ class PartnerRun {
         adapter = new SecondaryAdapter({
           db: app.db,
           session,
+          dataDirectory: app.config.database.url === undefined ? app.config.data : undefined,
           channel,
           companyId: company.id,
           runId: options.runId,

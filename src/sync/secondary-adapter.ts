@@ -10,8 +10,8 @@ import { unpack } from "./compression.ts";
 import { readList } from "./grain-lists.ts";
 import type { Confirm, Incoming, SecondaryMessage } from "./messages.ts";
 import { readOutbox, settleOutbox, wasCommitted } from "./outbox-store.ts";
-import type { Change, LocalSlice, SecondaryPort, SliceResult, StagedSoFar } from "./secondary-port.ts";
-import { clearStage, openStage, Stage } from "./stage.ts";
+import type { Change, Due, LocalSlice, SecondaryPort, SliceResult, StagedSoFar } from "./secondary-port.ts";
+import { checkRoom, clearStage, openStage, Stage } from "./stage.ts";
 
 /** How long a primary may think before its first and its later messages, pings notwithstanding. */
 const firstAnswerMs = 15_000;
@@ -27,6 +27,8 @@ export interface Watcher {
 export interface AdapterOptions {
   db: Database;
   session: Session;
+  /** Where the database keeps its files, if they are ours. */
+  dataDirectory: string | undefined;
   channel: Channel;
   companyId: CompanyId;
   runId: string;
@@ -75,13 +77,14 @@ export class SecondaryAdapter implements SecondaryPort {
 
   async readLocalList(slice: LocalSlice): Promise<Buffer> {
     step("s.list");
-    return readList(this.#o.session, stored(slice).key, null);
+    return readList(this.#o.session, stored(slice).contentKey, null);
   }
 
-  async openStage(slice: LocalSlice, hash: string): Promise<StagedSoFar> {
+  async openStage(slice: LocalSlice, hash: string, due: Due): Promise<StagedSoFar> {
     const { key } = stored(slice);
+    await checkRoom(this.#o.dataDirectory, due);
     const soFar = await openStage(this.#o.session, key, hash);
-    this.#stage = new Stage(this.#o.session, key);
+    this.#stage = new Stage(this.#o.session, key, soFar.contentKey);
     this.#slice = slice;
     this.#grains = soFar.grains;
     return soFar;
@@ -111,7 +114,7 @@ export class SecondaryAdapter implements SecondaryPort {
     } catch (thrown) {
       const error = asSandpiperError(thrown);
       // What was staged does not make the slice: nothing of it is kept for a next attempt.
-      if (error.code === "verification") await clearStage(this.#o.session, stored(slice).key);
+      if (error.code === "verification") await this.#o.session.transaction((tx) => clearStage(tx, stored(slice).key));
       if (error.code !== "storage" || !(await this.#committedAfterAll(confirm))) throw error;
     }
   }

@@ -48,6 +48,14 @@ export interface StagedSoFar {
   after: Buffer | null;
   grains: number;
   bytes: number;
+  /** The grain `after` is in chunks, and not all of them are there: bytes that are left, and the next chunk. */
+  large: { left: number; sequence: number } | null;
+}
+
+/** Grains that are to come, and about how many bytes of payload. */
+export interface Due {
+  grains: number;
+  bytes: number;
 }
 
 /** What the secondary's session asks of the world. */
@@ -62,7 +70,7 @@ export interface SecondaryPort {
   /** List entries (id, symbol) of a local slice, ascending. */
   readLocalList(slice: LocalSlice): Promise<Buffer>;
   /** Makes room for the grains of (slice, hash), and says which of them are there already. */
-  openStage(slice: LocalSlice, hash: string): Promise<StagedSoFar>;
+  openStage(slice: LocalSlice, hash: string, due: Due): Promise<StagedSoFar>;
   /** Stages whole records, `body` as it came. */
   stageGrains(body: Buffer, entries: number): Promise<void>;
   stageChunk(grainId: Buffer, sequence: number, data: Buffer): Promise<void>;

@@ -10,7 +10,16 @@ import { entryFrames, idBytes, symbolBytes } from "./frames.ts";
 import { type Confirm, frameCompression, protocolVersion, type Refusal, violation } from "./messages.ts";
 import { receiveGrains } from "./receive-grains.ts";
 import { idCount, isDrop } from "./reconcile.ts";
-import { ask, expect, type LocalSlice, type Run, type SliceResult, type Steps, take } from "./secondary-port.ts";
+import {
+  ask,
+  expect,
+  type LocalSlice,
+  type Run,
+  type SliceResult,
+  type StagedSoFar,
+  type Steps,
+  take,
+} from "./secondary-port.ts";
 
 /** How often a slice that changes while it is transferred is begun, in all. */
 const maxAttempts = 3;
@@ -153,11 +162,12 @@ function* attemptSlice(
   if (wrong !== undefined) throw wrong;
   if (run.test) return { ...result(slice, "would-update"), ...counts };
 
-  const staged = yield* ask.openStage(slice, content.hash);
+  const due = { grains: counts.added, bytes: Math.ceil((content.bytes / Math.max(1, content.count)) * counts.added) };
+  const staged = yield* ask.openStage(slice, content.hash, due);
   let bytes = 0;
   if (counts.added > 0) {
     stream.open = true;
-    yield* sendFetch(slice, found, staged.after);
+    yield* sendFetch(slice, found, staged);
     const received = yield* receiveGrains(run, content, wanted, staged);
     stream.open = false;
     if ("refused" in received) {
@@ -181,7 +191,7 @@ function* attemptSlice(
 const countOf = ({ content, wanted }: Found): number =>
   wanted.by === "all" ? content.count : wanted.named.length / (wanted.by === "ids" ? idBytes : symbolBytes);
 
-function* sendFetch(slice: LocalSlice, found: Found, after: Buffer | null): Steps<void> {
+function* sendFetch(slice: LocalSlice, found: Found, { after, large }: StagedSoFar): Steps<void> {
   const { content, wanted } = found;
   yield* ask.send({
     type: "fetch",
@@ -190,6 +200,7 @@ function* sendFetch(slice: LocalSlice, found: Found, after: Buffer | null): Step
     by: wanted.by,
     count: countOf(found),
     after: after === null ? null : uuidText(after),
+    ...(large === null ? {} : { chunk: large.sequence }),
   });
   if (wanted.by !== "all") for (const frame of entryFrames(wanted.by, wanted.named)) yield* ask.sendFrame(frame);
 }

@@ -1,5 +1,5 @@
 /** The primary's answer to a fetch: the grains that were asked for, ascending by id, in frames. Pure. */
-import { uuidBytes } from "../slices/slice.ts";
+import { chunkBytes, uuidBytes } from "../slices/slice.ts";
 import {
   decodeFrame,
   encodeFrame,
@@ -7,11 +7,13 @@ import {
   idBytes,
   listEntryBytes,
   maxBodyBytes,
+  newRecord,
+  readRecord,
   readRecords,
   symbolBytes,
 } from "./frames.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
-import { ask, judge, type Read, type Records, type Steps } from "./primary-port.ts";
+import { ask, judge, lastIdOf, type Read, type Records, type Steps } from "./primary-port.ts";
 import { idsBeyond } from "./reconcile.ts";
 
 /** One stream of frames of a slice. */
@@ -37,6 +39,10 @@ export function* serveGrains(request: Extract<SecondaryMessage, { type: "fetch" 
   const after = request.after === null ? null : uuidBytes(request.after);
   const wanted = by === "symbols" ? yield* sendNames(stream, named!) : named;
   if (typeof wanted === "string") return wanted;
+  if (after !== null && request.chunk !== undefined) {
+    const cut = yield* sendRest(stream, after, request.chunk);
+    if (cut !== undefined) return cut;
+  }
   return yield* sendGrains(stream, after, wanted === null ? null : idsBeyond(wanted, after));
 }
 
@@ -82,11 +88,9 @@ function* sendGrains(stream: Stream, after: Buffer | null, wanted: Buffer | null
     const read: Read<Records> = yield* ask.readGrains(id, last, wanted);
     const refusal = judge(read.view, hash) ?? (yield* sendRecords(stream, read.data));
     if (refusal !== undefined) return refusal;
-    const { bytes, ends } = read.data;
-    if (ends.length === 0) break;
-    // A record's id stands behind the field count and the id's length.
-    const lastStart = ends.at(-2) ?? 0;
-    last = Buffer.from(bytes.subarray(lastStart + 6, lastStart + 6 + idBytes));
+    const next = lastIdOf(read.data);
+    if (next === null) break;
+    last = next;
   }
   if (wanted !== null && stream.grains !== wanted.length / idBytes) return "changed";
   yield* ask.send({ type: "end", id, grains: stream.grains, bytes: stream.bytes });
@@ -95,42 +99,46 @@ function* sendGrains(stream: Stream, after: Buffer | null, wanted: Buffer | null
 
 /** Packs records into frames, a chunked grain last in its frame and followed by its chunks. */
 function* sendRecords(stream: Stream, { bytes, ends }: Records): Steps<Refusal | undefined> {
+  const record = newRecord();
   let start = 0;
-  let from = 0;
+  let entries = 0;
+  let payload = 0;
   for (let i = 0; i < ends.length; i++) {
-    const end = ends[i]!;
-    const nextEnd = ends[i + 1];
-    // NULL for the payload: the record ends with its length field.
-    const chunked =
-      bytes.readUInt32BE(end - 4) === 0xffffffff && isChunked(bytes.subarray(i === 0 ? 0 : ends[i - 1]!, end));
-    if (!chunked && nextEnd !== undefined && nextEnd - start <= maxBodyBytes) continue;
-    const frame = {
-      type: "grains" as const,
-      sequence: stream.sequence++,
-      entries: i + 1 - from,
-      body: bytes.subarray(start, end),
-    };
-    const records = readRecords(frame);
+    readRecord(bytes, record.end, record);
+    const { end, chunked } = record;
+    entries++;
+    payload += record.payloadBytes;
+    if (!chunked && i + 1 < ends.length && ends[i + 1]! - start <= maxBodyBytes) continue;
+    const frame = { type: "grains" as const, sequence: stream.sequence++, entries, body: bytes.subarray(start, end) };
     const refusal = yield* sendFrame(stream, encodeFrame(frame));
     if (refusal !== undefined) return refusal;
-    stream.grains += records.length;
-    for (const record of records) stream.bytes += record.payloadBytes;
+    stream.grains += entries;
+    stream.bytes += payload;
     if (chunked) {
-      const late = yield* sendChunks(stream, records.at(-1)!.id, records.at(-1)!.payloadBytes);
+      const grainId = bytes.subarray(record.idAt, record.idAt + idBytes);
+      const late = yield* sendChunks(stream, grainId, record.payloadBytes);
       if (late !== undefined) return late;
     }
     start = end;
-    from = i + 1;
+    entries = 0;
+    payload = 0;
   }
   return undefined;
 }
 
-function isChunked(record: Buffer): boolean {
-  return readRecords({ type: "grains", sequence: 0, entries: 1, body: record })[0]!.chunked;
+/** Sends the chunks of a grain from chunk `first` on: the stream of an earlier run was cut off among them. */
+function* sendRest(stream: Stream, grainId: Buffer, first: number): Steps<Refusal | undefined> {
+  const { view, data } = yield* ask.readGrains(stream.id, null, grainId);
+  const refusal = judge(view, stream.hash);
+  if (refusal !== undefined) return refusal;
+  const [grain] = readRecords({ entries: data.ends.length, body: data.bytes });
+  if (!grain?.chunked || first * chunkBytes >= grain.payloadBytes)
+    throw violation("a fetch goes on with a chunk that there is not");
+  return yield* sendChunks(stream, grainId, grain.payloadBytes, first);
 }
 
-function* sendChunks(stream: Stream, grainId: Buffer, payloadBytes: number): Steps<Refusal | undefined> {
-  for (let sent = 0, n = 0; sent < payloadBytes; n++) {
+function* sendChunks(stream: Stream, grainId: Buffer, payloadBytes: number, first = 0): Steps<Refusal | undefined> {
+  for (let sent = first * chunkBytes, n = first; sent < payloadBytes; n++) {
     const { view, data } = yield* ask.readChunk(stream.id, grainId, n);
     const refusal = judge(view, stream.hash);
     if (refusal !== undefined) return refusal;

@@ -1,133 +1,173 @@
 /**
- * Staging: grains that arrive are written by COPY in batches that are committed, so that what has arrived survives
- * whatever happens next. The slice's own key is put in here and never taken from the peer.
+ * Staging: grains that arrive are written by COPY under a content key of their own, which no slice shows yet, in batches
+ * that are committed, so that what has arrived survives whatever happens next. The key is put in here and never taken from the peer.
  */
 import { once } from "node:events";
+import { statfs } from "node:fs/promises";
 import type { Writable } from "node:stream";
-import { isDiskFull, type Session, translate } from "../database.ts";
-import { chunkBytes, type SliceKey } from "../slices/slice.ts";
+import { isDiskFull, type Session, translate, violatedConstraint } from "../database.ts";
+import { asSandpiperError, SandpiperError } from "../errors.ts";
+import { clearGrains } from "../slices/grain-store.ts";
+import type { CompanyId } from "../slices/slice.ts";
+import { type ContentKey, chunkBytes, type SliceKey } from "../slices/slice.ts";
 import { copyHeader, copyTrailer, encodeTuple, int4, int8, tupleEnd } from "../slices/tuples.ts";
 import { step } from "../step.ts";
-import type { StagedSoFar } from "./secondary-port.ts";
+import type { Due, StagedSoFar } from "./secondary-port.ts";
 
-/** Bytes after which a batch is committed. */
-const batchBytes = 2 * chunkBytes;
+/** Bytes after which a batch is committed: what a crash costs at most, besides what is on its way. */
+const batchBytes = chunkBytes;
 
-type Table = "staged_grains" | "staged_chunks";
+type Table = "grains" | "grain_chunks";
 const columns: Record<Table, string> = {
-  staged_grains: "slice_key, id, grain_key, source, encoding, payload_bytes, payload",
-  staged_chunks: "slice_key, grain_id, seq, data",
+  grains: "content_key, id, grain_key, source, encoding, payload_bytes, payload",
+  grain_chunks: "content_key, grain_id, seq, data",
 };
 
-/** Deletes whatever is staged for a slice. */
-export async function clearStage(session: Session, key: SliceKey): Promise<void> {
-  await session.run("DELETE FROM staged_chunks WHERE slice_key = $1", [key]);
-  await session.run("DELETE FROM staged_grains WHERE slice_key = $1", [key]);
-  await session.run("DELETE FROM staging WHERE slice_key = $1", [key]);
+/** Deletes whatever is staged for a slice; in a transaction of the caller's. */
+export async function clearStage(tx: Session, key: SliceKey): Promise<void> {
+  const [stage] = await tx.query<{ content: ContentKey }>(
+    "DELETE FROM staging WHERE slice_key = $1 RETURNING content_key AS content",
+    [key],
+  );
+  if (stage !== undefined) await clearGrains(tx, stage.content);
 }
 
-/** Deletes what is staged for a slice and, when nothing else is staged, gives its disk space back at once. */
-async function discardStage(session: Session, key: SliceKey): Promise<void> {
-  await session.transaction(async (tx) => {
-    await tx.run("SET LOCAL lock_timeout = '1s'");
-    await tx.run("DELETE FROM staging WHERE slice_key = $1", [key]);
-    const others = await tx.one("SELECT 1 FROM staging LIMIT 1");
-    if (others === undefined) await tx.run("TRUNCATE staged_grains, staged_chunks");
-    else await clearStage(tx, key);
-  });
+/** Deletes what is staged for slices of a primary that want it no more: those that are not subscribed, and those that are `current`. */
+export async function sweepStages(session: Session, companyId: CompanyId, current: readonly string[]): Promise<void> {
+  const stages = await session.query<{ key: SliceKey }>(
+    `SELECT g.slice_key AS key FROM staging g JOIN slices s USING (slice_key) WHERE s.company_id = $1 AND (s.id = ANY ($2::uuid[]) OR NOT EXISTS
+       (SELECT 1 FROM subscriptions u WHERE u.slice_key = s.slice_key AND u.active AND u.offered AND u.withdrawn_at IS NULL))`,
+    [companyId, current],
+  );
+  for (const { key } of stages) await session.transaction((tx) => clearStage(tx, key));
 }
 
 /** Finds what is staged for (slice, hash); what was staged for another hash is deleted. */
-export async function openStage(session: Session, key: SliceKey, hash: string): Promise<StagedSoFar> {
+export async function openStage(
+  session: Session,
+  key: SliceKey,
+  hash: string,
+): Promise<StagedSoFar & { contentKey: ContentKey }> {
   return session.transaction(async (tx) => {
     const old = await tx.one<{ hash: string }>("SELECT hash FROM staging WHERE slice_key = $1 FOR UPDATE", [key]);
     if (old !== undefined && old.hash !== hash) await clearStage(tx, key);
-    await tx.run(
-      "INSERT INTO staging (slice_key, hash) VALUES ($1, $2) ON CONFLICT (slice_key) DO UPDATE SET updated_at = now()",
+    const [stage] = await tx.query<{ content: ContentKey }>(
+      `INSERT INTO staging (slice_key, hash) VALUES ($1, $2) ON CONFLICT (slice_key) DO UPDATE SET updated_at = now()
+       RETURNING content_key AS content`,
       [key, hash],
     );
-    // A large grain may have been cut off among its chunks: it is fetched again.
-    await tx.run(
-      `WITH cut AS (DELETE FROM staged_grains g WHERE slice_key = $1 AND payload IS NULL AND payload_bytes <>
-         (SELECT coalesce(sum(octet_length(data)), 0) FROM staged_chunks c WHERE c.slice_key = $1 AND c.grain_id = g.id) RETURNING id)
-       DELETE FROM staged_chunks c USING cut WHERE c.slice_key = $1 AND c.grain_id = cut.id`,
-      [key],
-    );
+    const contentKey = stage!.content;
     const row = await tx.one<{ grains: number; bytes: number }>(
-      "SELECT count(*) AS grains, coalesce(sum(payload_bytes), 0)::bigint AS bytes FROM staged_grains WHERE slice_key = $1",
-      [key],
+      "SELECT count(*) AS grains, coalesce(sum(payload_bytes), 0)::bigint AS bytes FROM grains WHERE content_key = $1",
+      [contentKey],
     );
-    const last = await tx.one<{ id: string }>(
-      "SELECT id FROM staged_grains WHERE slice_key = $1 ORDER BY id DESC LIMIT 1",
-      [key],
+    const last = await tx.one<{ id: string; bytes: number; inline: boolean }>(
+      `SELECT id, payload_bytes AS bytes, payload IS NOT NULL AS inline FROM grains WHERE content_key = $1 ORDER BY id DESC LIMIT 1`,
+      [contentKey],
     );
-    return {
-      grains: row!.grains,
-      bytes: row!.bytes,
-      after: last === undefined ? null : Buffer.from(last.id.replaceAll("-", ""), "hex"),
-    };
+    const soFar = { contentKey, grains: row!.grains, bytes: row!.bytes };
+    if (last === undefined) return { ...soFar, after: null, large: null };
+    const after = Buffer.from(last.id.replaceAll("-", ""), "hex");
+    if (last.inline) return { ...soFar, after, large: null };
+    const chunks = await tx.one<{ sequence: number; bytes: number }>(
+      `SELECT count(*) AS sequence, coalesce(sum(octet_length(data)), 0)::bigint AS bytes FROM grain_chunks WHERE content_key = $1 AND grain_id = $2`,
+      [contentKey, last.id],
+    );
+    const left = last.bytes - chunks!.bytes;
+    return { ...soFar, after, large: left === 0 ? null : { left, sequence: chunks!.sequence } };
   });
 }
 
-/** Writes the grains of one slice into staging; nothing else may use the session until it is closed. */
+/**
+ * Looks whether the disk has room for what is due, where that can be known: in a directory of our own. Grains are written to the
+ * tables and to the log of the database.
+ *
+ * @throws `storage` when there is less.
+ */
+export async function checkRoom(directory: string | undefined, due: Due): Promise<void> {
+  if (directory === undefined) return;
+  const { bavail, bsize } = await statfs(directory);
+  const needed = roomFor(due);
+  if (bavail * bsize >= needed) return;
+  const mb = (bytes: number) => `${Math.round(bytes / 1e6)} MB`;
+  throw new SandpiperError("storage", `about ${mb(needed)} of disk are needed, and ${mb(bavail * bsize)} are free`, {
+    hint: "Free some space on it and run again: nothing was changed.",
+  });
+}
+
+/** Bytes of disk that grains take, with their rows, indexes and log. */
+const roomFor = ({ grains, bytes }: Due) => 2 * bytes + 600 * grains;
+
+/** Writes the grains of one slice under their content key; nothing else may use the session until it is closed. */
 export class Stage {
   readonly #session: Session;
   readonly #key: SliceKey;
+  readonly #contentKey: ContentKey;
   readonly #prefix: Buffer;
   #copy: { table: Table; stream: Writable; done: Promise<unknown> } | undefined;
   #uncommitted = 0;
+  #turn: Promise<void> = Promise.resolve();
   #failure: unknown;
 
-  constructor(session: Session, key: SliceKey) {
+  constructor(session: Session, key: SliceKey, contentKey: ContentKey) {
     this.#session = session;
     this.#key = key;
+    this.#contentKey = contentKey;
     // Seven fields, the first of them ours; the record's own six follow.
-    this.#prefix = encodeTuple([int8(key)]);
+    this.#prefix = encodeTuple([int8(contentKey)]);
     this.#prefix.writeUInt16BE(7, 0);
   }
 
   /** Stages whole, checked grain records. */
   async grains(body: Buffer, entries: number): Promise<void> {
-    const out = Buffer.allocUnsafe(body.length + entries * (this.#prefix.length - 2));
+    const rows = Buffer.allocUnsafe(body.length + entries * (this.#prefix.length - 2));
     let to = 0;
     for (let start = 0; start < body.length; ) {
       const end = tupleEnd(body, start);
-      to += this.#prefix.copy(out, to);
-      to += body.copy(out, to, start + 2, end);
+      to += this.#prefix.copy(rows, to);
+      to += body.copy(rows, to, start + 2, end);
       start = end;
     }
-    await this.#write("staged_grains", out);
-    step("s.stage");
-    if (this.#uncommitted >= batchBytes) await this.#commit();
+    await this.#next(() => this.#write("grains", rows));
   }
 
   /** Stages a chunk of the large grain that was staged last. */
   async chunk(grainId: Buffer, sequence: number, data: Buffer): Promise<void> {
-    await this.#write("staged_chunks", encodeTuple([int8(this.#key), grainId, int4(sequence), data]));
-    step("s.stage");
-    if (this.#uncommitted >= batchBytes) await this.#commit();
+    const row = encodeTuple([int8(this.#contentKey), grainId, int4(sequence), data]);
+    await this.#next(() => this.#write("grain_chunks", row));
   }
 
   /** Commits what is left. */
   async close(): Promise<void> {
-    await this.#commit();
+    await this.#next(() => this.#commit());
+    await this.#turn;
   }
 
   /**
    * When the stream ended early: commits what has arrived after all, or else rolls back, so that the session can be used. What
-   * does not fit the disk is given up whole, or it would keep others from fitting.
+   * cannot be used, or does not fit the disk, is given up whole: it would keep others from fitting.
    */
   async keep(): Promise<void> {
-    if (this.#failure === undefined) await this.#commit().catch(() => {});
+    await this.close().catch(() => {});
     if (this.#failure === undefined) return;
     await this.#session.run("ROLLBACK").catch(() => {});
-    if (isDiskFull(this.#failure)) await discardStage(this.#session, this.#key).catch(() => {});
+    if (isDiskFull(this.#failure) || asSandpiperError(this.#failure).code === "verification")
+      await this.#session.transaction((tx) => clearStage(tx, this.#key)).catch(() => {});
+  }
+
+  /** Lets the database work on one piece while the next one is received and checked: waits for the piece before. */
+  async #next(work: () => Promise<void>): Promise<void> {
+    await this.#turn;
+    this.#turn = work().catch((error) => {
+      this.#failure ??= explain(error);
+      throw this.#failure;
+    });
+    this.#turn.catch(() => {});
   }
 
   async #write(table: Table, bytes: Buffer): Promise<void> {
     if (this.#copy?.table !== table) {
-      // What is staged need not survive a crash of the database server, only ours: no wait for its disk.
-      if (this.#copy === undefined) await this.#session.run("BEGIN; SET LOCAL synchronous_commit = off");
+      if (this.#copy === undefined) await this.#begin();
       else await this.#endCopy();
       const stream = this.#session.copyIn(`COPY ${table} (${columns[table]}) FROM STDIN (FORMAT binary)`);
       const done = once(stream, "finish");
@@ -138,31 +178,43 @@ export class Stage {
     }
     const { stream, done } = this.#copy;
     this.#uncommitted += bytes.length;
-    if (!stream.write(bytes)) await this.#settled(Promise.race([once(stream, "drain"), done]));
+    if (!stream.write(bytes)) await Promise.race([once(stream, "drain"), done]);
+    step("s.stage");
+    if (this.#uncommitted >= batchBytes) await this.#commit();
   }
 
-  /** Waits for the database, and remembers how it failed: the copy is broken from then on. */
-  async #settled(work: Promise<unknown>): Promise<void> {
-    try {
-      await work;
-    } catch (error) {
-      this.#failure ??= error;
-      throw translate(error);
-    }
+  async #begin(): Promise<void> {
+    // What is staged need not survive a crash of the database server, only ours: no wait for its disk.
+    await this.#session.run("BEGIN; SET LOCAL synchronous_commit = off");
+    const there = await this.#session.one("SELECT 1 FROM staging WHERE content_key = $1 FOR KEY SHARE", [
+      this.#contentKey,
+    ]);
+    if (there === undefined)
+      throw new SandpiperError("deferred", "the slice was removed here while it was transferred", {
+        hint: "Run again.",
+      });
   }
 
   async #endCopy(): Promise<void> {
-    if (this.#copy === undefined) return;
-    const { stream, done } = this.#copy;
+    const { stream, done } = this.#copy!;
     this.#copy = undefined;
     stream.end(copyTrailer);
-    await this.#settled(done);
+    await done;
   }
 
   async #commit(): Promise<void> {
     if (this.#copy === undefined) return;
     await this.#endCopy();
     this.#uncommitted = 0;
-    await this.#settled(this.#session.run("COMMIT"));
+    await this.#session.run("COMMIT");
   }
+}
+
+function explain(error: unknown): unknown {
+  const translated = translate(error);
+  if (violatedConstraint(translated) === undefined) return translated;
+  return new SandpiperError("verification", "the primary sent two grains with one key", {
+    cause: error,
+    hint: "Nothing was changed. The primary's operator should look at the slice.",
+  });
 }

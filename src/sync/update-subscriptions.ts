@@ -2,7 +2,7 @@
 import type { Session } from "../database.ts";
 import { SandpiperError } from "../errors.ts";
 import { everything } from "../scope.ts";
-import type { SliceKey } from "../slices/slice.ts";
+import type { ContentKey, SliceKey } from "../slices/slice.ts";
 import { addActivity } from "../subscriptions/activity-store.ts";
 import type { Company, Subscription } from "../subscriptions/company.ts";
 import { setSubsEtag } from "../subscriptions/company-store.ts";
@@ -20,7 +20,7 @@ export interface Updated {
 }
 
 /** A slice that would be added: a rehearsal compares it as what it would be, empty. */
-const notStored = { key: 0 as SliceKey, hash: "", count: 0 };
+const notStored = { key: 0 as SliceKey, contentKey: 0 as ContentKey, hash: "", count: 0 };
 
 /**
  * Applies the rules of subscriptions in one transaction; a rehearsal only decides.
@@ -54,8 +54,8 @@ export async function updateSubscriptions(
       for (const row of local)
         if (row.active && off.has(row.id)) await log(tx, company, options.runId, row, "switched-off");
     }
-    const rows = await tx.query<{ id: string; key: SliceKey; hash: string; count: number }>(
-      "SELECT id, slice_key AS key, hash, content_count AS count FROM slices WHERE company_id = $1",
+    const rows = await tx.query<{ id: string; key: SliceKey; contentKey: ContentKey; hash: string; count: number }>(
+      'SELECT id, slice_key AS key, content_key AS "contentKey", hash, content_count AS count FROM slices WHERE company_id = $1',
       [company.id],
     );
     const stored = new Map(rows.map((row) => [row.id, row]));
@@ -64,9 +64,9 @@ export async function updateSubscriptions(
       (row) => options.onlySubscription === undefined || row.id === options.onlySubscription,
     );
     const slices = active.map((row) => {
-      const { key, hash, count } = stored.get(row.sliceId) ?? notStored;
+      const { key, contentKey, hash, count } = stored.get(row.sliceId) ?? notStored;
       const name = names.get(row.sliceId) ?? row.name;
-      return { id: row.sliceId, name, subscription: row.name, key, hash, count, subscriptionId: row.id };
+      return { id: row.sliceId, name, subscription: row.name, key, contentKey, hash, count, subscriptionId: row.id };
     });
     return { slices, notices: plan.notices, lost: plan.lost };
   });

@@ -1,7 +1,19 @@
 /** The scenarios. Each yields rows of figures, with what must be reached and whether it was. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Party } from "../integration/parties.ts";
-import { baseline, drop, fill, forget, type Kind, makeSlice, makeWorld, median, settle, sync } from "./world.ts";
+import {
+  baseline,
+  drop,
+  fill,
+  fillLarge,
+  forget,
+  type Kind,
+  makeSlice,
+  makeWorld,
+  median,
+  settle,
+  sync,
+} from "./world.ts";
 
 export interface Row {
   figures: Record<string, number | string>;
@@ -164,22 +176,7 @@ export const scenarios: Record<string, Scenario> = {
     const { primary, secondaries } = await makeWorld();
     const [secondary] = secondaries as [Party];
     const key = await makeSlice(primary, "large", secondaries);
-    const db = await primary.db();
-    await db.transaction(async (tx) => {
-      await tx.run(
-        `INSERT INTO grain_chunks (slice_key, grain_id, seq, data) SELECT $1, '00000000-0000-4000-8000-000000000001', n,
-           (SELECT decode(string_agg(md5(n::text || '.' || i::text), ''), 'hex') FROM generate_series(1, 65536) i) FROM generate_series(0, $2::int - 1) n`,
-        [key, bytes / 1048576],
-      );
-      await tx.run(
-        `INSERT INTO grains (slice_key, id, grain_key, source, encoding, payload_bytes, digest) SELECT $1, '00000000-0000-4000-8000-000000000001', 'level-1', 'large.bin', 'raw', $2,
-           sha256(int4send(7) || convert_to('level-1', 'UTF8') || int4send(9) || convert_to('large.bin', 'UTF8') || int4send(3) || convert_to('raw', 'UTF8') || int8send($2::bigint) ||
-             (SELECT string_agg(sha256(data), ''::bytea ORDER BY seq) FROM grain_chunks WHERE slice_key = $1))`,
-        [key, bytes],
-      );
-      const { refreshSlice } = await import("../../src/slices/refresh.ts");
-      await refreshSlice(tx, key);
-    });
+    await fillLarge(primary, key, bytes / 1048576);
     await settle(primary, secondary);
     const floor = await baseline(primary, ["grain_chunks", "grains"]);
     const run = await sync(primary, secondary);

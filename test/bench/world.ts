@@ -4,11 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { parseConfig } from "../../src/config.ts";
-import { type Database, openDatabase } from "../../src/database.ts";
+import { type Database, openDatabase, type Session } from "../../src/database.ts";
 import { acquireEmbedded, createCluster } from "../../src/postgres/embedded.ts";
-import { digestSql } from "../../src/slices/grain-store.ts";
+import { digestChunks } from "../../src/slices/grain-store.ts";
 import { refreshSlice } from "../../src/slices/refresh.ts";
-import type { SliceKey } from "../../src/slices/slice.ts";
+import type { ContentKey, SliceKey } from "../../src/slices/slice.ts";
 import { createTestDatabase } from "../harness/test-database.ts";
 import { events, introduce, offer, Party } from "../integration/parties.ts";
 
@@ -76,20 +76,52 @@ export async function fill(
   await db.transaction(async (tx) => {
     await tx.run("SELECT 1 FROM slices WHERE slice_key = $1 FOR UPDATE", [key]);
     await tx.run(
-      `INSERT INTO grains (slice_key, id, grain_key, source, encoding, payload_bytes, payload, digest)
-       SELECT g.*, ${digestSql("g", "grain_chunks")} FROM (
-         SELECT $1::bigint AS slice_key, id, 'part ' || n AS grain_key, 'bench' AS source, 'raw' AS encoding, octet_length(payload)::bigint AS payload_bytes, payload
-         FROM (SELECT md5(n::text || 'bench')::uuid AS id, n, ${kind === "xml" ? xml : noise} AS payload FROM generate_series($2::bigint, $3::bigint) n) made ORDER BY id) g`,
+      `INSERT INTO grains (content_key, id, grain_key, source, encoding, payload_bytes, payload)
+         SELECT (SELECT content_key FROM slices WHERE slice_key = $1), id, 'part ' || n, 'bench', 'raw', octet_length(payload), payload
+         FROM (SELECT md5(n::text || 'bench')::uuid AS id, n, ${kind === "xml" ? xml : noise} AS payload FROM generate_series($2::bigint, $3::bigint) n) made ORDER BY id`,
       [key, from, from + count - 1],
     );
-    await refreshSlice(tx, key);
+    await refresh(tx, key);
+  });
+}
+
+/** Recomputes a slice after its grains were changed by SQL. */
+async function refresh(tx: Session, key: SliceKey): Promise<void> {
+  const row = await tx.one<{ contentKey: ContentKey }>(
+    'SELECT content_key AS "contentKey" FROM slices WHERE slice_key = $1',
+    [key],
+  );
+  await refreshSlice(tx, { key, ...row! });
+}
+
+/** Adds one grain of `megabytes`, by SQL, and refreshes the slice. */
+export async function fillLarge(primary: Party, key: SliceKey, megabytes: number): Promise<void> {
+  const db = await primary.db();
+  await db.transaction(async (tx) => {
+    const content = "(SELECT content_key FROM slices WHERE slice_key = $1)";
+    await tx.run(
+      `INSERT INTO grain_chunks (content_key, grain_id, seq, data) SELECT ${content}, '00000000-0000-4000-8000-000000000001', n,
+         (SELECT decode(string_agg(md5(n::text || '.' || i::text), ''), 'hex') FROM generate_series(1, 65536) i) FROM generate_series(0, $2::int - 1) n`,
+      [key, megabytes],
+    );
+    await tx.run(
+      `INSERT INTO grains (content_key, id, grain_key, source, encoding, payload_bytes)
+       VALUES (${content}, '00000000-0000-4000-8000-000000000001', 'level-1', 'large.bin', 'raw', $2::bigint * 1048576)`,
+      [key, megabytes],
+    );
+    const row = await tx.one<{ content: ContentKey }>(
+      "SELECT content_key AS content FROM slices WHERE slice_key = $1",
+      [key],
+    );
+    await digestChunks(tx, row!.content);
+    await refresh(tx, key);
   });
 }
 
 /** Deletes the grains with keys from `from` on. */
 export async function drop(primary: Party, key: SliceKey, from: number, count: number): Promise<void> {
   await (await primary.db()).run(
-    "DELETE FROM grains WHERE slice_key = $1 AND id IN (SELECT md5(n::text || 'bench')::uuid FROM generate_series($2::bigint, $3::bigint) n)",
+    "DELETE FROM grains WHERE content_key = (SELECT content_key FROM slices WHERE slice_key = $1) AND id IN (SELECT md5(n::text || 'bench')::uuid FROM generate_series($2::bigint, $3::bigint) n)",
     [key, from, from + count - 1],
   );
 }
@@ -143,18 +175,22 @@ const read = (file: string): number => {
 const highWater = (pid: number): number =>
   Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
 
-/** The floor: binary COPY out of the primary's table into an empty database of the same columns and indexes. @returns milliseconds. */
+/** The floor: binary COPY out of the primary's tables into an empty database with the same columns, digests too, and indexes. @returns milliseconds. */
 export async function baseline(primary: Party, tables = ["grains"]): Promise<number> {
   const target = await createTestDatabase("baseline");
-  const into = await open(target.url);
+  const into = await open(target.url, "owner");
   const from = await primary.db();
+  for (const table of tables)
+    await into.run(
+      `CREATE TABLE ${table}_copy (LIKE ${table} INCLUDING INDEXES INCLUDING CONSTRAINTS INCLUDING STORAGE)`,
+    );
   const started = performance.now();
   for (const table of tables) {
     await from.session((source) =>
       into.session((sink) =>
         pipeline(
-          source.copyOut(`COPY ${table} TO STDOUT (FORMAT binary)`),
-          sink.copyIn(`COPY ${table} FROM STDIN (FORMAT binary)`),
+          source.copyOut(`COPY (SELECT * FROM ${table}) TO STDOUT (FORMAT binary)`),
+          sink.copyIn(`COPY ${table}_copy FROM STDIN (FORMAT binary)`),
         ),
       ),
     );
@@ -165,8 +201,9 @@ export async function baseline(primary: Party, tables = ["grains"]): Promise<num
   return ms;
 }
 
-const open = (url: string): Promise<Database> =>
+const open = (url: string, as: "app" | "owner" = "app"): Promise<Database> =>
   openDatabase(parseConfig({ flags: [], environment: { SANDPIPER_DATABASE_URL: url }, file: "bench.yaml" }), {
+    as,
     name: "bench",
   });
 
@@ -177,8 +214,6 @@ export async function forget(secondary: Party): Promise<void> {
     "subscriptions",
     "grain_chunks",
     "grains",
-    "staged_chunks",
-    "staged_grains",
     "staging",
     "activity",
     "outbox",
@@ -192,10 +227,7 @@ export async function forget(secondary: Party): Promise<void> {
 /** Makes both databases settle, so that one measurement does not pay for the one before. */
 export async function settle(...parties: Party[]): Promise<void> {
   for (const party of parties) {
-    const owner = await openDatabase(
-      parseConfig({ flags: [], environment: { SANDPIPER_DATABASE_URL: party.database.url }, file: "bench.yaml" }),
-      { as: "owner", name: "bench" },
-    );
+    const owner = await open(party.database.url, "owner");
     await owner.run("VACUUM (ANALYZE)");
     await owner.run("CHECKPOINT");
     await owner.close();

@@ -13,7 +13,7 @@ t.test("slices and subscriptions on a primary", async (t) => {
   const hashIsRight = (name: string) =>
     withDatabase(async (db) => {
       const stored = (await findSlice(db, everything, name))!;
-      const content = await db.session((session) => computeContent(session, stored.key));
+      const content = await db.session((session) => computeContent(session, stored.key, stored.contentKey));
       return stored.hash === content.hash && stored.contentHash === content.contentHash;
     });
   await json(["company", "add", "Epicor"]);

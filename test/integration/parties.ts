@@ -125,12 +125,21 @@ export class Party {
     const db = await this.db();
     const rows = await db.query<{ id: string; hash: string; n: number; digest: string | null; metadata: unknown }>(
       `SELECT s.id, s.hash, s.content_count AS n,
-         (SELECT encode(sha256(string_agg(g.id::text::bytea || g.digest || sha256(coalesce(g.payload, ''::bytea)), ''::bytea ORDER BY g.id)), 'hex') FROM grains g WHERE g.slice_key = s.slice_key)
-           || coalesce((SELECT encode(sha256(string_agg(c.grain_id::text::bytea || sha256(c.data), ''::bytea ORDER BY c.grain_id, c.seq)), 'hex') FROM grain_chunks c WHERE c.slice_key = s.slice_key), '') AS digest,
+         (SELECT encode(sha256(string_agg(g.id::text::bytea || g.digest || sha256(coalesce(g.payload, ''::bytea)), ''::bytea ORDER BY g.id)), 'hex') FROM grains g WHERE g.content_key = s.content_key)
+           || coalesce((SELECT encode(sha256(string_agg(c.grain_id::text::bytea || sha256(c.data), ''::bytea ORDER BY c.grain_id, c.seq)), 'hex') FROM grain_chunks c WHERE c.content_key = s.content_key), '') AS digest,
          (SELECT jsonb_object_agg(key, value) FROM slice_metadata m WHERE m.slice_key = s.slice_key) AS metadata
        FROM slices s ORDER BY s.id`,
     );
     return Object.fromEntries(rows.map(({ id, ...rest }) => [id, rest]));
+  }
+
+  /** Grains that no slice shows: what is staged. */
+  async staged(): Promise<number> {
+    const db = await this.db();
+    const row = await db.one<{ n: number }>(
+      "SELECT count(*) AS n FROM grains WHERE content_key NOT IN (SELECT content_key FROM slices)",
+    );
+    return row!.n;
   }
 
   /** Every row of every table, as text, but for staging: what a rehearsal must not touch. */

@@ -14,7 +14,7 @@ import {
   readPayload,
 } from "../../src/slices/grain-store.ts";
 import { changeSlice } from "../../src/slices/publish.ts";
-import { chunkBytes, type Encoding, type SliceKey } from "../../src/slices/slice.ts";
+import { type ContentKey, chunkBytes, type Encoding } from "../../src/slices/slice.ts";
 import { openTestDatabase } from "../harness/open-database.ts";
 import { Random } from "../harness/random.ts";
 
@@ -53,7 +53,7 @@ async function read(session: Session, grain: Parameters<typeof readPayload>[1]):
 
 t.test("the digest that SQL computes is the one of the protocol, whatever the size", async (t) => {
   const { db, slice } = await openTestDatabase(t);
-  const { key } = await slice("digests");
+  const { key, contentKey } = await slice("digests");
   const random = new Random(1);
   for (const size of [0, 1, 1000, chunkBytes - 1, chunkBytes, chunkBytes + 1, 2 * chunkBytes, 3.5 * chunkBytes]) {
     const payload = random.bytes(size);
@@ -65,13 +65,13 @@ t.test("the digest that SQL computes is the one of the protocol, whatever the si
     };
     await db.session(async (session) => {
       const stored = await session.transaction((tx) =>
-        insertLargeGrain(tx, key, grain, pieces(payload, 300_000), 2 ** 40),
+        insertLargeGrain(tx, contentKey, grain, pieces(payload, 300_000), 2 ** 40),
       );
       t.equal(stored, size);
       const row = await session.one<{ digest: Buffer; inline: boolean; chunks: number }>(
         `SELECT digest, payload IS NOT NULL AS inline, (SELECT count(*) FROM grain_chunks c WHERE c.grain_id = g.id) AS chunks
-         FROM grains g WHERE slice_key = $1 AND id = $2`,
-        [key, grain.id],
+         FROM grains g WHERE content_key = $1 AND id = $2`,
+        [contentKey, grain.id],
       );
       t.equal(row!.digest.toString("hex"), expectedDigest(grain, payload), `digest of ${size} bytes`);
       t.equal(row!.inline, size <= chunkBytes);
@@ -85,7 +85,7 @@ t.test("the digest that SQL computes is the one of the protocol, whatever the si
 
 t.test("many small grains at once have the same digests, and keys are exact bytes", async (t) => {
   const { db, slice } = await openTestDatabase(t);
-  const { key } = await slice("small");
+  const { key, contentKey } = await slice("small");
   const random = new Random(2);
   const texts = [
     "a",
@@ -108,10 +108,10 @@ t.test("many small grains at once have the same digests, and keys are exact byte
     encoding: "raw" as Encoding,
     payload: random.bytes(random.int(0, 2000)),
   }));
-  await db.transaction((tx) => insertGrains(tx, key, grains));
+  await db.transaction((tx) => insertGrains(tx, contentKey, grains));
   const rows = await db.query<{ id: string; key: string; digest: Buffer }>(
-    "SELECT id, grain_key AS key, digest FROM grains WHERE slice_key = $1",
-    [key],
+    "SELECT id, grain_key AS key, digest FROM grains WHERE content_key = $1",
+    [contentKey],
   );
   t.equal(rows.length, grains.length);
   for (const row of rows) {
@@ -119,7 +119,7 @@ t.test("many small grains at once have the same digests, and keys are exact byte
     t.equal(row.key, grain.key);
     t.equal(row.digest.toString("hex"), expectedDigest(grain, grain.payload), JSON.stringify(grain.key));
   }
-  t.match(await findGrain(db, everything, grains[0]!.id), { key: "a", sliceKey: key });
+  t.match(await findGrain(db, everything, grains[0]!.id), { key: "a", contentKey });
   const ids = (await listGrains(db, everything, key)).map((row) => row.id);
   t.same(ids, ids.toSorted(), "in order of id");
   t.equal((await listGrains(db, everything, key, { limit: 5, offset: 10 })).length, 2);
@@ -127,8 +127,8 @@ t.test("many small grains at once have the same digests, and keys are exact byte
 
 t.test("a taken id or key is a conflict, and nothing is added", async (t) => {
   const { db, slice } = await openTestDatabase(t);
-  const { key } = await slice("conflicts");
-  const { key: otherKey } = await slice("others");
+  const { key, contentKey } = await slice("conflicts");
+  const { key: otherKey, contentKey: otherContent } = await slice("others");
   const make = (id: string, name: string) => ({
     id,
     key: name,
@@ -137,19 +137,19 @@ t.test("a taken id or key is a conflict, and nothing is added", async (t) => {
     payload: Buffer.from("x"),
   });
   const id = randomUUID();
-  const insert = (to: SliceKey, ...grains: ReturnType<typeof make>[]) =>
+  const insert = (to: ContentKey, ...grains: ReturnType<typeof make>[]) =>
     db.transaction((tx) => insertGrains(tx, to, grains));
-  await insert(key, make(id, "a"));
-  await t.rejects(insert(key, make(randomUUID(), "new"), make(id, "b")), {
+  await insert(contentKey, make(id, "a"));
+  await t.rejects(insert(contentKey, make(randomUUID(), "new"), make(id, "b")), {
     code: "conflict",
     message: /that id already/,
   });
-  await t.rejects(insert(key, make(randomUUID(), "new"), make(randomUUID(), "a")), {
+  await t.rejects(insert(contentKey, make(randomUUID(), "new"), make(randomUUID(), "a")), {
     code: "conflict",
     message: /that key/,
   });
   t.equal((await listGrains(db, everything, key)).length, 1);
-  await insert(otherKey, make(id, "a"));
+  await insert(otherContent, make(id, "a"));
   t.equal((await listGrains(db, everything, otherKey)).length, 1, "another slice may have the same id and key");
 });
 
@@ -159,11 +159,11 @@ t.test("deleting takes the chunks along, and leaves other slices alone", async (
   const second = await slice("second");
   const id = randomUUID();
   const payload = Buffer.alloc(2.5 * chunkBytes, 7);
-  for (const { key } of [first, second]) {
+  for (const { contentKey } of [first, second]) {
     await db.transaction((tx) =>
       insertLargeGrain(
         tx,
-        key,
+        contentKey,
         { id, key: "k", source: "", encoding: "raw" },
         pieces(payload, payload.length),
         payload.length,
@@ -171,30 +171,36 @@ t.test("deleting takes the chunks along, and leaves other slices alone", async (
     );
   }
   const chunks = async () =>
-    (await db.query<{ n: number }>("SELECT count(*) AS n FROM grain_chunks GROUP BY slice_key ORDER BY slice_key")).map(
-      (r) => r.n,
-    );
+    (
+      await db.query<{ n: number }>("SELECT count(*) AS n FROM grain_chunks GROUP BY content_key ORDER BY content_key")
+    ).map((r) => r.n);
   t.same(await chunks(), [3, 3]);
-  t.equal(await db.transaction((tx) => deleteGrains(tx, first.key, [id, randomUUID()])), 1, "how many there were");
+  t.equal(
+    await db.transaction((tx) => deleteGrains(tx, first.contentKey, [id, randomUUID()])),
+    1,
+    "how many there were",
+  );
   t.same(await chunks(), [3]);
-  t.equal(await db.transaction((tx) => clearGrains(tx, second.key)), 1);
+  t.equal(await db.transaction((tx) => clearGrains(tx, second.contentKey)), 1);
   t.same(await chunks(), []);
 });
 
 t.test("a payload beyond the limit is refused", async (t) => {
   const { db, slice } = await openTestDatabase(t);
-  const { key } = await slice("limited");
+  const { key, contentKey } = await slice("limited");
   const grain = { id: randomUUID(), key: "k", source: "", encoding: "raw" as Encoding };
   for (const [size, limit] of [
     [101, 100],
     [chunkBytes + 1, chunkBytes],
     [3 * chunkBytes, 2 * chunkBytes],
   ] as const) {
-    const insert = db.transaction((tx) => insertLargeGrain(tx, key, grain, pieces(Buffer.alloc(size), 5000), limit));
+    const insert = db.transaction((tx) =>
+      insertLargeGrain(tx, contentKey, grain, pieces(Buffer.alloc(size), 5000), limit),
+    );
     await t.rejects(insert, { code: "limit" }, `${size} of ${limit} bytes`);
   }
   t.equal((await db.one<{ n: number }>("SELECT count(*) AS n FROM grain_chunks"))!.n, 0, "no chunk stays behind");
-  await db.transaction((tx) => insertLargeGrain(tx, key, grain, pieces(Buffer.alloc(100), 7), 100));
+  await db.transaction((tx) => insertLargeGrain(tx, contentKey, grain, pieces(Buffer.alloc(100), 7), 100));
   t.equal((await listGrains(db, everything, key)).length, 1, "exactly the limit is taken");
 });
 

@@ -55,7 +55,10 @@ t.test("the bytes of the file that comes out are the bytes that went in", async 
     t.match(now, { count: 1, bytes: published.storedBytes, hash: published.hash });
     t.not(now.hash, emptyHash);
     t.ok(now.contentDate);
-    t.match(await db.session((s) => computeContent(s, target.key)), { hash: now.hash, contentHash: now.contentHash });
+    t.match(await db.session((s) => computeContent(s, target.key, target.contentKey)), {
+      hash: now.hash,
+      contentHash: now.contentHash,
+    });
     const sha1 = createHash("sha1")
       .update(Buffer.from(grain!.id.replaceAll("-", ""), "hex"))
       .digest("hex");

@@ -252,19 +252,14 @@ export class MemoryPair {
         idle();
         open = true;
         staged = [];
-        return { after: null, grains: 0, bytes: 0 };
+        return { after: null, grains: 0, bytes: 0, large: null };
       },
       stageGrains: async (body, entries) => {
-        for (const { id, start, end, payloadBytes, chunked } of readRecords({
-          type: "grains",
-          sequence: 0,
-          entries,
-          body,
-        })) {
+        for (const { idAt, start, end, payloadBytes, chunked } of readRecords({ entries, body })) {
           const keyLength = body.readUInt32BE(start + 22);
           const key = body.toString("utf8", start + 26, start + 26 + keyLength);
           staged.push({
-            id: uuidText(id),
+            id: uuidText(body.subarray(idAt)),
             key,
             payload: chunked ? Buffer.alloc(0) : Buffer.from(body.subarray(end - payloadBytes, end)),
           });
