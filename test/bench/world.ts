@@ -1,21 +1,20 @@
-/** What the benchmarks run on: a PostgreSQL on disk that they start themselves, and real server and command processes. */
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+/** What the benchmarks run on: a PostgreSQL on disk that they start themselves, a real server, and data made by SQL. */
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pipeline } from "node:stream/promises";
 import { parseConfig } from "../../src/config.ts";
-import { type Database, openDatabase } from "../../src/database.ts";
+import { type Database, openDatabase, type Session } from "../../src/database.ts";
 import { acquireEmbedded, createCluster } from "../../src/postgres/embedded.ts";
 import { digestSql } from "../../src/slices/grain-store.ts";
 import { refreshSlice } from "../../src/slices/refresh.ts";
 import type { SliceKey } from "../../src/slices/slice.ts";
-import { createTestDatabase } from "../harness/test-database.ts";
-import { events, introduce, offer, Party } from "../integration/parties.ts";
+import { requireSlice } from "../../src/slices/slice-store.ts";
+import { introduce, offer, Party } from "../integration/parties.ts";
 
 const endings: (() => Promise<void>)[] = [];
 const teardown = { teardown: (work: () => Promise<void>) => endings.push(work) };
 
-/** Ends everything that was begun since the last call, last first. */
+/** Ends everything that was begun, last first. */
 export async function endAll(): Promise<void> {
   for (const end of endings.splice(0).reverse()) await end();
 }
@@ -34,172 +33,153 @@ export async function startPostgres(): Promise<() => Promise<void>> {
   };
 }
 
-/** A primary that serves and `n` secondaries that know it. */
-export async function makeWorld(n = 1): Promise<{ primary: Party; secondaries: Party[] }> {
-  const primary = await Party.make(teardown, "primary", "ABC Brakes");
-  await primary.serve();
-  const secondaries: Party[] = [];
-  for (let i = 0; i < n; i++) {
-    const secondary = await Party.make(teardown, "secondary", `Epicor ${i}`);
+/** A primary that serves, and a secondary that knows it. */
+export interface World {
+  primary: Party;
+  secondary: Party;
+}
+
+let made: World | undefined;
+
+/** The world, as if it were new: both empty but for what they know of each other, and the server a process that has served nobody. */
+export async function makeWorld(): Promise<World> {
+  if (made === undefined) {
+    const primary = await Party.make(teardown, "primary", "ABC Brakes");
+    const secondary = await Party.make(teardown, "secondary", "Epicor");
+    await primary.serve();
     await introduce(primary, secondary);
-    secondaries.push(secondary);
+    made = { primary, secondary };
+  } else {
+    const { primary, secondary } = made;
+    await primary.server!.kill9();
+    await Promise.all([empty(primary), empty(secondary)]);
+    await primary.serve({ port: new URL(primary.server!.url).port });
   }
-  return { primary, secondaries };
+  return made;
+}
+
+/** Takes away everything but who is who. */
+export async function empty(party: Party): Promise<void> {
+  await asOwner(party.database.url, async (owner) => {
+    const tables = await owner.query<{ name: string }>(
+      `SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'
+         AND tablename NOT IN ('server', 'companies', 'api_keys', 'users', 'schema_migrations')`,
+    );
+    await owner.run(`TRUNCATE ${tables.map(({ name }) => name).join(", ")}`);
+    await owner.run("UPDATE companies SET subs_etag = NULL");
+  });
+}
+
+/** Makes both databases settle, so that one measurement does not pay for the one before. */
+export async function settle({ primary, secondary }: World): Promise<void> {
+  for (const { database } of [primary, secondary]) {
+    await asOwner(database.url, async (owner) => {
+      await owner.run("VACUUM (ANALYZE)");
+      await owner.run("CHECKPOINT");
+    });
+  }
+}
+
+/** Does something as the owner of a database. */
+export async function asOwner<T>(url: string, work: (owner: Database) => Promise<T>): Promise<T> {
+  const config = parseConfig({ flags: [], environment: { SANDPIPER_DATABASE_URL: url }, file: "bench.yaml" });
+  const owner = await openDatabase(config, { as: "owner", name: "bench" });
+  try {
+    return await work(owner);
+  } finally {
+    await owner.close();
+  }
 }
 
 /** What a grain's payload is made of: catalogue XML that compresses well, or noise that does not. */
 export type Kind = "xml" | "noise";
 
-/** The slice of `name`, offered to all secondaries. */
-export async function makeSlice(primary: Party, name: string, secondaries: Party[]): Promise<SliceKey> {
-  await offer(primary, name, "aces-items", ...secondaries);
-  const row = await (await primary.db()).one<{ key: SliceKey }>("SELECT slice_key AS key FROM slices WHERE name = $1", [
-    name,
-  ]);
-  return row!.key;
+/** A slice whose grains have the numbers `from` to before `to`. */
+export interface Parts {
+  name: string;
+  key: SliceKey;
+  bytes: number;
+  kind: Kind;
+  from: number;
+  to: number;
 }
 
-/** Adds `count` grains with keys from `from` on, by SQL, and refreshes the slice. */
-export async function fill(
+/** A slice of `count` grains of `bytes` bytes, offered to `partners`. */
+export async function makeParts(
   primary: Party,
-  key: SliceKey,
-  from: number,
+  partners: Party[],
+  name: string,
   count: number,
   bytes: number,
   kind: Kind,
-): Promise<void> {
-  const db = await primary.db();
+): Promise<Parts> {
+  const parts: Parts = { name, key: await makeSlice(primary, partners, name), bytes, kind, from: 0, to: 0 };
+  await (await primary.db()).transaction((tx) => grow(tx, parts, count));
+  return parts;
+}
+
+async function makeSlice(primary: Party, partners: Party[], name: string): Promise<SliceKey> {
+  await offer(primary, name, "aces-items", ...partners);
+  return (await requireSlice(await primary.db(), name)).key;
+}
+
+/** Replaces the `count` oldest grains by as many new ones. */
+export async function replace(primary: Party, parts: Parts, count: number): Promise<void> {
+  await (await primary.db()).transaction(async (tx) => {
+    await tx.run(
+      "DELETE FROM grains WHERE slice_key = $1 AND id IN (SELECT md5(n::text || 'bench')::uuid FROM generate_series($2::bigint, $3::bigint) n)",
+      [parts.key, parts.from, parts.from + count - 1],
+    );
+    parts.from += count;
+    await grow(tx, parts, count);
+  });
+}
+
+/** Rows for grains, with their digests. */
+const insertGrains = (rows: string): string =>
+  `INSERT INTO grains (slice_key, id, grain_key, source, encoding, payload_bytes, payload, digest)
+   SELECT g.*, ${digestSql("g", "grain_chunks")} FROM (${rows}) g`;
+
+async function grow(tx: Session, parts: Parts, count: number): Promise<void> {
   // Like fitment: few makes and parts, running numbers, and some text.
   const xml = `convert_to(rpad('<App action="A" id="' || n || '"><BaseVehicle id="' || (n * 7 % 30011) || '"/><Qty>1</Qty><PartType id="' || (5000 + n % 40) ||
-    '"/><Position id="' || (n % 30) || '"/><Part>F' || (n / 16) || '</Part><Note>with air conditioning</Note></App>', ${bytes}, ' '), 'UTF8')`;
-  const noise = `decode((SELECT string_agg(md5(n::text || '.' || i::text), '') FROM generate_series(1, ${Math.ceil(bytes / 16)}) i), 'hex')`;
-  await db.transaction(async (tx) => {
-    await tx.run("SELECT 1 FROM slices WHERE slice_key = $1 FOR UPDATE", [key]);
+    '"/><Position id="' || (n % 30) || '"/><Part>F' || (n / 16) || '</Part><Note>with air conditioning</Note></App>', ${parts.bytes}, ' '), 'UTF8')`;
+  const noise = `(SELECT substr(string_agg(sha512(convert_to(n::text || '.' || i::text, 'UTF8')), ''::bytea), 1, ${parts.bytes}) FROM generate_series(1, ${Math.ceil(parts.bytes / 64)}) i)`;
+  await tx.run("SELECT 1 FROM slices WHERE slice_key = $1 FOR UPDATE", [parts.key]);
+  await tx.run(
+    insertGrains(`SELECT $1::bigint AS slice_key, id, 'part ' || n AS grain_key, 'bench' AS source, 'raw' AS encoding, octet_length(payload)::bigint AS payload_bytes, payload
+      FROM (SELECT md5(n::text || 'bench')::uuid AS id, n, ${parts.kind === "xml" ? xml : noise} AS payload FROM generate_series($2::bigint, $3::bigint) n) made ORDER BY id`),
+    [parts.key, parts.to, parts.to + count - 1],
+  );
+  parts.to += count;
+  await refreshSlice(tx, parts.key);
+}
+
+/** A slice with one grain of so many MiB of noise. */
+export async function makeLarge({ primary, secondary }: World, megabytes: number): Promise<void> {
+  const key = await makeSlice(primary, [secondary], "large");
+  await (await primary.db()).transaction(async (tx) => {
     await tx.run(
-      `INSERT INTO grains (slice_key, id, grain_key, source, encoding, payload_bytes, payload, digest)
-       SELECT g.*, ${digestSql("g", "grain_chunks")} FROM (
-         SELECT $1::bigint AS slice_key, id, 'part ' || n AS grain_key, 'bench' AS source, 'raw' AS encoding, octet_length(payload)::bigint AS payload_bytes, payload
-         FROM (SELECT md5(n::text || 'bench')::uuid AS id, n, ${kind === "xml" ? xml : noise} AS payload FROM generate_series($2::bigint, $3::bigint) n) made ORDER BY id) g`,
-      [key, from, from + count - 1],
+      `INSERT INTO grain_chunks (slice_key, grain_id, seq, data) SELECT $1, '00000000-0000-4000-8000-000000000001', n,
+         (SELECT string_agg(sha512(convert_to(n::text || '.' || i::text, 'UTF8')), ''::bytea) FROM generate_series(1, 16384) i) FROM generate_series(0, $2::int - 1) n`,
+      [key, megabytes],
+    );
+    await tx.run(
+      insertGrains(`SELECT $1::bigint AS slice_key, '00000000-0000-4000-8000-000000000001'::uuid AS id, 'level-1' AS grain_key, 'large.bin' AS source,
+        'raw' AS encoding, $2::bigint AS payload_bytes, NULL::bytea AS payload`),
+      [key, megabytes * 1024 * 1024],
     );
     await refreshSlice(tx, key);
   });
 }
 
-/** Deletes the grains with keys from `from` on. */
-export async function drop(primary: Party, key: SliceKey, from: number, count: number): Promise<void> {
+/** Slices like the first one, which has nothing in it, subscribed to by all that it is subscribed to. */
+export async function makeEmpty({ primary, secondary }: World, count: number): Promise<void> {
+  await makeSlice(primary, [secondary], "slice-0");
   await (await primary.db()).run(
-    "DELETE FROM grains WHERE slice_key = $1 AND id IN (SELECT md5(n::text || 'bench')::uuid FROM generate_series($2::bigint, $3::bigint) n)",
-    [key, from, from + count - 1],
+    `WITH made AS (INSERT INTO slices (company_id, id, name, name_key, slice_type, hash)
+       SELECT company_id, gen_random_uuid(), 'slice-' || n, 'slice-' || n, slice_type, hash FROM slices, generate_series(1, $1::int - 1) n RETURNING slice_key, name)
+     INSERT INTO subscriptions (company_id, id, slice_key, name, name_key) SELECT (SELECT company_id FROM subscriptions LIMIT 1), gen_random_uuid(), slice_key, name, name FROM made`,
+    [count],
   );
 }
-
-export interface Measured {
-  ms: number;
-  code: number | null;
-  /** High-water mark of the command and of the server, in bytes. */
-  rss: number;
-  serverRss: number;
-  summary: Record<string, number>;
-  stderr: string;
-}
-
-const preload = new URL("./rss.js", import.meta.url).href;
-
-/** Runs the real `sandpiper sync` and measures it. */
-export async function sync(
-  primary: Party,
-  secondary: Party,
-  args: string[] = [],
-  env: Record<string, string> = {},
-): Promise<Measured> {
-  const file = join(secondary.directory, "rss");
-  const started = performance.now();
-  const { code, stdout, stderr } = await secondary.run(["sync", "--json", ...args], {
-    nodeArgs: ["--import", preload],
-    env: { SP_RSS: file, ...env },
-    timeoutMs: 600_000,
-  });
-  const ms = performance.now() - started;
-  return {
-    ms,
-    code,
-    rss: read(file),
-    serverRss: highWater(primary.server!.pid),
-    summary: events(stdout).at(-1) ?? {},
-    stderr,
-  };
-}
-
-const read = (file: string): number => {
-  try {
-    return Number(readFileSync(file, "utf8"));
-  } catch {
-    return 0;
-  }
-};
-
-/** VmHWM of a process, in bytes. */
-const highWater = (pid: number): number =>
-  Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
-
-/** The floor: binary COPY out of the primary's table into an empty database of the same columns and indexes. @returns milliseconds. */
-export async function baseline(primary: Party, tables = ["grains"]): Promise<number> {
-  const target = await createTestDatabase("baseline");
-  const into = await open(target.url);
-  const from = await primary.db();
-  const started = performance.now();
-  for (const table of tables) {
-    await from.session((source) =>
-      into.session((sink) =>
-        pipeline(
-          source.copyOut(`COPY ${table} TO STDOUT (FORMAT binary)`),
-          sink.copyIn(`COPY ${table} FROM STDIN (FORMAT binary)`),
-        ),
-      ),
-    );
-  }
-  const ms = performance.now() - started;
-  await into.close();
-  await target.drop();
-  return ms;
-}
-
-const open = (url: string): Promise<Database> =>
-  openDatabase(parseConfig({ flags: [], environment: { SANDPIPER_DATABASE_URL: url }, file: "bench.yaml" }), {
-    name: "bench",
-  });
-
-/** Empties a secondary, but for what it knows of its primary. */
-export async function forget(secondary: Party): Promise<void> {
-  const db = await secondary.db();
-  for (const table of [
-    "subscriptions",
-    "grain_chunks",
-    "grains",
-    "staged_chunks",
-    "staged_grains",
-    "staging",
-    "activity",
-    "outbox",
-    "sync_runs",
-    "slices",
-  ])
-    await db.run(`DELETE FROM ${table}`);
-  await db.run("UPDATE companies SET subs_etag = NULL");
-}
-
-/** Makes both databases settle, so that one measurement does not pay for the one before. */
-export async function settle(...parties: Party[]): Promise<void> {
-  for (const party of parties) {
-    const owner = await openDatabase(
-      parseConfig({ flags: [], environment: { SANDPIPER_DATABASE_URL: party.database.url }, file: "bench.yaml" }),
-      { as: "owner", name: "bench" },
-    );
-    await owner.run("VACUUM (ANALYZE)");
-    await owner.run("CHECKPOINT");
-    await owner.close();
-  }
-}
-
-export const median = (values: number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
