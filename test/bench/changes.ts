@@ -2,7 +2,7 @@
 import { type Measured, roundTrips, sync } from "./measure.ts";
 import type { Seen } from "./observe.ts";
 import { median, round, rounds, type Scenario, seconds, sum } from "./scenario.ts";
-import { empty, makeEmpty, makeParts, makeWorld, type Parts, replace, type World } from "./world.ts";
+import { empty, makeEmpty, makeParts, makeWorld, type Parts, replace, settle, type World } from "./world.ts";
 
 /** From the comparison's answer to the request for grains, that with all that it names included. */
 function reconciliation(seen: Seen[]): { bytes: number; trips: number } {
@@ -102,6 +102,7 @@ export const growth: Scenario = async (quick) => {
       await empty(world.secondary);
       first.push((await sync(world)).runMs);
       await replace(world.primary, parts, 10);
+      await settle(world);
       const run = await sync(world);
       changed.push(run.runMs);
       bytes.push(run.traffic);
