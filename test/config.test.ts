@@ -55,7 +55,7 @@ t.test("every key can be set by its environment variable", async (t) => {
     if (key.startsWith("secrets.")) return secret;
     if (key === "log.level") return "debug";
     if (key === "server.sync_url") return "https://sandpiper.example.com";
-    if (/port|size|seconds|jobs|max/.test(key)) return "7";
+    if (/port|size|seconds|jobs|max|bytes/.test(key)) return "7";
     return "text";
   };
   for (const key of configKeys) {

@@ -17,31 +17,37 @@ import { checkPrimary } from "../sync/primary-client.ts";
 import { readApiKey } from "./api-key-input.ts";
 import { action, addCommand, addGroup, type Context, type Run } from "./command.ts";
 import { noteOtherId, registerCompanyAdd, showApiKey } from "./company-add.ts";
+import { listStatus } from "./company-status.ts";
 
 export function registerCompany(program: Command, context: Context): void {
   const group = addGroup(program, "company", "trading partners and their API keys");
   registerCompanyAdd(group, context);
   addCommand(group, "list", {
     summary: "list the companies on file, our own included",
-    examples: ["sandpiper company list", "sandpiper company list --json"],
-  }).action(
-    action(context, (run) =>
-      run.withApp(async ({ db, server }) => {
-        const kind = (company: Company) =>
-          company.id === server.serverId ? "ourselves" : server.role === "primary" ? "partner" : "primary";
-        await run.output.list<Company>(
-          [
-            { key: "name", value: (c) => c.name },
-            { key: "id", value: (c) => c.id },
-            { key: "kind", value: kind },
-            { key: "active", value: (c) => c.active },
-            { key: "sync_addr", value: (c) => c.syncAddr },
-          ],
-          await listCompanies(db),
-        );
-      }),
-    ),
-  );
+    details:
+      "With --status, what each partner holds and how its syncs went, trouble first; on a secondary, the primaries.",
+    examples: ["sandpiper company list", "sandpiper company list --json", "sandpiper company list --status"],
+  })
+    .option("--status", "how far each partner has got, trouble first")
+    .action(
+      action<{ status?: boolean }>(context, (run, options) =>
+        run.withApp(async ({ db, server }) => {
+          if (options.status) return listStatus(run, db, server.role);
+          const kind = (company: Company) =>
+            company.id === server.serverId ? "ourselves" : server.role === "primary" ? "partner" : "primary";
+          await run.output.list<Company>(
+            [
+              { key: "name", value: (c) => c.name },
+              { key: "id", value: (c) => c.id },
+              { key: "kind", value: kind },
+              { key: "active", value: (c) => c.active },
+              { key: "sync_addr", value: (c) => c.syncAddr },
+            ],
+            await listCompanies(db),
+          );
+        }),
+      ),
+    );
   registerSwitch(group, context, "activate", true);
   registerSwitch(group, context, "deactivate", false);
   registerRekey(group, context);

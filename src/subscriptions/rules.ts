@@ -213,6 +213,7 @@ export function activeAfter(
     .map((row) => changed.get(row.id) ?? row)
     .filter((row) => row.active && row.offered);
   return [...kept, ...plan.add.filter((row) => row.active)]
-    .map(({ id, sliceId, name }) => ({ id, sliceId, name }))
-    .sort((a, b) => (nameKey(a.name) < nameKey(b.name) ? -1 : 1));
+    .map(({ id, sliceId, name }) => ({ key: nameKey(name), row: { id, sliceId, name } }))
+    .sort((a, b) => (a.key < b.key ? -1 : 1))
+    .map(({ row }) => row);
 }

@@ -1,21 +1,20 @@
-/** What the benchmarks run on: a PostgreSQL on disk that they start themselves, and real server and command processes. */
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+/** What the benchmarks run on: a PostgreSQL on disk that they start themselves, a real server, and data made by SQL. */
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pipeline } from "node:stream/promises";
 import { parseConfig } from "../../src/config.ts";
 import { type Database, openDatabase, type Session } from "../../src/database.ts";
 import { acquireEmbedded, createCluster } from "../../src/postgres/embedded.ts";
 import { digestChunks } from "../../src/slices/grain-store.ts";
 import { refreshSlice } from "../../src/slices/refresh.ts";
-import type { ContentKey, SliceKey } from "../../src/slices/slice.ts";
-import { createTestDatabase } from "../harness/test-database.ts";
-import { events, introduce, offer, Party } from "../integration/parties.ts";
+import type { Slice } from "../../src/slices/slice.ts";
+import { requireSlice } from "../../src/slices/slice-store.ts";
+import { introduce, offer, Party } from "../integration/parties.ts";
 
 const endings: (() => Promise<void>)[] = [];
 const teardown = { teardown: (work: () => Promise<void>) => endings.push(work) };
 
-/** Ends everything that was begun since the last call, last first. */
+/** Ends everything that was begun, last first. */
 export async function endAll(): Promise<void> {
   for (const end of endings.splice(0).reverse()) await end();
 }
@@ -34,204 +33,149 @@ export async function startPostgres(): Promise<() => Promise<void>> {
   };
 }
 
-/** A primary that serves and `n` secondaries that know it. */
-export async function makeWorld(n = 1): Promise<{ primary: Party; secondaries: Party[] }> {
-  const primary = await Party.make(teardown, "primary", "ABC Brakes");
-  await primary.serve();
-  const secondaries: Party[] = [];
-  for (let i = 0; i < n; i++) {
-    const secondary = await Party.make(teardown, "secondary", `Epicor ${i}`);
+/** A primary that serves, and a secondary that knows it. */
+export interface World {
+  primary: Party;
+  secondary: Party;
+}
+
+let made: World | undefined;
+
+/** The world, as if it were new: both empty but for what they know of each other, and the server a process that has served nobody. */
+export async function makeWorld(): Promise<World> {
+  if (made === undefined) {
+    const primary = await Party.make(teardown, "primary", "ABC Brakes");
+    const secondary = await Party.make(teardown, "secondary", "Epicor");
+    await primary.serve();
     await introduce(primary, secondary);
-    secondaries.push(secondary);
+    made = { primary, secondary };
+  } else {
+    const { primary, secondary } = made;
+    await primary.server!.kill9();
+    await Promise.all([empty(primary), empty(secondary)]);
+    await primary.serve({ port: new URL(primary.server!.url).port });
   }
-  return { primary, secondaries };
+  return made;
+}
+
+/** Takes away everything but who is who. */
+export async function empty(party: Party): Promise<void> {
+  await asOwner(party.database.url, async (owner) => {
+    const tables = await owner.query<{ name: string }>(
+      `SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'
+         AND tablename NOT IN ('server', 'companies', 'api_keys', 'users', 'schema_migrations')`,
+    );
+    await owner.run(`TRUNCATE ${tables.map(({ name }) => name).join(", ")}`);
+    await owner.run("UPDATE companies SET subs_etag = NULL");
+  });
+}
+
+/** Makes both databases settle, so that one measurement does not pay for the one before. */
+export async function settle({ primary, secondary }: World): Promise<void> {
+  for (const { database } of [primary, secondary]) {
+    await asOwner(database.url, async (owner) => {
+      await owner.run("VACUUM (ANALYZE)");
+      await owner.run("CHECKPOINT");
+    });
+  }
+}
+
+/** Does something as the owner of a database. */
+export async function asOwner<T>(url: string, work: (owner: Database) => Promise<T>): Promise<T> {
+  const config = parseConfig({ flags: [], environment: { SANDPIPER_DATABASE_URL: url }, file: "bench.yaml" });
+  const owner = await openDatabase(config, { as: "owner", name: "bench" });
+  try {
+    return await work(owner);
+  } finally {
+    await owner.close();
+  }
 }
 
 /** What a grain's payload is made of: catalogue XML that compresses well, or noise that does not. */
 export type Kind = "xml" | "noise";
 
-/** The slice of `name`, offered to all secondaries. */
-export async function makeSlice(primary: Party, name: string, secondaries: Party[]): Promise<SliceKey> {
-  await offer(primary, name, "aces-items", ...secondaries);
-  const row = await (await primary.db()).one<{ key: SliceKey }>("SELECT slice_key AS key FROM slices WHERE name = $1", [
-    name,
-  ]);
-  return row!.key;
+/** A slice whose grains have the numbers `from` to before `to`. */
+export interface Parts {
+  slice: Slice;
+  bytes: number;
+  kind: Kind;
+  from: number;
+  to: number;
 }
 
-/** Adds `count` grains with keys from `from` on, by SQL, and refreshes the slice. */
-export async function fill(
+/** A slice of `count` grains of `bytes` bytes, offered to `partners`. */
+export async function makeParts(
   primary: Party,
-  key: SliceKey,
-  from: number,
+  partners: Party[],
+  name: string,
   count: number,
   bytes: number,
   kind: Kind,
-): Promise<void> {
-  const db = await primary.db();
-  // Like fitment: few makes and parts, running numbers, and some text.
-  const xml = `convert_to(rpad('<App action="A" id="' || n || '"><BaseVehicle id="' || (n * 7 % 30011) || '"/><Qty>1</Qty><PartType id="' || (5000 + n % 40) ||
-    '"/><Position id="' || (n % 30) || '"/><Part>F' || (n / 16) || '</Part><Note>with air conditioning</Note></App>', ${bytes}, ' '), 'UTF8')`;
-  const noise = `decode((SELECT string_agg(md5(n::text || '.' || i::text), '') FROM generate_series(1, ${Math.ceil(bytes / 16)}) i), 'hex')`;
-  await db.transaction(async (tx) => {
-    await tx.run("SELECT 1 FROM slices WHERE slice_key = $1 FOR UPDATE", [key]);
+): Promise<Parts> {
+  const parts: Parts = { slice: await makeSlice(primary, partners, name), bytes, kind, from: 0, to: 0 };
+  await (await primary.db()).transaction((tx) => grow(tx, parts, count));
+  return parts;
+}
+
+async function makeSlice(primary: Party, partners: Party[], name: string): Promise<Slice> {
+  await offer(primary, name, "aces-items", ...partners);
+  return requireSlice(await primary.db(), name);
+}
+
+/** Replaces the `count` oldest grains by as many new ones. */
+export async function replace(primary: Party, parts: Parts, count: number): Promise<void> {
+  await (await primary.db()).transaction(async (tx) => {
     await tx.run(
-      `INSERT INTO grains (content_key, id, grain_key, source, encoding, payload_bytes, payload)
-         SELECT (SELECT content_key FROM slices WHERE slice_key = $1), id, 'part ' || n, 'bench', 'raw', octet_length(payload), payload
-         FROM (SELECT md5(n::text || 'bench')::uuid AS id, n, ${kind === "xml" ? xml : noise} AS payload FROM generate_series($2::bigint, $3::bigint) n) made ORDER BY id`,
-      [key, from, from + count - 1],
+      "DELETE FROM grains WHERE content_key = $1 AND id IN (SELECT md5(n::text || 'bench')::uuid FROM generate_series($2::bigint, $3::bigint) n)",
+      [parts.slice.contentKey, parts.from, parts.from + count - 1],
     );
-    await refresh(tx, key);
+    parts.from += count;
+    await grow(tx, parts, count);
   });
 }
 
-/** Recomputes a slice after its grains were changed by SQL. */
-async function refresh(tx: Session, key: SliceKey): Promise<void> {
-  const row = await tx.one<{ contentKey: ContentKey }>(
-    'SELECT content_key AS "contentKey" FROM slices WHERE slice_key = $1',
-    [key],
+async function grow(tx: Session, parts: Parts, count: number): Promise<void> {
+  // Like fitment: few makes and parts, running numbers, and some text.
+  const xml = `convert_to(rpad('<App action="A" id="' || n || '"><BaseVehicle id="' || (n * 7 % 30011) || '"/><Qty>1</Qty><PartType id="' || (5000 + n % 40) ||
+    '"/><Position id="' || (n % 30) || '"/><Part>F' || (n / 16) || '</Part><Note>with air conditioning</Note></App>', ${parts.bytes}, ' '), 'UTF8')`;
+  const noise = `(SELECT substr(string_agg(sha512(convert_to(n::text || '.' || i::text, 'UTF8')), ''::bytea), 1, ${parts.bytes}) FROM generate_series(1, ${Math.ceil(parts.bytes / 64)}) i)`;
+  await tx.run("SELECT 1 FROM slices WHERE slice_key = $1 FOR UPDATE", [parts.slice.key]);
+  await tx.run(
+    `INSERT INTO grains (content_key, id, grain_key, source, encoding, payload_bytes, payload)
+      SELECT $1::bigint, id, 'part ' || n, 'bench', 'raw', octet_length(payload), payload
+      FROM (SELECT md5(n::text || 'bench')::uuid AS id, n, ${parts.kind === "xml" ? xml : noise} AS payload FROM generate_series($2::bigint, $3::bigint) n) made ORDER BY id`,
+    [parts.slice.contentKey, parts.to, parts.to + count - 1],
   );
-  await refreshSlice(tx, { key, ...row! });
+  parts.to += count;
+  await refreshSlice(tx, parts.slice);
 }
 
-/** Adds one grain of `megabytes`, by SQL, and refreshes the slice. */
-export async function fillLarge(primary: Party, key: SliceKey, megabytes: number): Promise<void> {
-  const db = await primary.db();
-  await db.transaction(async (tx) => {
-    const content = "(SELECT content_key FROM slices WHERE slice_key = $1)";
+/** A slice with one grain of so many MiB of noise. */
+export async function makeLarge({ primary, secondary }: World, megabytes: number): Promise<void> {
+  const slice = await makeSlice(primary, [secondary], "large");
+  await (await primary.db()).transaction(async (tx) => {
     await tx.run(
-      `INSERT INTO grain_chunks (content_key, grain_id, seq, data) SELECT ${content}, '00000000-0000-4000-8000-000000000001', n,
-         (SELECT decode(string_agg(md5(n::text || '.' || i::text), ''), 'hex') FROM generate_series(1, 65536) i) FROM generate_series(0, $2::int - 1) n`,
-      [key, megabytes],
+      `INSERT INTO grain_chunks (content_key, grain_id, seq, data) SELECT $1, '00000000-0000-4000-8000-000000000001', n,
+         (SELECT string_agg(sha512(convert_to(n::text || '.' || i::text, 'UTF8')), ''::bytea) FROM generate_series(1, 16384) i) FROM generate_series(0, $2::int - 1) n`,
+      [slice.contentKey, megabytes],
     );
     await tx.run(
       `INSERT INTO grains (content_key, id, grain_key, source, encoding, payload_bytes)
-       VALUES (${content}, '00000000-0000-4000-8000-000000000001', 'level-1', 'large.bin', 'raw', $2::bigint * 1048576)`,
-      [key, megabytes],
+       VALUES ($1, '00000000-0000-4000-8000-000000000001', 'level-1', 'large.bin', 'raw', $2)`,
+      [slice.contentKey, megabytes * 1024 * 1024],
     );
-    const row = await tx.one<{ content: ContentKey }>(
-      "SELECT content_key AS content FROM slices WHERE slice_key = $1",
-      [key],
-    );
-    await digestChunks(tx, row!.content);
-    await refresh(tx, key);
+    await digestChunks(tx, slice.contentKey);
+    await refreshSlice(tx, slice);
   });
 }
 
-/** Deletes the grains with keys from `from` on. */
-export async function drop(primary: Party, key: SliceKey, from: number, count: number): Promise<void> {
+/** Slices like the first one, which has nothing in it, subscribed to by all that it is subscribed to. */
+export async function makeEmpty({ primary, secondary }: World, count: number): Promise<void> {
+  await makeSlice(primary, [secondary], "slice-0");
   await (await primary.db()).run(
-    "DELETE FROM grains WHERE content_key = (SELECT content_key FROM slices WHERE slice_key = $1) AND id IN (SELECT md5(n::text || 'bench')::uuid FROM generate_series($2::bigint, $3::bigint) n)",
-    [key, from, from + count - 1],
+    `WITH made AS (INSERT INTO slices (company_id, id, name, name_key, slice_type, hash)
+       SELECT company_id, gen_random_uuid(), 'slice-' || n, 'slice-' || n, slice_type, hash FROM slices, generate_series(1, $1::int - 1) n RETURNING slice_key, name)
+     INSERT INTO subscriptions (company_id, id, slice_key, name, name_key) SELECT (SELECT company_id FROM subscriptions LIMIT 1), gen_random_uuid(), slice_key, name, name FROM made`,
+    [count],
   );
 }
-
-export interface Measured {
-  ms: number;
-  code: number | null;
-  /** High-water mark of the command and of the server, in bytes. */
-  rss: number;
-  serverRss: number;
-  summary: Record<string, number>;
-  stderr: string;
-}
-
-const preload = new URL("./rss.js", import.meta.url).href;
-
-/** Runs the real `sandpiper sync` and measures it. */
-export async function sync(
-  primary: Party,
-  secondary: Party,
-  args: string[] = [],
-  env: Record<string, string> = {},
-): Promise<Measured> {
-  const file = join(secondary.directory, "rss");
-  const started = performance.now();
-  const { code, stdout, stderr } = await secondary.run(["sync", "--json", ...args], {
-    nodeArgs: ["--import", preload],
-    env: { SP_RSS: file, ...env },
-    timeoutMs: 600_000,
-  });
-  const ms = performance.now() - started;
-  return {
-    ms,
-    code,
-    rss: read(file),
-    serverRss: highWater(primary.server!.pid),
-    summary: events(stdout).at(-1) ?? {},
-    stderr,
-  };
-}
-
-const read = (file: string): number => {
-  try {
-    return Number(readFileSync(file, "utf8"));
-  } catch {
-    return 0;
-  }
-};
-
-/** VmHWM of a process, in bytes. */
-const highWater = (pid: number): number =>
-  Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
-
-/** The floor: binary COPY out of the primary's tables into an empty database with the same columns, digests too, and indexes. @returns milliseconds. */
-export async function baseline(primary: Party, tables = ["grains"]): Promise<number> {
-  const target = await createTestDatabase("baseline");
-  const into = await open(target.url, "owner");
-  const from = await primary.db();
-  for (const table of tables)
-    await into.run(
-      `CREATE TABLE ${table}_copy (LIKE ${table} INCLUDING INDEXES INCLUDING CONSTRAINTS INCLUDING STORAGE)`,
-    );
-  const started = performance.now();
-  for (const table of tables) {
-    await from.session((source) =>
-      into.session((sink) =>
-        pipeline(
-          source.copyOut(`COPY (SELECT * FROM ${table}) TO STDOUT (FORMAT binary)`),
-          sink.copyIn(`COPY ${table}_copy FROM STDIN (FORMAT binary)`),
-        ),
-      ),
-    );
-  }
-  const ms = performance.now() - started;
-  await into.close();
-  await target.drop();
-  return ms;
-}
-
-const open = (url: string, as: "app" | "owner" = "app"): Promise<Database> =>
-  openDatabase(parseConfig({ flags: [], environment: { SANDPIPER_DATABASE_URL: url }, file: "bench.yaml" }), {
-    as,
-    name: "bench",
-  });
-
-/** Empties a secondary, but for what it knows of its primary. */
-export async function forget(secondary: Party): Promise<void> {
-  const db = await secondary.db();
-  for (const table of [
-    "subscriptions",
-    "grain_chunks",
-    "grains",
-    "staging",
-    "activity",
-    "outbox",
-    "sync_runs",
-    "slices",
-  ])
-    await db.run(`DELETE FROM ${table}`);
-  await db.run("UPDATE companies SET subs_etag = NULL");
-}
-
-/** Makes both databases settle, so that one measurement does not pay for the one before. */
-export async function settle(...parties: Party[]): Promise<void> {
-  for (const party of parties) {
-    const owner = await open(party.database.url, "owner");
-    await owner.run("VACUUM (ANALYZE)");
-    await owner.run("CHECKPOINT");
-    await owner.close();
-  }
-}
-
-export const median = (values: number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
