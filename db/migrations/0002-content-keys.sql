@@ -31,4 +31,7 @@ ALTER TABLE grains ADD COLUMN digest bytea GENERATED ALWAYS AS (sha256(
   int8send(payload_bytes) || coalesce(payload, chunk_digests))) STORED;
 CREATE INDEX grains_undigested ON grains (content_key) WHERE digest IS NULL;
 
+-- Records are staged as they came: the content that they belong to is a setting of the transaction, and nothing in them.
+ALTER TABLE grains ALTER COLUMN content_key SET DEFAULT current_setting('sandpiper.content_key')::bigint;
+
 GRANT USAGE ON SEQUENCE content_keys TO sandpiper_app;

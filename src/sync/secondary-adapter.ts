@@ -91,7 +91,7 @@ export class SecondaryAdapter implements SecondaryPort {
   }
 
   async stageGrains(body: Buffer, entries: number): Promise<void> {
-    await this.#stage!.grains(body, entries);
+    await this.#stage!.grains(body);
     this.#grains += entries;
     this.#bytes += body.length;
     this.#o.watcher.progress(this.#slice!, this.#grains, this.#bytes);

@@ -1,6 +1,6 @@
 /**
  * Staging: grains that arrive are written by COPY under a content key of their own, which no slice shows yet, in batches
- * that are committed, so that what has arrived survives whatever happens next. The key is put in here and never taken from the peer.
+ * that are committed, so that what has arrived survives whatever happens next. The key is set here and never taken from the peer.
  */
 import { once } from "node:events";
 import { statfs } from "node:fs/promises";
@@ -10,7 +10,7 @@ import { asSandpiperError, SandpiperError } from "../errors.ts";
 import { clearGrains } from "../slices/grain-store.ts";
 import type { CompanyId } from "../slices/slice.ts";
 import { type ContentKey, chunkBytes, type SliceKey } from "../slices/slice.ts";
-import { copyHeader, copyTrailer, encodeTuple, int4, int8, tupleEnd } from "../slices/tuples.ts";
+import { copyHeader, copyTrailer, encodeTuple, int4, int8 } from "../slices/tuples.ts";
 import { step } from "../step.ts";
 import type { Due, StagedSoFar } from "./secondary-port.ts";
 
@@ -19,7 +19,7 @@ const batchBytes = chunkBytes;
 
 type Table = "grains" | "grain_chunks";
 const columns: Record<Table, string> = {
-  grains: "content_key, id, grain_key, source, encoding, payload_bytes, payload",
+  grains: "id, grain_key, source, encoding, payload_bytes, payload",
   grain_chunks: "content_key, grain_id, seq, data",
 };
 
@@ -103,7 +103,6 @@ export class Stage {
   readonly #session: Session;
   readonly #key: SliceKey;
   readonly #contentKey: ContentKey;
-  readonly #prefix: Buffer;
   #copy: { table: Table; stream: Writable; done: Promise<unknown> } | undefined;
   #uncommitted = 0;
   #turn: Promise<void> = Promise.resolve();
@@ -113,22 +112,11 @@ export class Stage {
     this.#session = session;
     this.#key = key;
     this.#contentKey = contentKey;
-    // Seven fields, the first of them ours; the record's own six follow.
-    this.#prefix = encodeTuple([int8(contentKey)]);
-    this.#prefix.writeUInt16BE(7, 0);
   }
 
-  /** Stages whole, checked grain records. */
-  async grains(body: Buffer, entries: number): Promise<void> {
-    const rows = Buffer.allocUnsafe(body.length + entries * (this.#prefix.length - 2));
-    let to = 0;
-    for (let start = 0; start < body.length; ) {
-      const end = tupleEnd(body, start);
-      to += this.#prefix.copy(rows, to);
-      to += body.copy(rows, to, start + 2, end);
-      start = end;
-    }
-    await this.#next(() => this.#write("grains", rows));
+  /** Stages whole, checked grain records: they are tuples of a COPY as they are. */
+  async grains(body: Buffer): Promise<void> {
+    await this.#next(() => this.#write("grains", body));
   }
 
   /** Stages a chunk of the large grain that was staged last. */
@@ -185,7 +173,9 @@ export class Stage {
 
   async #begin(): Promise<void> {
     // What is staged need not survive a crash of the database server, only ours: no wait for its disk.
-    await this.#session.run("BEGIN; SET LOCAL synchronous_commit = off");
+    await this.#session.run(
+      `BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL sandpiper.content_key = ${Number(this.#contentKey)}`,
+    );
     const there = await this.#session.one("SELECT 1 FROM staging WHERE content_key = $1 FOR KEY SHARE", [
       this.#contentKey,
     ]);
