@@ -44,6 +44,8 @@ const schema = z.strictObject({
       /** The address that partners connect to; printed by `company add`. */
       sync_url: z.string().url("must be a URL such as https://sandpiper.example.com").optional(),
       shutdown_seconds: wholeNumber(0, 3600).default(25),
+      /** Partners that are served at once; more wait in line. */
+      max_syncs: wholeNumber(1, 10_000).default(32),
     })
     .prefault({}),
   sync: z
@@ -266,3 +268,18 @@ export function requireSecret(config: Config, name: keyof Config["secrets"]): Bu
 
 /** An API key from SANDPIPER_API_KEY, if it is set. */
 export const apiKeyFromEnvironment = (): string | undefined => process.env.SANDPIPER_API_KEY || undefined;
+
+/** Proxies as the environment names them; empty where it names none. */
+export interface ProxySettings {
+  /** For https:// addresses, and for http://. */
+  https: string;
+  http: string;
+  /** Hosts that are reached without one, with commas in between. */
+  no: string;
+}
+
+/** HTTPS_PROXY, HTTP_PROXY and NO_PROXY; in lower case they win, as elsewhere. */
+export const proxySettings = (): ProxySettings => {
+  const read = (name: string) => process.env[name.toLowerCase()] ?? process.env[name] ?? "";
+  return { https: read("HTTPS_PROXY"), http: read("HTTP_PROXY"), no: read("NO_PROXY") };
+};

@@ -35,6 +35,8 @@ export class PrimaryAdapter implements PrimaryPort {
   readonly #expiresAt: Date;
   #compressor: FrameCompressor | undefined;
   #waiting = false;
+  /** The slice that is being served. */
+  #serving: string | undefined;
   #heard = false;
   #frames = 0;
   #bytes = 0;
@@ -61,6 +63,11 @@ export class PrimaryAdapter implements PrimaryPort {
 
   get #expired(): boolean {
     return Date.now() >= this.#expiresAt.getTime();
+  }
+
+  /** Whether the partner may still have what is on its way to it; asked while it is behind, and the session cannot look by itself. */
+  async mayHave(): Promise<boolean> {
+    return this.#serving === undefined || (await viewSlices(this.#db, this.#scope, [this.#serving])).length > 0;
   }
 
   async receive(): Promise<Incoming> {
@@ -97,25 +104,30 @@ export class PrimaryAdapter implements PrimaryPort {
   }
 
   readMetadata(id: string): Promise<Read<Metadata>> {
+    this.#serving = id;
     return readSliceMetadata(this.#db, this.#scope, id);
   }
 
   readList(id: string, after: Buffer | null): Promise<Read<Buffer>> {
     step("p.list");
+    this.#serving = id;
     return readSliceList(this.#db, this.#scope, id, after);
   }
 
   readCells(id: string, length: number): Promise<Read<Cells>> {
     step("p.cells");
+    this.#serving = id;
     return this.#cells.read(this.#db, this.#scope, id, length);
   }
 
   findSymbols(id: string, symbols: Buffer): Promise<Read<Buffer>> {
+    this.#serving = id;
     return findSymbols(this.#db, this.#scope, id, symbols);
   }
 
   readGrains(id: string, after: Buffer | null, wanted: Buffer | null): Promise<Read<Records>> {
     step("p.grains");
+    this.#serving = id;
     return readGrains(this.#db, this.#scope, id, after, wanted);
   }
 

@@ -39,7 +39,7 @@ t.test("SIGTERM lets a running sync finish, refuses the next, and ends with 0", 
     await new Promise((resolve) => setTimeout(resolve, 20));
   const stopped = primary.server!.stop();
   await new Promise((resolve) => setTimeout(resolve, 200));
-  const late = await secondary.run(["sync", "--wait", "0"]);
+  const late = await secondary.run(["sync", "--retry-for", "0"]);
   t.ok(late.code === 10 || late.code === 3, "a second one is refused");
   t.equal((await run.exited).code, 0, run.stderr());
   t.same(await stopped, { code: 0, signal: null });
