@@ -51,7 +51,7 @@ const schema = z.strictObject({
   sync: z
     .strictObject({
       jobs: wholeNumber(1, 64).default(4),
-      /** A primary that says nothing for this long is given up. */
+      /** A peer that says nothing, or takes nothing, for this long is given up. */
       idle_seconds: wholeNumber(1, 3600).default(30),
     })
     .prefault({}),

@@ -86,7 +86,7 @@ export class SyncOutput {
     if (this.#options.json) this.#json({ event: "queued", company_id: company.id, company: company.name, ahead });
     else
       this.#note(
-        `${company.name}: the primary is busy; ${plural(ahead, "other sync comes", "other syncs come")} first`,
+        `${company.name}: the primary is busy; ${ahead === 0 ? "we are next" : `${plural(ahead, "sync comes", "syncs come")} before us`}`,
       );
   }
 

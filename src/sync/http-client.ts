@@ -108,7 +108,10 @@ function send(
       timeoutMs,
     );
     request.on("close", () => clearTimeout(deadline));
-    request.on("error", (error) => reject(connectError(url.origin, error)));
+    request.on("error", (error) => {
+      clearTimeout(deadline); // without a connection there is no "close"
+      reject(connectError(url.origin, error));
+    });
     request.end(payload);
   });
 }

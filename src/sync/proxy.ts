@@ -1,6 +1,7 @@
 /** The way to a primary through a proxy, as HTTPS_PROXY, HTTP_PROXY and NO_PROXY name it: a tunnel (CONNECT) for both schemes, so that TLS ends at the primary alone. */
 import http from "node:http";
 import https from "node:https";
+import { isIP } from "node:net";
 import type { Duplex } from "node:stream";
 import tls from "node:tls";
 import { type ProxySettings, proxySettings } from "../config.ts";
@@ -50,7 +51,7 @@ function isExempt(url: URL, list: string): boolean {
     const [, name = "", only] = /^(\*|\[[^\]]*\]|[^:]*|.*:.*:.*?)(?::(\d+))?$/.exec(entry.toLowerCase()) ?? [];
     const domain = name.replace(/^\[|\]$/g, "").replace(/^\*?\./, "");
     if (domain === "" || (only !== undefined && only !== port)) return false;
-    return domain === "*" || host === domain || host.endsWith(`.${domain}`);
+    return domain === "*" || host === domain || (!isIP(host) && host.endsWith(`.${domain}`));
   });
 }
 
@@ -59,8 +60,7 @@ async function tunnel(url: URL, proxy: URL, signal: AbortSignal | undefined): Pr
   const socket = await connect(url, proxy, signal);
   if (url.protocol !== "https:" && url.protocol !== "wss:") return socket;
   const host = url.hostname.replace(/^\[|\]$/g, "");
-  const servername = /^[\d.]+$|:/.test(host) ? undefined : host;
-  const secured = tls.connect({ socket, host, ...(servername === undefined ? {} : { servername }) });
+  const secured = tls.connect({ socket, host, ...(isIP(host) ? {} : { servername: host }) });
   return new Promise((resolve, reject) => {
     secured.setTimeout(timeoutMs, () => secured.destroy(late(url.origin)));
     secured.once("secureConnect", () => resolve(secured.setTimeout(0)));
