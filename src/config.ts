@@ -158,17 +158,7 @@ export function parseConfig(sources: {
     const value = sources.environment[environmentName(key)];
     if (value !== undefined && value !== "") fromEnvironment[key] = value;
   }
-  const merged = yargsParser(sources.flags, {
-    string: [...configKeys],
-    configObjects: [nest(fromEnvironment), fromFile], // the first that has a key wins; @types/yargs-parser lacks this option
-    configuration: {
-      "parse-numbers": false,
-      "parse-positional-numbers": false,
-      "camel-case-expansion": false,
-      "boolean-negation": false,
-    },
-  } as yargsParser.Options);
-  const { _: _positional, ...values } = merged;
+  const { _: _positional, ...values } = merge(sources.flags, [nest(fromEnvironment), fromFile], sources.file);
   const result = schema.safeParse(values);
   if (!result.success) {
     const issue = result.error.issues[0]!;
@@ -188,6 +178,28 @@ export function parseConfig(sources: {
     file: resolve(sources.file),
   };
   return deepFreeze(config);
+}
+
+/** Flags over the given objects: the first that has a key wins. */
+function merge(flags: string[], objects: object[], file: string) {
+  try {
+    return yargsParser(flags, {
+      string: [...configKeys],
+      configObjects: objects, // @types/yargs-parser lacks this option
+      configuration: {
+        "parse-numbers": false,
+        "parse-positional-numbers": false,
+        "camel-case-expansion": false,
+        "boolean-negation": false,
+      },
+    } as yargsParser.Options);
+  } catch (cause) {
+    // It stumbles over keys with dots in them, below nothing.
+    throw new SandpiperError("config", `${file} has a key that is none`, {
+      cause,
+      hint: "README, Configuration, names the keys.",
+    });
+  }
 }
 
 function hintFor(code: string, key: string, file: string): string {
