@@ -46,12 +46,14 @@ const schema = z.strictObject({
       shutdown_seconds: wholeNumber(0, 3600).default(25),
       /** Memory for what many partners ask of the same slices. */
       cache_bytes: wholeNumber(0, 2 ** 40).default(64 * 2 ** 20),
+      /** Partners that are served at once; more wait in line. */
+      max_syncs: wholeNumber(1, 10_000).default(32),
     })
     .prefault({}),
   sync: z
     .strictObject({
       jobs: wholeNumber(1, 64).default(4),
-      /** A primary that says nothing for this long is given up. */
+      /** A peer that says nothing, or takes nothing, for this long is given up. */
       idle_seconds: wholeNumber(1, 3600).default(30),
     })
     .prefault({}),
@@ -158,17 +160,7 @@ export function parseConfig(sources: {
     const value = sources.environment[environmentName(key)];
     if (value !== undefined && value !== "") fromEnvironment[key] = value;
   }
-  const merged = yargsParser(sources.flags, {
-    string: [...configKeys],
-    configObjects: [nest(fromEnvironment), fromFile], // the first that has a key wins; @types/yargs-parser lacks this option
-    configuration: {
-      "parse-numbers": false,
-      "parse-positional-numbers": false,
-      "camel-case-expansion": false,
-      "boolean-negation": false,
-    },
-  } as yargsParser.Options);
-  const { _: _positional, ...values } = merged;
+  const { _: _positional, ...values } = merge(sources.flags, [nest(fromEnvironment), fromFile], sources.file);
   const result = schema.safeParse(values);
   if (!result.success) {
     const issue = result.error.issues[0]!;
@@ -188,6 +180,28 @@ export function parseConfig(sources: {
     file: resolve(sources.file),
   };
   return deepFreeze(config);
+}
+
+/** Flags over the given objects: the first that has a key wins. */
+function merge(flags: string[], objects: object[], file: string) {
+  try {
+    return yargsParser(flags, {
+      string: [...configKeys],
+      configObjects: objects, // @types/yargs-parser lacks this option
+      configuration: {
+        "parse-numbers": false,
+        "parse-positional-numbers": false,
+        "camel-case-expansion": false,
+        "boolean-negation": false,
+      },
+    } as yargsParser.Options);
+  } catch (cause) {
+    // It stumbles over keys with dots in them, below nothing.
+    throw new SandpiperError("config", `${file} has a key that is none`, {
+      cause,
+      hint: "README, Configuration, names the keys.",
+    });
+  }
 }
 
 function hintFor(code: string, key: string, file: string): string {
@@ -268,3 +282,18 @@ export function requireSecret(config: Config, name: keyof Config["secrets"]): Bu
 
 /** An API key from SANDPIPER_API_KEY, if it is set. */
 export const apiKeyFromEnvironment = (): string | undefined => process.env.SANDPIPER_API_KEY || undefined;
+
+/** Proxies as the environment names them; empty where it names none. */
+export interface ProxySettings {
+  /** For https:// addresses, and for http://. */
+  https: string;
+  http: string;
+  /** Hosts that are reached without one, with commas in between. */
+  no: string;
+}
+
+/** HTTPS_PROXY, HTTP_PROXY and NO_PROXY; in lower case they win, as elsewhere. */
+export const proxySettings = (): ProxySettings => {
+  const read = (name: string) => process.env[name.toLowerCase()] ?? process.env[name] ?? "";
+  return { https: read("HTTPS_PROXY"), http: read("HTTP_PROXY"), no: read("NO_PROXY") };
+};

@@ -11,7 +11,7 @@ interface Meaning {
   http: number;
   /** Close code of a websocket that ends with this error. */
   close: number;
-  /** Whether the same thing may succeed a little later with nothing changed. */
+  /** Whether a sync tries again: the same thing may succeed a little later with nothing changed. */
   retryable: boolean;
 }
 
@@ -30,14 +30,16 @@ export const meanings = {
   unavailable: m(3, 503, 1013, true),
   timeout: m(3, 408, 4408, true),
   rate_limited: m(3, 429, 4429, true),
+  untrusted: m(3, 502, 1001),
+  unreachable: m(3, 502, 1001),
   protocol: m(4, 400, 4400),
   auth: m(5, 401, 4401),
   forbidden: m(5, 403, 4403),
   denied: m(6, 404, 4403),
   deferred: m(7, 409, 4423, true),
   verification: m(8, 409, 4422),
-  storage: m(9, 503, 1013, true),
-  busy: m(10, 409, 4409, true),
+  storage: m(9, 503, 1013),
+  busy: m(10, 409, 4409),
   limit: m(11, 413, 1009),
   interrupted: m(130, 503, 1001),
   terminated: m(143, 503, 1012),
@@ -49,16 +51,28 @@ export type ErrorCode = keyof typeof meanings;
 export class SandpiperError extends Error {
   readonly code: ErrorCode;
   readonly hint: string | undefined;
+  /** Seconds after which the other side asked us to come back. */
+  readonly retryAfter: number | undefined;
 
-  constructor(code: ErrorCode, message: string, options: { hint?: string | undefined; cause?: unknown } = {}) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { hint?: string | undefined; cause?: unknown; retryAfter?: number | undefined } = {},
+  ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "SandpiperError";
     this.code = code;
     this.hint = options.hint;
+    this.retryAfter = options.retryAfter;
   }
 
   get exitCode(): number {
     return meanings[this.code].exit;
+  }
+
+  /** Whether a sync tries again. */
+  get retryable(): boolean {
+    return meanings[this.code].retryable;
   }
 }
 

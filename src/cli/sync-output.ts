@@ -68,6 +68,28 @@ export class SyncOutput {
       this.#say(`${what}: ${result.outcome === "would-update" ? "would be updated" : "updated"}: ${change(result)}`);
   }
 
+  /** A try has failed, and another follows. With --quiet that is nothing to speak of, unless the last one fails. */
+  retry(company: Company, error: SandpiperError, waitMs: number): void {
+    if (this.#options.json) {
+      this.#json({
+        event: "retry",
+        company_id: company.id,
+        company: company.name,
+        wait_ms: waitMs,
+        ...problem(error),
+      });
+    } else this.#note(`${company.name}: ${error.message}; next try in ${number(Math.ceil(waitMs / 1000))} s`);
+  }
+
+  /** The primary is busy with others. */
+  queued(company: Company, ahead: number): void {
+    if (this.#options.json) this.#json({ event: "queued", company_id: company.id, company: company.name, ahead });
+    else
+      this.#note(
+        `${company.name}: the primary is busy; ${ahead === 0 ? "we are next" : `${plural(ahead, "sync comes", "syncs come")} before us`}`,
+      );
+  }
+
   partner(report: PartnerReport): void {
     const totals = summary(report);
     if (this.#options.json) {
@@ -122,6 +144,13 @@ export class SyncOutput {
 
   #say(line: string): void {
     if (!this.#options.quiet) process.stdout.write(`${oneLine(line)}\n`);
+  }
+
+  /** For whoever watches: what it is waiting for. */
+  #note(line: string): void {
+    if (this.#options.quiet) return;
+    this.stopProgress();
+    process.stderr.write(`${oneLine(line)}\n`);
   }
 
   #complain(line: string, hint?: string): void {

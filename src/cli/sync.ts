@@ -13,6 +13,7 @@ interface Options {
   noupdate?: boolean;
   jobs?: number;
   wait: number;
+  retryFor: number;
   splay: number;
   allowDrops?: boolean;
   detailedExitcode?: boolean;
@@ -35,6 +36,12 @@ export function registerSync(parent: Command, context: Context): void {
     .option("--noupdate", "rehearse: decide everything, change nothing here")
     .option("--jobs <n>", "primaries at once (default: sync.jobs, 4)", wholeNumber(1, 64))
     .option("--wait <seconds>", "wait for another sync of the same pair", wholeNumber(0, 86_400), 0)
+    .option(
+      "--retry-for <seconds>",
+      "try again for so long what fails for the moment only",
+      wholeNumber(0, 86_400),
+      300,
+    )
     .option("--splay <seconds>", "begin after a random part of this time", wholeNumber(0, 86_400), 0)
     .option("--allow-drops", "let slices be emptied or lose more than half, and subscriptions disappear")
     .option("--detailed-exitcode", "with --noupdate: exit 20 when there are differences")
@@ -58,8 +65,11 @@ export function registerSync(parent: Command, context: Context): void {
             allowDrops: options.allowDrops === true,
             jobs: options.jobs ?? app.config.sync.jobs,
             waitSeconds: options.wait,
+            retryForSeconds: options.retryFor,
             splaySeconds: options.splay,
             signal: run.signal,
+            onRetry: (company, error, ms) => output.retry(company, error, ms),
+            onQueued: (company, ahead) => output.queued(company, ahead),
             onProgress: (company, slice, grains, bytes) => output.progress(company, slice, grains, bytes),
             onResult: (company, result) => output.result(company, result),
             onReport: (partner) => output.partner(partner),

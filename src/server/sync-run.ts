@@ -33,7 +33,15 @@ export class OrderedRuns {
     }
     const run = (async () => {
       if (!test) await announceRun(app.db, runId, company.id);
-      return runPartner(app, company, { runId, test, allowDrops: false, waitSeconds: 0, signal: this.#abort.signal });
+      // Whoever orders a run may order another: it waits for nothing.
+      return runPartner(app, company, {
+        runId,
+        test,
+        allowDrops: false,
+        waitSeconds: 0,
+        retryForSeconds: 0,
+        signal: this.#abort.signal,
+      });
     })().finally(() => this.#running.delete(company.id));
     this.#running.set(company.id, run);
     return run;

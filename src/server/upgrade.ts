@@ -15,6 +15,7 @@ import { authenticateRequest, identityStillValid } from "./authenticate.ts";
 import { checkFraming, splitAddress } from "./framing.ts";
 import { noSuchAddress, RequestError, refuseSocket } from "./problem.ts";
 import type { ServerContext } from "./server-context.ts";
+import { SyncLine } from "./sync-line.ts";
 import type { Identity } from "./token.ts";
 
 const socketsPerPartner = 5;
@@ -23,7 +24,7 @@ const recheckMs = 2000;
 
 export interface Upgrade {
   handle(request: IncomingMessage, socket: Duplex, head: Buffer): void;
-  /** Refuses what is new, lets sessions end by themselves for `graceMs`, then closes them. */
+  /** Refuses what is new, sends away who waits, lets sessions end by themselves for `graceMs`, then closes them. */
   stop(graceMs: number): Promise<void>;
 }
 
@@ -37,23 +38,31 @@ export function createUpgrade(context: ServerContext): Upgrade {
   const perPartner = new Map<string, number>();
   const sessions = new Map<Channel, Promise<void>>();
   const cache = new SliceCache(context.app.config.server.cache_bytes);
+  const line = new SyncLine(context.app.config.server.max_syncs);
 
   const serve = async (channel: Channel, identity: Identity): Promise<void> => {
     const { app } = context;
     const log = app.log.child({ company_id: identity.companyId, company: identity.name });
-    log.info({ event: "sync.opened" });
-    step("p.begin");
-    const adapter = new PrimaryAdapter(app.db, cache, identity.companyId, channel, identity.expiresAt);
+    let adapter: PrimaryAdapter | undefined;
     const watch = setInterval(() => {
-      adapter.closeIfExpired();
-      identityStillValid(identity, context).then(
-        (valid) => {
-          if (!valid) void channel.close(meanings.auth.close, "not authorised any more");
+      adapter?.closeIfExpired();
+      stillPermitted(identity, channel, adapter).then(
+        (permitted) => {
+          if (!permitted) void channel.close(meanings.auth.close, "not authorised any more");
         },
         () => {}, // the database is away: the session notices by itself
       );
     }, recheckMs);
+    const cameMs = performance.now();
+    let leave: (() => void) | undefined;
     try {
+      leave = await line.enter(channel, identity.companyId);
+      // What it stood in line does not count against its token.
+      const waitedMs = Math.round(performance.now() - cameMs);
+      const expiresAt = new Date(identity.expiresAt.getTime() + waitedMs);
+      adapter = new PrimaryAdapter(app.db, cache, identity.companyId, channel, expiresAt);
+      log.info({ event: "sync.opened", waited_ms: waitedMs });
+      step("p.begin");
       await drive(
         primarySession({
           serverId: app.server.serverId,
@@ -73,13 +82,18 @@ export function createUpgrade(context: ServerContext): Upgrade {
         event: "sync.failed",
         code: error.code,
         reason: error.message,
-        ...adapter.counters(),
+        ...adapter?.counters(),
         ...(http === 500 ? { err: error.cause ?? error } : {}),
       });
     } finally {
+      leave?.();
       clearInterval(watch);
     }
   };
+
+  /** A partner that is behind is asked about here: its session waits, and cannot look by itself. */
+  const stillPermitted = async (identity: Identity, channel: Channel, adapter: PrimaryAdapter | undefined) =>
+    (await identityStillValid(identity, context)) && (!channel.blocked || adapter === undefined || adapter.mayHave());
 
   const accept = async (request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> => {
     const identity = await checkRequest(request, context);
@@ -88,6 +102,7 @@ export function createUpgrade(context: ServerContext): Upgrade {
     const open = perPartner.get(identity.companyId) ?? 0;
     if (open >= socketsPerPartner)
       throw new RequestError(429, "rate_limited", `a partner has at most ${socketsPerPartner} connections at once`);
+    line.check(identity.companyId);
     perPartner.set(identity.companyId, open + 1);
     const leave = () => {
       const left = (perPartner.get(identity.companyId) ?? 1) - 1;
@@ -118,6 +133,7 @@ export function createUpgrade(context: ServerContext): Upgrade {
       });
     },
     stop: async (graceMs) => {
+      line.dissolve();
       const all = Promise.all(sessions.values());
       let timer: NodeJS.Timeout | undefined;
       const grace = new Promise((resolve) => {

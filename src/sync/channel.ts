@@ -38,6 +38,7 @@ export class Channel {
   readonly #queue: Incoming[] = [];
   readonly #timer: NodeJS.Timeout;
   #queuedBytes = 0;
+  #blocked = false;
   #waiter: Waiter | undefined;
   #failure: SandpiperError | undefined;
   #lastHeardMs = performance.now();
@@ -114,18 +115,37 @@ export class Channel {
       sent.catch(() => {});
       return;
     }
+    this.#blocked = true;
     let timer: NodeJS.Timeout | undefined;
-    const stalled = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => {
-        this.#fail(timedOut(this.#options.peer, this.#options.idleMs));
+    const stuck = new Promise<never>((_resolve, reject) => {
+      let unsent = this.#unsent;
+      let movedMs = performance.now();
+      timer = setInterval(() => {
+        // Our own pings add to it.
+        if (this.#unsent < unsent) movedMs = performance.now();
+        unsent = this.#unsent;
+        if (performance.now() - movedMs < this.#options.idleMs) return;
+        this.#fail(takesNothing(this.#options.peer, this.#options.idleMs));
         reject(this.#failure);
-      }, this.#options.idleMs);
+      }, this.#options.idleMs / 10);
     });
     try {
-      await Promise.race([sent, stalled]);
+      await Promise.race([sent, stuck]);
     } finally {
-      clearTimeout(timer);
+      clearInterval(timer);
+      this.#blocked = false;
     }
+  }
+
+  /** Whether a message waits because the peer is behind. */
+  get blocked(): boolean {
+    return this.#blocked;
+  }
+
+  /** Falls as the peer takes what was sent, however slowly: ws counts whole writes, the system what is left of the one under way. */
+  get #unsent(): number {
+    const { _socket } = this.#socket as unknown as { _socket?: { _handle?: { writeQueueSize?: number } | null } };
+    return this.#socket.bufferedAmount + (_socket?._handle?.writeQueueSize ?? 0);
   }
 
   /** Closes with a code and a short reason, and waits until it is closed. */
@@ -133,7 +153,8 @@ export class Channel {
     this.#failure ??= new SandpiperError("network", "the channel is closed");
     this.#socket.resume();
     this.#socket.close(code, reason);
-    const timer = setTimeout(() => this.#socket.terminate(), 2000);
+    // A peer that is behind would not read the code for long.
+    const timer = setTimeout(() => this.#socket.terminate(), this.#blocked ? 500 : 2000);
     await this.closed;
     clearTimeout(timer);
   }
@@ -178,6 +199,11 @@ const lost = (peer: string, cause: unknown) =>
 
 const timedOut = (peer: string, ms: number) =>
   new SandpiperError("timeout", `${peer} said nothing for ${Math.round(ms / 1000)} seconds`, {
+    hint: "Run again; if it stays, ask the partner to look at its server.",
+  });
+
+const takesNothing = (peer: string, ms: number) =>
+  new SandpiperError("timeout", `${peer} took nothing for ${Math.round(ms / 1000)} seconds`, {
     hint: "Run again; if it stays, ask the partner to look at its server.",
   });
 

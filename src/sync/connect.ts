@@ -1,16 +1,18 @@
 /** Upgrading `GET /sync` at a primary to a channel. */
+import type { IncomingHttpHeaders } from "node:http";
 import { WebSocket } from "ws";
 import { SandpiperError } from "../errors.ts";
 import { Channel, socketOptions } from "./channel.ts";
-import { connectError, notSandpiper } from "./http-client.ts";
+import { busyOrFailing, connectError, notSandpiper } from "./connect-error.ts";
 import { subprotocol } from "./messages.ts";
 import { primaryUrl, type Traffic } from "./primary-client.ts";
+import { dialling } from "./proxy.ts";
 
 const handshakeMs = 15_000;
 
 /**
- * @throws `auth` when the token is refused, `network` when the primary cannot be reached or is full, `protocol` when what
- * answers is something else.
+ * @throws `auth` when the token is refused, as {@link connectError} and {@link busyOrFailing} when the primary cannot be reached
+ * or is full, `protocol` when what answers is something else.
  */
 export async function connectChannel(
   syncAddr: string,
@@ -26,6 +28,7 @@ export async function connectChannel(
     headers: { authorization: `Bearer ${token}` },
     followRedirects: false,
     handshakeTimeout: handshakeMs,
+    ...dialling(url, signal),
   });
   // Created before the handshake ends, so that no early message is missed.
   const channel = new Channel(socket, { idleMs, peer: "the primary" });
@@ -43,11 +46,12 @@ export async function connectChannel(
     socket.once("unexpected-response", (request, response) => {
       response.resume();
       request.destroy();
-      reject(refusal(url.origin, response.statusCode ?? 0));
+      reject(refusal(url.origin, response.statusCode ?? 0, response.headers));
     });
     socket.once("error", (error) =>
       reject(
-        /Unexpected server response|Invalid|subprotocol|Parse Error/i.test(error.message)
+        !(error instanceof SandpiperError) &&
+          /Unexpected server response|Invalid|subprotocol|Parse Error/i.test(error.message)
           ? notSandpiper(url.origin)
           : connectError(url.origin, error),
       ),
@@ -56,7 +60,7 @@ export async function connectChannel(
   return opened.finally(() => signal?.removeEventListener("abort", stop));
 }
 
-function refusal(where: string, status: number): SandpiperError {
+function refusal(where: string, status: number, headers: IncomingHttpHeaders): SandpiperError {
   if (status === 401) {
     return new SandpiperError("auth", `${where} refuses our token`, {
       hint: "Run again; if it stays, ask the partner whether the API key is still valid.",
@@ -67,8 +71,5 @@ function refusal(where: string, status: number): SandpiperError {
       hint: "Ask the partner, and whoever runs a proxy or firewall in between, to permit it.",
     });
   }
-  if (status === 429 || status >= 500) {
-    return new SandpiperError("network", `${where} is busy or failing (HTTP ${status})`, { hint: "Run again later." });
-  }
-  return notSandpiper(where);
+  return busyOrFailing(where, status, headers) ?? notSandpiper(where);
 }

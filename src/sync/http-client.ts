@@ -2,6 +2,8 @@
 import http from "node:http";
 import https from "node:https";
 import { SandpiperError } from "../errors.ts";
+import { busyOrFailing, connectError, notSandpiper } from "./connect-error.ts";
+import { dialling } from "./proxy.ts";
 
 const maxAnswerBytes = 64 * 1024 * 1024;
 const timeoutMs = 30_000;
@@ -18,7 +20,7 @@ export interface Answer {
 /**
  * Sends a request and reads a JSON answer. With `etag`, the answer may be 304 without a body.
  *
- * @throws `network` when the server cannot be reached or is failing, `protocol` when what answers is not a sandpiper server,
+ * @throws as {@link connectError} and {@link busyOrFailing} when the server cannot be reached or is failing, `protocol` when what answers is not a sandpiper server,
  * `auth` for 401 and 403.
  */
 export async function requestJson(
@@ -46,9 +48,8 @@ export async function requestJson(
       hint: "Ask the partner whether the API key is still valid; store a new one with `sandpiper company rekey NAME --api-key-file FILE`.",
     });
   }
-  if (status === 429 || status >= 500) {
-    throw new SandpiperError("network", `${where} is busy or failing (HTTP ${status})`, { hint: "Run again later." });
-  }
+  const trouble = busyOrFailing(where, status, answer.headers);
+  if (trouble !== undefined) throw trouble;
   if (status !== 200 || !(answer.headers["content-type"] ?? "").startsWith("application/json"))
     throw notSandpiper(where);
   try {
@@ -58,42 +59,6 @@ export async function requestJson(
   }
 }
 
-/** What answers there is something else. */
-export const notSandpiper = (where: string) =>
-  new SandpiperError("protocol", `what answers at ${where} is not a sandpiper server`, {
-    hint: "Check the address (--sync-addr), and whether a proxy or captive portal is in between.",
-  });
-
-/** A failure to connect, in words. */
-export function connectError(where: string, error: unknown): SandpiperError {
-  if (error instanceof SandpiperError) return error;
-  const code = (error as { code?: string }).code ?? "";
-  if (code.startsWith("HPE_")) return notSandpiper(where);
-  if (code === "EPROTO" || code === "ERR_SSL_WRONG_VERSION_NUMBER") {
-    return new SandpiperError("protocol", `what answers at ${where} does not speak TLS as we do`, {
-      cause: error,
-      hint: "Check whether the address should begin with http:// instead, or name another port.",
-    });
-  }
-  if (/CERT|SSL|TLS|SELF_SIGNED|UNABLE_TO_/.test(code)) {
-    return new SandpiperError("network", `the certificate of ${where} cannot be trusted (${code})`, {
-      cause: error,
-      hint: "Nothing was sent. Ask the partner to renew it; name a private authority in NODE_EXTRA_CA_CERTS.",
-    });
-  }
-  const reasons: Record<string, string> = {
-    ECONNREFUSED: "nothing listens there",
-    ENOTFOUND: "the name is not known",
-    EAI_AGAIN: "the name cannot be looked up",
-    ETIMEDOUT: "it does not answer",
-    ECONNRESET: "it closed the connection",
-  };
-  return new SandpiperError("network", `cannot reach ${where}: ${reasons[code] ?? (error as Error).message}`, {
-    cause: error,
-    hint: "Check the address and the network, then run again.",
-  });
-}
-
 function send(
   url: URL,
   method: string,
@@ -101,10 +66,11 @@ function send(
   payload: string | undefined,
   signal: AbortSignal | undefined,
 ): Promise<Answer & { text: string }> {
+  const way = dialling(url, signal);
   return new Promise((resolve, reject) => {
     const request = (url.protocol === "https:" ? https : http).request(
       url,
-      { method, headers, agent: false, signal, timeout: timeoutMs },
+      { method, headers, ...(way.createConnection ? way : { agent: false }), signal, timeout: timeoutMs },
       (response) => {
         const parts: Buffer[] = [];
         let size = 0;
@@ -142,7 +108,10 @@ function send(
       timeoutMs,
     );
     request.on("close", () => clearTimeout(deadline));
-    request.on("error", (error) => reject(connectError(url.origin, error)));
+    request.on("error", (error) => {
+      clearTimeout(deadline); // without a connection there is no "close"
+      reject(connectError(url.origin, error));
+    });
     request.end(payload);
   });
 }

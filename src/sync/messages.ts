@@ -6,7 +6,7 @@ import { z } from "zod";
 import { SandpiperError } from "../errors.ts";
 
 /** The version that this program speaks: major.minor. */
-export const protocolVersion = "1.0";
+export const protocolVersion = "1.1";
 /** The one compression of frames, as begin and compare name it. */
 export const frameCompression = "brotli";
 /** The websocket subprotocol of this major version. */
@@ -33,6 +33,8 @@ export const refusals = ["changed", "locked", "unavailable", "failed"] as const;
 export type Refusal = (typeof refusals)[number];
 
 const primaryMessage = z.discriminatedUnion("type", [
+  /** Before `begin`: so many sessions are served first; it is said again after at most `retry_after` seconds. */
+  z.object({ type: z.literal("queued"), ahead: count, retry_after: count }),
   z.object({
     type: z.literal("begin"),
     protocol: z.string().regex(/^\d{1,4}\.\d{1,4}$/),

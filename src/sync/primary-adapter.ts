@@ -38,6 +38,8 @@ export class PrimaryAdapter implements PrimaryPort {
   /** One page is sent while the other one is read. */
   readonly #pages: [Page, Page] = [new Page(), new Page()];
   #waiting = false;
+  /** The slice that is being served. */
+  #serving: string | undefined;
   #heard = false;
   #frames = 0;
   #bytes = 0;
@@ -64,6 +66,11 @@ export class PrimaryAdapter implements PrimaryPort {
 
   get #expired(): boolean {
     return Date.now() >= this.#expiresAt.getTime();
+  }
+
+  /** Whether the partner may still have what is on its way to it; asked while it is behind, and the session cannot look by itself. */
+  async mayHave(): Promise<boolean> {
+    return this.#serving === undefined || (await viewSlices(this.#db, this.#scope, [this.#serving])).length > 0;
   }
 
   async receive(): Promise<Incoming> {
@@ -100,26 +107,31 @@ export class PrimaryAdapter implements PrimaryPort {
   }
 
   readMetadata(id: string): Promise<Read<Metadata>> {
+    this.#serving = id;
     return readSliceMetadata(this.#db, this.#scope, id);
   }
 
   readList(id: string, after: Buffer | null): Promise<Read<Buffer>> {
     step("p.list");
+    this.#serving = id;
     return readSliceList(this.#db, this.#scope, id, after);
   }
 
   readCells(id: string, length: number): Promise<Read<Cells>> {
     step("p.cells");
+    this.#serving = id;
     return this.#cache.readCells(this.#db, this.#scope, id, length);
   }
 
   findSymbols(id: string, symbols: Buffer): Promise<Read<Buffer>> {
+    this.#serving = id;
     return this.#cache.findSymbols(this.#db, this.#scope, id, symbols);
   }
 
   /** Reads the next page already while the session sends this one: rights are looked at again before each frame. */
   async readGrains(id: string, after: Buffer | null, wanted: Buffer | null): Promise<Read<Records>> {
     step("p.grains");
+    this.#serving = id;
     const read = (from: Buffer | null) => {
       this.#pages.reverse();
       return readGrains(this.#db, this.#scope, id, from, wanted, this.#pages[0]);

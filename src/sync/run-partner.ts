@@ -1,9 +1,10 @@
 /** One run with one primary: lock, login, subscriptions, sessions, report. */
 import { setMaxListeners } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { App } from "../app.ts";
 import { requireSecret } from "../config.ts";
 import type { Session } from "../database.ts";
-import { asSandpiperError, type ErrorCode, SandpiperError, worstExit } from "../errors.ts";
+import { asSandpiperError, SandpiperError, worstExit } from "../errors.ts";
 import { step } from "../step.ts";
 import { openApiKey } from "../subscriptions/api-key.ts";
 import type { Company } from "../subscriptions/company.ts";
@@ -16,6 +17,7 @@ import { finishRun, startRun } from "./outbox-store.ts";
 import { withPairLock } from "./pair-lock.ts";
 import { fetchOffers, type Login, login } from "./primary-client.ts";
 import { type PartnerReport, summary } from "./report.ts";
+import { nextTry } from "./retry.ts";
 import { SecondaryAdapter } from "./secondary-adapter.ts";
 import type { LocalSlice, Run, SliceResult } from "./secondary-port.ts";
 import { secondarySession } from "./secondary-session.ts";
@@ -30,6 +32,12 @@ export interface PartnerOptions {
   /** Only the slice of this subscription, by its id. */
   onlySubscription?: string | undefined;
   signal?: AbortSignal | undefined;
+  /** For so long what fails only for the moment is tried again; 0: never. */
+  retryForSeconds: number;
+  /** Called around each wait for the next try. */
+  onWait?: ((error: SandpiperError, ms: number, wait: () => Promise<void>) => Promise<void>) | undefined;
+  /** The primary lets us wait for a place, behind so many others. */
+  onQueued?: ((ahead: number) => void) | undefined;
   onProgress?: ((slice: LocalSlice, grains: number, bytes: number) => void) | undefined;
   onResult?: ((result: SliceResult) => void) | undefined;
 }
@@ -76,10 +84,16 @@ function exitCode(report: PartnerReport): number {
 const abortReason = (signal: AbortSignal): SandpiperError =>
   signal.reason instanceof SandpiperError ? signal.reason : new SandpiperError("interrupted", "interrupted");
 
-/** After these a new session with the same primary would fail the same way. */
-const hopeless: readonly ErrorCode[] = ["network", "timeout", "forbidden", "rate_limited"];
-
 class PartnerRun {
+  /** Slices that are still to be synced; undefined until the primary's list was taken over. */
+  #remaining: StoredSlice[] | undefined;
+  /** Subscriptions that the primary took away. */
+  #lost = 0;
+  /** Why a slice of the last session is tried again, if one is. */
+  #held: SandpiperError | undefined;
+  #queued = false;
+  #retryUntilMs = 0;
+
   constructor(
     private readonly app: App,
     private readonly company: Company,
@@ -90,7 +104,7 @@ class PartnerRun {
   ) {}
 
   async go(): Promise<void> {
-    const { app, company, options, report, session } = this;
+    const { company, options, report, session } = this;
     step("s.start");
     options.signal?.throwIfAborted();
     if (options.signal !== undefined) setMaxListeners(0, options.signal);
@@ -99,39 +113,11 @@ class PartnerRun {
     try {
       if (options.test) await session.run("SET default_transaction_read_only = on");
       else await startRun(session, options.runId, company.id);
-      let credentials = await this.#login();
-      const etag = await readSubsEtag(session, company.id);
-      const most = app.config.limits.max_subscriptions;
-      const offers = await fetchOffers(company.syncAddr!, credentials, etag, most, report.traffic, options.signal);
-      const updated = await updateSubscriptions(session, company, offers, options);
-      step("s.subs");
-      report.notices.push(...updated.notices);
-      let remaining = updated.slices;
-      let renewed = false;
-      // A session that one slice ended goes on with the others in a new one, as long as each gets further.
-      while (remaining.length > 0) {
-        const before = remaining.length;
-        const error = await this.#oneSession(credentials, remaining);
-        const done = new Set(report.results.map((result) => result.slice.id));
-        remaining = remaining.filter((slice) => !done.has(slice.id));
-        if (error === undefined) break;
-        const progress = remaining.length < before;
-        // A token that has run out is renewed, once until there is progress: what is refused again stays refused.
-        const renew: boolean = error.code === "auth" && (progress || !renewed);
-        const again =
-          remaining.length > 0 && (renew || (progress && error.code !== "auth" && !hopeless.includes(error.code)));
-        if (!again) {
-          // The slice that ended the session has said so already.
-          if (remaining.length > 0 || !report.results.some((result) => result.error === error)) report.error = error;
-          break;
-        }
-        renewed = renew;
-        if (renew) credentials = await this.#login();
-      }
-      if (updated.lost > 0) {
+      report.error = await this.#tryUntilDone();
+      if (this.#lost > 0) {
         report.error ??= new SandpiperError(
           "denied",
-          `${updated.lost === 1 ? "a subscription was" : `${updated.lost} subscriptions were`} withdrawn or switched off by the primary`,
+          `${this.#lost === 1 ? "a subscription was" : `${this.#lost} subscriptions were`} withdrawn or switched off by the primary`,
           {
             hint: "The data here is kept. Ask the primary if that is not expected.",
           },
@@ -141,6 +127,80 @@ class PartnerRun {
       options.signal?.removeEventListener("abort", onAbort);
       if (options.test) await session.run("SET default_transaction_read_only = off").catch(() => {});
     }
+  }
+
+  /** Tries, and tries again what is left as long as that may help. @returns what ended it early, if anything did. */
+  async #tryUntilDone(): Promise<SandpiperError | undefined> {
+    const { options, report } = this;
+    this.#retryUntilMs = performance.now() + options.retryForSeconds * 1000;
+    for (let attempt = 0; ; attempt++) {
+      const finished = report.results.length;
+      const error = await this.#try();
+      if (error === undefined) return undefined;
+      if (report.results.length > finished) attempt = 0;
+      const leftMs = this.#retryUntilMs - performance.now();
+      const next = nextTry({ error, attempt, random: Math.random(), leftMs, held: this.#held !== undefined });
+      // A slice that ended its session has said so already.
+      if (next instanceof SandpiperError) {
+        const told = this.#remaining?.length === 0 && report.results.some((result) => result.error === error);
+        return told ? undefined : next;
+      }
+      const wait = () => sleep(next, undefined, { signal: options.signal });
+      await (options.onWait?.(error, next, wait) ?? wait());
+    }
+  }
+
+  /** Does what is left to do. @returns why some of it is still left. */
+  async #try(): Promise<SandpiperError | undefined> {
+    const { options } = this;
+    try {
+      let credentials = await this.#login();
+      this.#remaining ??= await this.#takeSubscriptions(credentials);
+      let renewed = false;
+      // A session that one slice ended goes on with the others in a new one, as long as each gets further.
+      while (this.#remaining.length > 0) {
+        const before = this.#remaining.length;
+        const error = await this.#oneSession(credentials, this.#remaining);
+        const done = new Set(this.report.results.map((result) => result.slice.id));
+        this.#remaining = this.#remaining.filter((slice) => !done.has(slice.id));
+        if (error === undefined) return this.#held;
+        const progress = this.#remaining.length < before;
+        // A token that has run out is renewed, once until there is progress: what is refused again stays refused.
+        const renew: boolean = error.code === "auth" && (progress || !renewed);
+        const again = renew || (progress && error.code !== "auth" && error.code !== "forbidden" && !error.retryable);
+        if (this.#remaining.length === 0 || !again) return error;
+        renewed = renew;
+        if (renew) credentials = await this.#login();
+      }
+      return undefined;
+    } catch (thrown) {
+      if (options.signal?.aborted) throw thrown;
+      return asSandpiperError(thrown);
+    }
+  }
+
+  /** Takes over the primary's list. @returns the slices to sync. */
+  async #takeSubscriptions(credentials: Login): Promise<StoredSlice[]> {
+    const { app, company, options, report, session } = this;
+    const etag = await readSubsEtag(session, company.id);
+    const most = app.config.limits.max_subscriptions;
+    const offers = await fetchOffers(company.syncAddr!, credentials, etag, most, report.traffic, options.signal);
+    const updated = await updateSubscriptions(session, company, offers, options);
+    step("s.subs");
+    report.notices.push(...updated.notices);
+    this.#lost = updated.lost;
+    return updated.slices;
+  }
+
+  /** Notes how a slice fared. @returns whether that is final: it is not when the slice is tried again. */
+  #finished(result: SliceResult): boolean {
+    if (result.error?.retryable && performance.now() < this.#retryUntilMs) {
+      this.#held = result.error;
+      return false;
+    }
+    this.report.results.push(result);
+    this.options.onResult?.(result);
+    return true;
   }
 
   async #login(): Promise<Login> {
@@ -183,6 +243,7 @@ class PartnerRun {
       unconfirmed: 0,
     };
     const finished = new Set<string>();
+    this.#held = undefined;
     try {
       options.signal?.throwIfAborted();
       const channel = await connectChannel(
@@ -200,9 +261,13 @@ class PartnerRun {
         const watcher = {
           progress: (slice: LocalSlice, grains: number, bytes: number) => options.onProgress?.(slice, grains, bytes),
           finished: (result: SliceResult) => {
-            finished.add(result.slice.id);
-            report.results.push(result);
-            options.onResult?.(result);
+            const final = this.#finished(result);
+            if (final) finished.add(result.slice.id);
+            return final;
+          },
+          queued: (ahead: number) => {
+            if (!this.#queued) options.onQueued?.(ahead);
+            this.#queued = true;
           },
         };
         adapter = new SecondaryAdapter({

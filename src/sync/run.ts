@@ -20,9 +20,15 @@ export interface SyncOptions {
   jobs: number;
   /** How long to wait for another sync of the same pair. */
   waitSeconds: number;
+  /** For how long what fails only for the moment is tried again. */
+  retryForSeconds: number;
   /** Begin after a random part of this time, so that not every partner comes at the full hour. */
   splaySeconds: number;
   signal?: AbortSignal | undefined;
+  /** A try has failed, and the next one comes in `ms`. */
+  onRetry?: ((company: Company, error: SandpiperError, ms: number) => void) | undefined;
+  /** A primary lets us wait behind so many other syncs. */
+  onQueued?: ((company: Company, ahead: number) => void) | undefined;
   onProgress?: ((company: Company, slice: LocalSlice, grains: number, bytes: number) => void) | undefined;
   onResult?: ((company: Company, result: SliceResult) => void) | undefined;
   onReport?: ((report: PartnerReport) => void) | undefined;
@@ -78,27 +84,60 @@ export async function runSync(app: App, options: SyncOptions): Promise<SyncRepor
   const startedMs = performance.now();
   const partners: PartnerReport[] = [];
   const queue = [...companies];
+  const places = new Places(options.jobs);
   const worker = async () => {
     for (let company = queue.shift(); company !== undefined; company = queue.shift()) {
       const partner = company;
+      await places.take();
       const report = await runPartner(app, partner, {
         runId: randomUUID(),
         test: options.test,
         allowDrops: options.allowDrops,
         waitSeconds: options.waitSeconds,
         onlySubscription,
+        retryForSeconds: options.retryForSeconds,
         signal: options.signal,
+        onWait: async (error, ms, wait) => {
+          options.onRetry?.(partner, error, ms);
+          places.leave();
+          await wait().finally(() => places.take());
+        },
+        onQueued: (ahead) => options.onQueued?.(partner, ahead),
         onProgress: (slice, grains, bytes) => options.onProgress?.(partner, slice, grains, bytes),
         onResult: (result) => options.onResult?.(partner, result),
       });
+      places.leave();
       partners.push(report);
       options.onReport?.(report);
     }
   };
-  await Promise.all(Array.from({ length: Math.min(options.jobs, companies.length) }, worker));
+  // A primary that is waited for holds a connection to the database, but no place: it keeps none of the others waiting.
+  const most = Math.max(options.jobs, app.config.database.pool_size - options.jobs - 1);
+  await Promise.all(Array.from({ length: Math.min(most, companies.length) }, worker));
   return {
     partners,
     exitCode: worstExit(partners.map((report) => report.exitCode)),
     durationMs: Math.round(performance.now() - startedMs),
   };
+}
+
+/** So many at once; the others wait for their turn. */
+class Places {
+  #free: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(places: number) {
+    this.#free = places;
+  }
+
+  async take(): Promise<void> {
+    if (this.#free > 0) this.#free--;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+
+  leave(): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#free++;
+    else next(); // the place passes on
+  }
 }

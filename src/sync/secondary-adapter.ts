@@ -13,7 +13,7 @@ import { readOutbox, settleOutbox, wasCommitted } from "./outbox-store.ts";
 import type { Change, Due, LocalSlice, SecondaryPort, SliceResult, StagedSoFar } from "./secondary-port.ts";
 import { checkRoom, clearStage, openStage, Stage } from "./stage.ts";
 
-/** How long a primary may think before its first and its later messages, pings notwithstanding. */
+/** How long a primary may think before our first request and after it, pings notwithstanding. */
 const firstAnswerMs = 15_000;
 const answerMs = 300_000;
 
@@ -21,7 +21,9 @@ const answerMs = 300_000;
 export interface Watcher {
   /** Grains of a slice that have arrived, and bytes of frames in this session. */
   progress(slice: LocalSlice, grains: number, bytes: number): void;
-  finished(result: SliceResult): void;
+  /** @returns whether that is final; if not, the slice is tried again. */
+  finished(result: SliceResult): boolean;
+  queued(ahead: number): void;
 }
 
 export interface AdapterOptions {
@@ -43,20 +45,24 @@ export class SecondaryAdapter implements SecondaryPort {
   #slice: LocalSlice | undefined;
   #grains = 0;
   #bytes = 0;
-  #heard = false;
+  #greeted = false;
 
   constructor(options: AdapterOptions) {
     this.#o = options;
   }
 
   async receive(): Promise<Incoming> {
-    const incoming = await this.#o.channel.receive(this.#heard ? answerMs : firstAnswerMs);
-    if (!this.#heard) step("s.begin");
-    this.#heard = true;
+    const incoming = await this.#o.channel.receive(this.#greeted ? answerMs : firstAnswerMs);
     return "binary" in incoming ? { binary: await unpack(incoming.binary) } : incoming;
   }
 
+  async queued(ahead: number): Promise<void> {
+    this.#o.watcher.queued(ahead);
+  }
+
   async send(message: SecondaryMessage): Promise<void> {
+    if (!this.#greeted) step("s.begin");
+    this.#greeted = true;
     if (message.type === "reconcile") step("s.compared");
     if (message.type === "confirm") step("s.confirm");
     await this.#o.channel.send(JSON.stringify(message));
@@ -123,11 +129,12 @@ export class SecondaryAdapter implements SecondaryPort {
     return performance.now() - this.#o.startedMs;
   }
 
-  async finished(result: SliceResult): Promise<void> {
-    this.#o.watcher.finished(result);
+  async finished(result: SliceResult): Promise<boolean> {
+    const final = this.#o.watcher.finished(result);
     // What succeeded was logged with the slice; a rehearsal changes nothing.
-    if (result.error !== undefined && !this.#o.test) await this.#logFailure(result, result.error);
+    if (final && result.error !== undefined && !this.#o.test) await this.#logFailure(result, result.error);
     step("s.next");
+    return final;
   }
 
   /** Through a connection of its own: the session may be broken, or in the middle of a COPY. That it cannot be logged is not worth another failure. */

@@ -61,6 +61,8 @@ export interface Due {
 /** What the secondary's session asks of the world. */
 export interface SecondaryPort {
   receive(): Promise<Incoming>;
+  /** The primary has no place for us yet: this many syncs come first. */
+  queued(ahead: number): Promise<void>;
   send(message: SecondaryMessage): Promise<void>;
   sendFrame(frame: Buffer): Promise<void>;
   /** Confirmations of earlier runs that were not acknowledged. */
@@ -80,8 +82,8 @@ export interface SecondaryPort {
   apply(slice: LocalSlice, change: Change, confirm: Confirm): Promise<void>;
   /** Milliseconds since the run began. */
   elapsedMs(): Promise<number>;
-  /** A slice is done with. */
-  finished(result: SliceResult): Promise<void>;
+  /** A slice is done with. @returns whether for good: if not, the run tries it again, and nobody is told yet. */
+  finished(result: SliceResult): Promise<boolean>;
 }
 
 export const ask = asker<SecondaryPort>();

@@ -34,8 +34,8 @@ export function* secondarySession(run: Run): Steps<void> {
   for (const { slice, state, hash, count } of differing) {
     const done =
       state === "differs" ? yield* syncSlice(run, slice, { hash: hash!, count: count! }) : refusedResult(slice, state);
-    yield* ask.finished(done);
-    if (done.outcome !== "unchanged") yield* sendConfirm(run, confirmation(run, done, yield* ask.elapsedMs()));
+    const final = yield* ask.finished(done);
+    if (final && done.outcome !== "unchanged") yield* sendConfirm(run, confirmation(run, done, yield* ask.elapsedMs()));
   }
   // From here on the data is in place whatever happens: a confirmation that gets lost is in the outbox.
   while (run.unconfirmed > 0) {
@@ -46,7 +46,11 @@ export function* secondarySession(run: Run): Steps<void> {
 }
 
 function* greet(run: Run): Steps<void> {
-  const begin = yield* expect(run, "begin");
+  let begin = yield* expect(run, "begin", "queued");
+  while (begin.type === "queued") {
+    yield* ask.queued(begin.ahead);
+    begin = yield* expect(run, "begin", "queued");
+  }
   if (begin.server_id !== run.primaryId)
     throw violation(`the server is ${begin.server_id}, not the ${run.primaryId} that was registered`);
   if (begin.protocol.split(".")[0] !== protocolVersion.split(".")[0]) {

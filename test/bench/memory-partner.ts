@@ -90,6 +90,7 @@ export class MemoryPartner {
       elapsedMs: async () => 0,
       finished: async ({ error }) => {
         if (error !== undefined) throw error;
+        return true;
       },
     };
   }

@@ -99,10 +99,12 @@ process.on("exit", () => {
   for (const child of running) child.kill("SIGKILL");
 });
 
-/** Without what somebody has exported for a sandpiper or a PostgreSQL of his own: the demo stays away from those. */
+/** Without what somebody has exported for a sandpiper or a PostgreSQL of his own, or for the way to the internet: the demo stays away from those. */
 function environment(): NodeJS.ProcessEnv {
   return Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !/^(SANDPIPER_(?!TEST_RUN$)|PG|NODE_OPTIONS$)/.test(name)),
+    Object.entries(process.env).filter(
+      ([name]) => !/^(SANDPIPER_(?!TEST_RUN$)|PG|NODE_OPTIONS$|(https?|no)_proxy$)/i.test(name),
+    ),
   );
 }
 

@@ -13,7 +13,7 @@ export const sandpiperProgram = fileURLToPath(new URL("../../bin/sandpiper.js", 
 export interface ProcessOptions {
   /** Where it runs; also where it looks for sandpiper.yaml. */
   cwd?: string;
-  /** Added to an environment without anything of sandpiper, PostgreSQL, tap or Node in it; undefined takes a variable away. */
+  /** Added to an environment without anything of sandpiper, PostgreSQL, tap, Node or proxies in it; undefined takes a variable away. */
   env?: Record<string, string | undefined>;
   /** For node itself, before the program, such as `--import`. */
   nodeArgs?: readonly string[];
@@ -185,7 +185,7 @@ function start(args: string[], options: ProcessOptions & { input?: string | Uint
 /** What a developer has exported must not change what a test sees. */
 function cleanEnvironment(added: ProcessOptions["env"] = {}): NodeJS.ProcessEnv {
   const base = Object.entries(process.env).filter(
-    ([name]) => !/^(SANDPIPER_(?!TEST_RUN$)|SP_FP|PG|TAP|_TAPJS|NODE_|FORCE_COLOR$)/.test(name),
+    ([name]) => !/^(SANDPIPER_(?!TEST_RUN$)|SP_FP|PG|TAP|_TAPJS|NODE_|FORCE_COLOR$|(https?|no)_proxy$)/i.test(name),
   );
   return { ...Object.fromEntries(base), NO_COLOR: "1", ...added };
 }

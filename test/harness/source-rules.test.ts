@@ -45,6 +45,7 @@ const impure =
 const pureFiles = [
   "src/errors.ts",
   "src/scope.ts",
+  "src/server/sync-queue.ts",
   "src/slices/encoding.ts",
   "src/slices/file-name.ts",
   "src/slices/hash.ts",
@@ -61,6 +62,7 @@ const pureFiles = [
   "src/sync/primary-session.ts",
   "src/sync/receive-grains.ts",
   "src/sync/reconcile.ts",
+  "src/sync/retry.ts",
   "src/sync/secondary-port.ts",
   "src/sync/secondary-session.ts",
   "src/sync/serve-difference.ts",

@@ -90,7 +90,7 @@ t.test("the primary is killed", async (t) => {
     const after = await primary.content();
     await primary.server!.kill9();
     await primary.serve({ port, ...killAt(place) });
-    const run = await secondary.run(["sync"]);
+    const run = await secondary.run(["sync", "--retry-for", "0"]);
     t.equal((await primary.server!.exited).signal, "SIGKILL", `${place} is reached`);
     const now = await secondary.content();
     t.same(mixed(now, before, after), [], `${place}: nothing mixed`);

@@ -29,6 +29,7 @@ t.test("exit codes", async (t) => {
       ["sync", "extra"],
       ["sync", "--jobs", "0"],
       ["sync", "--wait", "1e3"],
+      ["sync", "--retry-for", "-1"],
       ["sync", "--sub", "unknown"],
       ["sync", "--server.prot", "1"],
       ["sync", "--config", "missing.yaml"],
@@ -46,7 +47,7 @@ t.test("exit codes", async (t) => {
   await t.test("3: the primary is gone", async (t) => {
     const { port } = new URL(primary.server!.url);
     await primary.server!.stop();
-    const { code, stderr } = await secondary.run(["sync"]);
+    const { code, stderr } = await secondary.run(["sync", "--retry-for", "0"]);
     t.equal(code, 3);
     t.match(stderr, "nothing listens there");
     await primary.serve({ port });
@@ -121,7 +122,7 @@ t.test("exit codes", async (t) => {
     ] as const) {
       answer = status;
       logins = 0;
-      const run = await secondary.run(["sync", "--allow-drops", "--noupdate"]);
+      const run = await secondary.run(["sync", "--allow-drops", "--noupdate", "--retry-for", "0"]);
       t.equal(run.code, code, `${status}: ${run.stderr}`);
       t.ok(logins <= most, `${status}: ${logins} logins`);
     }

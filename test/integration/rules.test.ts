@@ -66,7 +66,7 @@ t.test("rules of subscriptions", async (t) => {
     const before = await secondary.content();
     await primary.ok(["slice", "lock", "c"]);
     await primary.batch("c", addLines(20, 5));
-    const run = await sync();
+    const run = await sync("--retry-for", "0");
     t.equal(run.code, 7);
     t.match(events(run.stdout).at(-1), { deferred: 1, unchanged: 3 });
     t.match(JSON.parse(await secondary.ok(["activity", "--json"]))[0], { outcome: "deferred", slice: "c" });

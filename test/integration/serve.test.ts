@@ -3,10 +3,8 @@ import { createServer } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import t from "tap";
 import { WebSocket } from "ws";
-import { requireSecret } from "../../src/config.ts";
-import type { CompanyId } from "../../src/slices/slice.ts";
-import { issueApiKey } from "../../src/subscriptions/company-store.ts";
 import { addLines, makePair, offer, type Party } from "./parties.ts";
+import { partnerToken } from "./raw-partner.ts";
 
 t.setTimeout(180_000);
 
@@ -21,14 +19,6 @@ async function token(party: Party, body: object): Promise<string> {
   return ((await answer.json()) as { token: string }).token;
 }
 
-/** A token as the secondary has it at the primary. */
-async function partnerToken(primary: Party): Promise<string> {
-  const db = await primary.db();
-  const partner = await db.one<{ id: CompanyId }>("SELECT id FROM companies WHERE name = 'Epicor'");
-  const key = await issueApiKey(db, partner!.id, requireSecret(primary.config(), "api_key_hmac"));
-  return token(primary, { username: "", password: "", "sync-api-key": key });
-}
-
 t.test("SIGTERM lets a running sync finish, refuses the next, and ends with 0", async (t) => {
   const { primary, secondary } = await makePair(t);
   await offer(primary, "parts", "aces-items", secondary);
@@ -39,7 +29,7 @@ t.test("SIGTERM lets a running sync finish, refuses the next, and ends with 0", 
     await new Promise((resolve) => setTimeout(resolve, 20));
   const stopped = primary.server!.stop();
   await new Promise((resolve) => setTimeout(resolve, 200));
-  const late = await secondary.run(["sync", "--wait", "0"]);
+  const late = await secondary.run(["sync", "--retry-for", "0"]);
   t.ok(late.code === 10 || late.code === 3, "a second one is refused");
   t.equal((await run.exited).code, 0, run.stderr());
   t.same(await stopped, { code: 0, signal: null });
@@ -70,7 +60,7 @@ t.test("the upgrade refuses what it must, and what it accepts ends when the righ
   const { primary, secondary } = await makePair(t);
   await offer(primary, "parts", "aces-items", secondary);
   const url = primary.server!.url.replace("http", "ws");
-  const good = await partnerToken(primary);
+  const good = await partnerToken(primary, "Epicor");
   const attempt = (path: string, protocol: string | undefined, headers: Record<string, string>) =>
     new Promise<number>((resolve) => {
       const socket = new WebSocket(`${url}${path}`, protocol === undefined ? [] : [protocol], { headers });
@@ -173,7 +163,7 @@ t.test("POST /sync/{primary} does what the command does, for registered primarie
 
 t.test("an upgrade that is hung up at once leaves no place taken", async (t) => {
   const { primary } = await makePair(t);
-  const bearer = await partnerToken(primary);
+  const bearer = await partnerToken(primary, "Epicor");
   const { hostname, port } = new URL(primary.server!.url);
   for (let n = 0; n < 60; n++) {
     await new Promise<void>((resolve) => {

@@ -39,7 +39,7 @@ t.test("one broken partner of five does not stop the others", async (t) => {
     primaries.push(primary);
   }
   await primaries[2]!.server!.kill9();
-  const run = await secondary.run(["sync", "--json"]);
+  const run = await secondary.run(["sync", "--json", "--retry-for", "0"]);
   t.equal(run.code, 3);
   t.match(events(run.stdout).at(-1), { partners: 5, updated: 4 });
   t.same(Object.keys(await secondary.content()).length, 4);
@@ -57,9 +57,9 @@ t.test("--noupdate changes nothing here, predicts the real run, and is a test at
   await primary.batch("d", addLines(0, 4));
 
   const before = await secondary.dump();
-  const rehearsal = await secondary.run(["sync", "--noupdate", "--json"]);
+  const rehearsal = await secondary.run(["sync", "--noupdate", "--json", "--retry-for", "0"]);
   t.equal(await secondary.dump(), before, "the database is identical");
-  const real = await secondary.run(["sync", "--json"]);
+  const real = await secondary.run(["sync", "--json", "--retry-for", "0"]);
   t.equal(rehearsal.code, real.code);
   const figures = (stdout: string) => {
     const { unchanged, updated, deferred, failed, grains_added, grains_removed } = events(stdout).at(-1);

@@ -285,8 +285,10 @@ export class MemoryPair {
         this.outbox.push(confirm);
       },
       elapsedMs: async () => 0,
+      queued: async () => {},
       finished: async (result) => {
         this.results.push(result);
+        return true;
       },
     };
   }

@@ -44,6 +44,7 @@ t.test("every message of the page parses, and every message of the program is on
     "confirmed",
     "content",
     "end",
+    "queued",
     "refused",
   ]);
   t.same([...new Set(secondary.map((message) => message.type))].sort(), [
