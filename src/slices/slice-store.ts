@@ -183,6 +183,10 @@ export async function replaceMetadata(tx: Queries, key: SliceKey, metadata: Meta
   ]);
 }
 
+/** The number of the advisory lock that is held while grains are staged under a content key, which is the SQL expression `content`. */
+export const stageLock = (content: string): string =>
+  `hashtextextended('sandpiper:stage:' || ${content}::bigint::text, 0)`;
+
 type Content = { content_key: ContentKey };
 
 /** Removes a slice with its grains and subscriptions, in one transaction. */
@@ -190,6 +194,7 @@ export async function removeSlice(db: Database, key: SliceKey): Promise<void> {
   await db.transaction(async (tx) => {
     const shown = "SELECT content_key FROM slices WHERE slice_key = $1 FOR UPDATE";
     const staged = "DELETE FROM staging WHERE slice_key = $1 RETURNING content_key";
+    await tx.run(`SELECT pg_advisory_xact_lock(${stageLock("content_key")}) FROM staging WHERE slice_key = $1`, [key]);
     for (const { content_key } of [
       ...(await tx.query<Content>(shown, [key])),
       ...(await tx.query<Content>(staged, [key])),

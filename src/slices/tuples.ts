@@ -22,54 +22,66 @@ export function tupleEnd(bytes: Buffer, start: number): number {
   return at <= bytes.length ? at : -1;
 }
 
-/**
- * The tuples of a COPY stream, in batches of as many as have arrived: each batch is one buffer of whole tuples with their end
- * offsets in it. Nothing is copied but what straddles two pieces of the stream.
- */
-export async function* copyTuples(stream: AsyncIterable<Buffer>): AsyncGenerator<{ bytes: Buffer; ends: number[] }> {
-  let carried: Buffer[] = [];
-  let headerSeen = false;
+/** A COPY stream without its header: tuples and the trailer, in pieces as they come. */
+export async function* copyBody(stream: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let missing = copyHeader.length;
   for await (const piece of stream) {
-    let bytes = carried.length === 0 ? piece : Buffer.concat([...carried, piece]);
-    if (!headerSeen) {
-      if (bytes.length < copyHeader.length) {
-        carried = [bytes];
-        continue;
-      }
-      bytes = bytes.subarray(copyHeader.length);
-      headerSeen = true;
-    }
-    const ends: number[] = [];
-    let at = 0;
-    for (;;) {
-      if (at + 2 <= bytes.length && bytes.readUInt16BE(at) === 0xffff) {
-        if (ends.length > 0) yield { bytes: bytes.subarray(0, at), ends };
-        return;
-      }
-      const end = tupleEnd(bytes, at);
-      if (end < 0) break;
-      ends.push(end);
-      at = end;
-    }
-    if (ends.length > 0) yield { bytes: bytes.subarray(0, at), ends };
-    carried = at === bytes.length ? [] : [bytes.subarray(at)];
+    const skip = Math.min(missing, piece.length);
+    missing -= skip;
+    if (skip < piece.length) yield piece.subarray(skip);
   }
-  throw new SandpiperError("storage", "the database ended a COPY in the middle", {
-    hint: "Check the database's log, then run again.",
-  });
 }
 
-/** The tuples of a COPY stream that all have `tupleBytes` bytes, back to back, as many at once as have arrived. @throws `storage` for any other. */
-export async function* fixedTuples(stream: AsyncIterable<Buffer>, tupleBytes: number): AsyncGenerator<Buffer> {
-  for await (const { bytes, ends } of copyTuples(stream)) {
-    if (bytes.length !== ends.length * tupleBytes || ends.some((end, i) => end !== (i + 1) * tupleBytes)) {
-      throw new SandpiperError("storage", "a grain is stored without its digest", {
-        hint: "Refresh the slice at its owner; if it stays, restore the database from a backup.",
-      });
-    }
-    yield bytes;
+/** Where the tuples end in the whole body of a COPY. @throws `storage` when it is cut short. */
+export function tupleEnds(body: Buffer): number[] {
+  const ends: number[] = [];
+  for (let at = 0; at + 2 <= body.length; ) {
+    if (body.readUInt16BE(at) === 0xffff) return ends;
+    at = tupleEnd(body, at);
+    if (at < 0) break;
+    ends.push(at);
   }
+  throw cutShort();
 }
+
+/**
+ * The tuples of a COPY stream that all have `tupleBytes` bytes, back to back, as many at once as have arrived. Nothing is copied but
+ * what straddles two pieces of the stream.
+ *
+ * @throws `storage` for any other tuple.
+ */
+export async function* fixedTuples(stream: AsyncIterable<Buffer>, tupleBytes: number): AsyncGenerator<Buffer> {
+  const checked = (tuples: Buffer) => {
+    for (let at = 0; at < tuples.length; at += tupleBytes)
+      if (tupleEnd(tuples, at) !== at + tupleBytes) throw undigested();
+    return tuples;
+  };
+  let held: Buffer = Buffer.alloc(0);
+  for await (const piece of copyBody(stream)) {
+    let rest = piece;
+    if (held.length > 0) {
+      const missing = tupleBytes - held.length;
+      held = Buffer.concat([held, piece.subarray(0, missing)]);
+      if (held.length < tupleBytes) continue;
+      yield checked(held);
+      rest = piece.subarray(missing);
+    }
+    const whole = rest.length - (rest.length % tupleBytes);
+    if (whole > 0) yield checked(rest.subarray(0, whole));
+    held = rest.subarray(whole);
+  }
+  if (!held.equals(copyTrailer)) throw held.length > 2 && tupleEnd(held, 0) > 0 ? undigested() : cutShort();
+}
+
+const undigested = () =>
+  new SandpiperError("storage", "a grain is stored without its digest", {
+    hint: "Refresh the slice at its owner; if it stays, restore the database from a backup.",
+  });
+
+const cutShort = () =>
+  new SandpiperError("storage", "the database ended a COPY in the middle", {
+    hint: "Check the database's log, then run again.",
+  });
 
 /** The bytes `from` to `to` of every row, back to back: by hand, since a call for each of a million rows costs more than the copy. */
 export function gather(rows: Buffer, rowBytes: number, from: number, to: number): Buffer {

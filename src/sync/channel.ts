@@ -9,7 +9,7 @@ import type { Incoming } from "./messages.ts";
 
 const heartbeatMs = 15_000;
 /** What may lie in memory for a peer in each direction before it is made to wait. */
-const windowBytes = 2 * 1024 * 1024;
+const windowBytes = 512 * 1024;
 /** Largest message that is read: a frame, or a comparison of all slices. */
 const maxMessageBytes = 8 * 1024 * 1024;
 

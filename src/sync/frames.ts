@@ -20,6 +20,8 @@ export const compressedFlag = 1;
 /** Room for a whole payload of 1 MiB with its id, key, source and encoding. */
 export const maxBodyBytes = chunkBytes + 4096 - headerBytes;
 export const maxFrameBytes = headerBytes + maxBodyBytes;
+/** What frames of small grains aim at: large enough to shrink well, small enough that a crash costs little. */
+export const usualBodyBytes = chunkBytes / 4;
 
 export const idBytes = 16;
 export const symbolBytes = 8;

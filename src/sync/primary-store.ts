@@ -4,7 +4,7 @@ import { type Scope, scopeValue, slicesInScope } from "../scope.ts";
 import type { Metadata } from "../slices/hash.ts";
 import { type CompanyId, type ContentKey, chunkBytes, type SliceKey, uuidText } from "../slices/slice.ts";
 import { readMetadata } from "../slices/slice-store.ts";
-import { copyTuples } from "../slices/tuples.ts";
+import { copyBody, tupleEnds } from "../slices/tuples.ts";
 import { addActivity, setHolding } from "../subscriptions/activity-store.ts";
 import { idBytes } from "./frames.ts";
 import { readList } from "./grain-lists.ts";
@@ -99,13 +99,10 @@ export function readGrains(
       `COPY (SELECT id, grain_key, source, encoding, payload_bytes, payload FROM grains WHERE content_key = ${Number(slice.content)} ${condition}
          ORDER BY id LIMIT ${limit}) TO STDOUT (FORMAT binary)`,
     );
-    const ends: number[] = [];
     let size = 0;
-    for await (const batch of copyTuples(rows)) {
-      for (const end of batch.ends) ends.push(size + end);
-      size = page.put(size, batch.bytes);
-    }
-    return { bytes: page.bytes.subarray(0, size), ends };
+    for await (const piece of copyBody(rows)) size = page.put(size, piece);
+    const ends = tupleEnds(page.bytes.subarray(0, size));
+    return { bytes: page.bytes.subarray(0, ends.at(-1) ?? 0), ends };
   });
 }
 

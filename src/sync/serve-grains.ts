@@ -6,11 +6,11 @@ import {
   entryFrames,
   idBytes,
   listEntryBytes,
-  maxBodyBytes,
   newRecord,
   readRecord,
   readRecords,
   symbolBytes,
+  usualBodyBytes,
 } from "./frames.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
 import { ask, judge, lastIdOf, type Read, type Records, type Steps } from "./primary-port.ts";
@@ -108,7 +108,7 @@ function* sendRecords(stream: Stream, { bytes, ends }: Records): Steps<Refusal |
     const { end, chunked } = record;
     entries++;
     payload += record.payloadBytes;
-    if (!chunked && i + 1 < ends.length && ends[i + 1]! - start <= maxBodyBytes) continue;
+    if (!chunked && i + 1 < ends.length && ends[i + 1]! - start <= usualBodyBytes) continue;
     const frame = { type: "grains" as const, sequence: stream.sequence++, entries, body: bytes.subarray(start, end) };
     const refusal = yield* sendFrame(stream, encodeFrame(frame));
     if (refusal !== undefined) return refusal;

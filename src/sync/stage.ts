@@ -10,6 +10,7 @@ import { asSandpiperError, SandpiperError } from "../errors.ts";
 import { clearGrains } from "../slices/grain-store.ts";
 import type { CompanyId } from "../slices/slice.ts";
 import { type ContentKey, chunkBytes, type SliceKey } from "../slices/slice.ts";
+import { stageLock } from "../slices/slice-store.ts";
 import { copyHeader, copyTrailer, encodeTuple, int4, int8 } from "../slices/tuples.ts";
 import { step } from "../step.ts";
 import type { Due, StagedSoFar } from "./secondary-port.ts";
@@ -106,6 +107,7 @@ export class Stage {
   #copy: { table: Table; stream: Writable; done: Promise<unknown> } | undefined;
   #uncommitted = 0;
   #turn: Promise<void> = Promise.resolve();
+  #begun = false;
   #failure: unknown;
 
   constructor(session: Session, key: SliceKey, contentKey: ContentKey) {
@@ -129,16 +131,18 @@ export class Stage {
   async close(): Promise<void> {
     await this.#next(() => this.#commit());
     await this.#turn;
+    await this.#end();
   }
 
   /**
-   * When the stream ended early: commits what has arrived after all, or else rolls back, so that the session can be used. What
+   * When the stream ended early: commits what has arrived after all, so that the session can be used. What
    * cannot be used, or does not fit the disk, is given up whole: it would keep others from fitting.
    */
   async keep(): Promise<void> {
     await this.close().catch(() => {});
     if (this.#failure === undefined) return;
-    await this.#session.run("ROLLBACK").catch(() => {});
+    this.#copy?.stream.destroy();
+    await this.#end().catch(() => {});
     if (isDiskFull(this.#failure) || asSandpiperError(this.#failure).code === "verification")
       await this.#session.transaction((tx) => clearStage(tx, this.#key)).catch(() => {});
   }
@@ -155,8 +159,8 @@ export class Stage {
 
   async #write(table: Table, bytes: Buffer): Promise<void> {
     if (this.#copy?.table !== table) {
-      if (this.#copy === undefined) await this.#begin();
-      else await this.#endCopy();
+      await this.#commit();
+      if (!this.#begun) await this.#begin();
       const stream = this.#session.copyIn(`COPY ${table} (${columns[table]}) FROM STDIN (FORMAT binary)`);
       const done = once(stream, "finish");
       done.catch(() => {});
@@ -172,31 +176,33 @@ export class Stage {
   }
 
   async #begin(): Promise<void> {
+    this.#begun = true;
+    // Whoever removes the slice waits: nobody would find what is staged after that.
+    await this.#session.run(`SELECT pg_advisory_lock_shared(${stageLock("$1")})`, [this.#contentKey]);
+    const there = await this.#session.one("SELECT 1 FROM staging WHERE content_key = $1", [this.#contentKey]);
     // What is staged need not survive a crash of the database server, only ours: no wait for its disk.
-    await this.#session.run(
-      `BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL sandpiper.content_key = ${Number(this.#contentKey)}`,
-    );
-    const there = await this.#session.one("SELECT 1 FROM staging WHERE content_key = $1 FOR KEY SHARE", [
-      this.#contentKey,
-    ]);
+    await this.#session.run(`SET synchronous_commit = off; SET sandpiper.content_key = ${Number(this.#contentKey)}`);
     if (there === undefined)
       throw new SandpiperError("deferred", "the slice was removed here while it was transferred", {
         hint: "Run again.",
       });
   }
 
-  async #endCopy(): Promise<void> {
-    const { stream, done } = this.#copy!;
-    this.#copy = undefined;
-    stream.end(copyTrailer);
-    await done;
+  async #end(): Promise<void> {
+    if (!this.#begun) return;
+    this.#begun = false;
+    await this.#session.run("RESET synchronous_commit; RESET sandpiper.content_key");
+    await this.#session.run(`SELECT pg_advisory_unlock_shared(${stageLock("$1")})`, [this.#contentKey]);
   }
 
+  /** Ends the COPY, which is a transaction of its own. */
   async #commit(): Promise<void> {
     if (this.#copy === undefined) return;
-    await this.#endCopy();
+    const { stream, done } = this.#copy;
+    this.#copy = undefined;
     this.#uncommitted = 0;
-    await this.#session.run("COMMIT");
+    stream.end(copyTrailer);
+    await done;
   }
 }
 

@@ -61,6 +61,7 @@ export class MemoryPartner {
       },
       send: (message) => channel.send(JSON.stringify(message)),
       sendFrame: (frame) => channel.send(frame),
+      queued: async () => {},
       readOutbox: async () => [],
       settle: async () => {},
       readLocalList: async (slice) => Buffer.concat(sorted(copyOf(slice).units).map(listEntry)),

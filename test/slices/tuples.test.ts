@@ -2,13 +2,16 @@ import { Readable } from "node:stream";
 import fc from "fast-check";
 import t from "tap";
 import {
+  copyBody,
   copyHeader,
   copyTrailer,
-  copyTuples,
   encodeTuple,
+  fixedTuples,
+  gather,
   int4,
   int8,
   tupleEnd,
+  tupleEnds,
   tupleFields,
 } from "../../src/slices/tuples.ts";
 import { openTestDatabase } from "../harness/open-database.ts";
@@ -29,15 +32,15 @@ async function* cut(bytes: Buffer, places: number[]): AsyncGenerator<Buffer> {
 
 async function collect(stream: AsyncIterable<Buffer>): Promise<(Buffer | null)[][]> {
   const rows: (Buffer | null)[][] = [];
-  for await (const { bytes, ends } of copyTuples(stream)) {
-    let start = 0;
-    for (const end of ends) {
-      if (tupleEnd(bytes, start) !== end) throw new Error("an end that is none");
-      rows.push(tupleFields(bytes, start).map((field) => (field === null ? null : Buffer.from(field))));
-      start = end;
-    }
-    if (start !== bytes.length) throw new Error("more bytes than tuples");
+  const pieces: Buffer[] = [];
+  for await (const piece of copyBody(stream)) pieces.push(piece);
+  const bytes = Buffer.concat(pieces);
+  let start = 0;
+  for (const end of tupleEnds(bytes)) {
+    rows.push(tupleFields(bytes, start).map((field) => (field === null ? null : Buffer.from(field))));
+    start = end;
   }
+  if (start !== bytes.length - copyTrailer.length) throw new Error("more bytes than tuples");
   return rows;
 }
 
@@ -59,6 +62,35 @@ t.test("tuples come out as they went in, however the stream is cut", async (t) =
   const rows: Row[] = [[Buffer.from("a"), null], [], [Buffer.alloc(0)]];
   const bytes = stream(rows);
   t.equal(plain(await collect(cut(bytes, [...bytes.keys()]))), plain(rows), "byte by byte");
+});
+
+t.test("tuples of one size come out whole, however the stream is cut; any other is refused", async (t) => {
+  const row = (n: number): Row => [int8(n), int4(n)];
+  const size = encodeTuple(row(0)).length;
+  const all = async (bytes: Buffer, places: number[]) => {
+    const pieces: Buffer[] = [];
+    for await (const piece of fixedTuples(cut(bytes, places), size)) {
+      if (piece.length % size !== 0) throw new Error("a piece of a tuple");
+      pieces.push(Buffer.from(piece));
+    }
+    return Buffer.concat(pieces);
+  };
+  await fc.assert(
+    fc.asyncProperty(fc.nat({ max: 20 }), fc.array(fc.nat(), { maxLength: 30 }), async (count, places) => {
+      const rows = Array.from({ length: count }, (_, n) => row(n));
+      const got = await all(stream(rows), places);
+      return got.equals(Buffer.concat(rows.map(encodeTuple)));
+    }),
+  );
+  const rows = [row(1), row(2), row(3)];
+  const column = gather(await all(stream(rows), []), size, size - 4, size);
+  t.equal(column.toString("hex"), "000000010000000200000003");
+  const odd = stream([row(1), [int8(1), null], row(2)]);
+  for (let place = 0; place < odd.length; place++)
+    await t.rejects(all(odd, [place]), { code: "storage" }, `cut at ${place}`);
+  const whole = stream(rows);
+  for (let length = 0; length < whole.length; length++)
+    await t.rejects(all(whole.subarray(0, length), []), { code: "storage" }, `${length} bytes`);
 });
 
 t.test("a stream that ends early is an error, wherever it ends", async (t) => {
