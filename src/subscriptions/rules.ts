@@ -51,7 +51,7 @@ export interface SubscriptionPlan {
 }
 
 /** The plan that changes nothing. */
-export const nothingNew = (): SubscriptionPlan => ({
+const nothingNew = (): SubscriptionPlan => ({
   addSlices: [],
   changeSlices: [],
   add: [],

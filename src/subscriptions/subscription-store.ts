@@ -70,6 +70,20 @@ export async function listOffers(db: Queries, companyId: CompanyId, limit: numbe
   }));
 }
 
+/**
+ * A name for what {@link listOffers} says of a company: of what the rules of subscriptions look at, rows, names and flags. What the
+ * slices hold is compared elsewhere, and changes often.
+ */
+export async function nameOffers(db: Queries, companyId: CompanyId): Promise<string> {
+  const row = await db.one<{ name: string }>(
+    `SELECT encode(sha256(convert_to(coalesce(string_agg(
+       jsonb_build_array(u.id, u.name, u.description, u.active, s.id, s.name, s.slice_type)::text, ',' ORDER BY u.id), ''), 'UTF8')), 'hex') AS name
+     FROM ${tables} WHERE u.company_id = $1`,
+    [companyId],
+  );
+  return row!.name.slice(0, 32);
+}
+
 type Prefixed = { [K in keyof Slice as `slice.${K}`]: Slice[K] };
 
 /** How many subscriptions the scope sees. */

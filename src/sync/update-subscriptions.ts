@@ -2,11 +2,11 @@
 import type { Session } from "../database.ts";
 import { SandpiperError } from "../errors.ts";
 import { everything } from "../scope.ts";
-import type { ContentKey, SliceKey } from "../slices/slice.ts";
+import type { CompanyId, ContentKey, SliceKey } from "../slices/slice.ts";
 import { addActivity } from "../subscriptions/activity-store.ts";
 import type { Company, Subscription } from "../subscriptions/company.ts";
 import { setSubsEtag } from "../subscriptions/company-store.ts";
-import { activeAfter, nothingNew, planSubscriptions } from "../subscriptions/rules.ts";
+import { activeAfter, planSubscriptions } from "../subscriptions/rules.ts";
 import { applyPlan, listSubscriptions, readNames } from "../subscriptions/subscription-store.ts";
 import type { StoredSlice } from "./apply.ts";
 import type { Offers } from "./primary-client.ts";
@@ -33,13 +33,16 @@ export async function updateSubscriptions(
   offers: Offers,
   options: { runId: string; test: boolean; allowDrops: boolean; onlySubscription?: string | undefined },
 ): Promise<Updated> {
+  if (offers.rows === null) {
+    return { slices: await dueSlices(session, company.id, options.onlySubscription), notices: [], lost: 0 };
+  }
+  const { rows: listed, etag } = offers;
   return session.transaction(async (tx) => {
     // Primaries are synced side by side, and their names must not clash: one list at a time.
     await tx.run("SELECT pg_advisory_xact_lock(hashtextextended('sandpiper:names', 0))");
     const local = await listSubscriptions(tx, everything, { companyId: company.id });
     const { slices: known, taken } = await readNames(tx, company.id);
-    const plan =
-      offers.rows === null ? nothingNew() : planSubscriptions(local, offers.rows, known, taken, options.allowDrops);
+    const plan = planSubscriptions(local, listed, known, taken, options.allowDrops);
     if (plan.massWithdrawal !== undefined) {
       const { gone, of } = plan.massWithdrawal;
       throw new SandpiperError("limit", `${gone} of ${of} subscriptions disappeared at ${company.name} at once`, {
@@ -48,7 +51,7 @@ export async function updateSubscriptions(
     }
     if (!options.test) {
       await applyPlan(tx, company.id, plan);
-      if (offers.rows !== null) await setSubsEtag(tx, company.id, offers.etag);
+      await setSubsEtag(tx, company.id, etag);
       for (const row of plan.withdraw) await log(tx, company, options.runId, row, "withdrawn");
       const off = new Set(plan.change.filter((row) => !row.active).map((row) => row.id));
       for (const row of local)
@@ -70,6 +73,16 @@ export async function updateSubscriptions(
     });
     return { slices, notices: plan.notices, lost: plan.lost };
   });
+}
+
+/** The slices to sync when the primary's list is the one that was applied last. */
+async function dueSlices(session: Session, companyId: CompanyId, only: string | undefined): Promise<StoredSlice[]> {
+  return session.query<StoredSlice>(
+    `SELECT s.id, s.name, u.name AS subscription, s.slice_key AS key, s.content_key AS "contentKey", s.hash, s.content_count AS count, u.id AS "subscriptionId"
+     FROM subscriptions u JOIN slices s USING (slice_key)
+     WHERE u.company_id = $1 AND u.active AND u.offered AND u.withdrawn_at IS NULL AND ($2::uuid IS NULL OR u.id = $2) ORDER BY u.name_key`,
+    [companyId, only ?? null],
+  );
 }
 
 /** What the primary took away is in the log of activity. */
