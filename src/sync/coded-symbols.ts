@@ -7,7 +7,7 @@
  * modulo 2^16. Every symbol is mapped to cell 0, and to cell i with a probability of 1/(1 + i/2).
  */
 
-import { cellBytes, idBytes, listEntryBytes } from "./frames.ts";
+import { cellBytes, idBytes, listEntryBytes, symbolBytes } from "./frames.ts";
 
 /** Cells in a row, from cell 0. */
 export class Cells {
@@ -76,6 +76,24 @@ export function addList(cells: Cells, list: Buffer): void {
     cells.toggle(view.getUint32(at), view.getUint32(at + 4), 1);
 }
 
+/** The list entries (id, symbol) whose symbol is among `symbols`, 8 bytes each. */
+export function entriesWith(list: Buffer, symbols: Buffer): Buffer[] {
+  // By halves: a number is looked up much faster than a bigint, a million times.
+  const wanted = new Map<number, Set<number>>();
+  for (let at = 0; at < symbols.length; at += symbolBytes) {
+    const low = symbols.readUInt32BE(at + 4);
+    const highs = wanted.get(low) ?? new Set();
+    wanted.set(low, highs.add(symbols.readUInt32BE(at)));
+  }
+  const view = new DataView(list.buffer, list.byteOffset, list.length);
+  const found: Buffer[] = [];
+  for (let at = 0; at < list.length; at += listEntryBytes) {
+    const highs = wanted.get(view.getUint32(at + idBytes + 4));
+    if (highs?.has(view.getUint32(at + idBytes))) found.push(list.subarray(at, at + listEntryBytes));
+  }
+  return found;
+}
+
 /** What is in one set and not in the other: symbols of 8 bytes, in no order. */
 export interface SymbolDifference {
   onlyRemote: Buffer;
@@ -108,7 +126,7 @@ export function peel(remote: Cells, local: Cells): SymbolDifference | undefined 
   for (let i = 0; i < cells.length; i++) {
     if (cells.counts[i] !== 0 || cells.high[i] !== 0 || cells.low[i] !== 0 || cells.checks[i] !== 0) return undefined;
   }
-  return { onlyRemote: symbolBytes(found.remote), onlyLocal: symbolBytes(found.local) };
+  return { onlyRemote: toBytes(found.remote), onlyLocal: toBytes(found.local) };
 }
 
 /**
@@ -145,7 +163,7 @@ function isPure(cells: Cells, i: number): boolean {
   return (count === 1 || count === 0xffff) && cells.checks[i] === checksum(cells.high[i]!, cells.low[i]!);
 }
 
-function symbolBytes(words: number[]): Buffer {
+function toBytes(words: number[]): Buffer {
   const bytes = Buffer.allocUnsafe(words.length * 4);
   for (const [i, word] of words.entries()) bytes.writeUInt32BE(word, i * 4);
   return bytes;

@@ -4,7 +4,7 @@
  * would weigh more than the list, the list is asked for. Pure.
  */
 import { SandpiperError } from "../errors.ts";
-import { Cells, encodeList, estimateDifference, peel, type SymbolDifference } from "./coded-symbols.ts";
+import { Cells, encodeList, entriesWith, estimateDifference, peel, type SymbolDifference } from "./coded-symbols.ts";
 import { cellBytes, decodeFrame, firstCells, idBytes, listEntryBytes, symbolBytes } from "./frames.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
 import { compareLists } from "./reconcile.ts";
@@ -123,13 +123,7 @@ function* everything(slice: LocalSlice, content: Content): Steps<Found> {
 
 /** The local grains of a difference by their ids. */
 function inIds(content: Content, list: Buffer, { onlyRemote, onlyLocal }: SymbolDifference): Found {
-  const gone = new Set<bigint>();
-  for (let at = 0; at < onlyLocal.length; at += symbolBytes) gone.add(onlyLocal.readBigUInt64BE(at));
-  const removed: Buffer[] = [];
-  const view = new DataView(list.buffer, list.byteOffset, list.length);
-  for (let at = 0; at < list.length; at += listEntryBytes) {
-    if (gone.has(view.getBigUint64(at + idBytes))) removed.push(list.subarray(at, at + idBytes));
-  }
+  const removed = entriesWith(list, onlyLocal).map((entry) => entry.subarray(0, idBytes));
   return { content, wanted: { by: "symbols", named: ascending(onlyRemote) }, removed: Buffer.concat(removed) };
 }
 

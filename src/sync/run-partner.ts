@@ -21,6 +21,7 @@ import { nextTry } from "./retry.ts";
 import { SecondaryAdapter } from "./secondary-adapter.ts";
 import type { LocalSlice, Run, SliceResult } from "./secondary-port.ts";
 import { secondarySession } from "./secondary-session.ts";
+import { sweepStages } from "./stage.ts";
 import { updateSubscriptions } from "./update-subscriptions.ts";
 
 export interface PartnerOptions {
@@ -111,9 +112,15 @@ class PartnerRun {
     const onAbort = () => session.destroy();
     options.signal?.addEventListener("abort", onAbort, { once: true });
     try {
+      // Grains lie in the order of their ids, more or less: read by the index they come at once, and are worked on while they come.
+      await session.run("SET enable_sort = off");
       if (options.test) await session.run("SET default_transaction_read_only = on");
       else await startRun(session, options.runId, company.id);
       report.error = await this.#tryUntilDone();
+      const current = report.results
+        .filter((result) => result.outcome === "unchanged")
+        .map((result) => result.slice.id);
+      if (!options.test) await sweepStages(session, company.id, current);
       if (this.#lost > 0) {
         report.error ??= new SandpiperError(
           "denied",
@@ -125,7 +132,7 @@ class PartnerRun {
       }
     } finally {
       options.signal?.removeEventListener("abort", onAbort);
-      if (options.test) await session.run("SET default_transaction_read_only = off").catch(() => {});
+      await session.run("RESET enable_sort; RESET default_transaction_read_only").catch(() => {});
     }
   }
 

@@ -5,8 +5,8 @@
 import type { Database } from "../database.ts";
 import type { Scope } from "../scope.ts";
 import type { SliceKey } from "../slices/slice.ts";
-import { addList, Cells } from "./coded-symbols.ts";
-import { cellBytes, idBytes, listEntryBytes, symbolBytes } from "./frames.ts";
+import { addList, Cells, entriesWith } from "./coded-symbols.ts";
+import { cellBytes } from "./frames.ts";
 import { listPieces } from "./grain-lists.ts";
 import type { Read } from "./primary-port.ts";
 import { read } from "./primary-store.ts";
@@ -52,15 +52,11 @@ export class SliceCache {
   async findSymbols(db: Database, scope: Scope, id: string, symbols: Buffer): Promise<Read<Buffer>> {
     const { view, data: entry } = await this.#entry(db, scope, id);
     if (entry === undefined) return { view, data: Buffer.alloc(0) };
-    const wanted = symbolSet(symbols);
-    const found: Buffer[] = [];
-    if (entry.list !== undefined) {
-      pick(entry.list, wanted, found);
-      return { view, data: Buffer.concat(found) };
-    }
+    if (entry.list !== undefined) return { view, data: Buffer.concat(entriesWith(entry.list, symbols)) };
     return this.#inTurn(() =>
       read(db, scope, id, Buffer.alloc(0), async (tx, { content }) => {
-        for await (const piece of listPieces(tx, content)) pick(piece, wanted, found);
+        const found: Buffer[] = [];
+        for await (const piece of listPieces(tx, content)) found.push(...entriesWith(piece, symbols));
         return Buffer.concat(found);
       }),
     );
@@ -125,19 +121,5 @@ export class SliceCache {
     if (entry === undefined) return;
     this.#entries.delete(key);
     this.#bytes -= weight(entry);
-  }
-}
-
-function symbolSet(symbols: Buffer): Set<bigint> {
-  const set = new Set<bigint>();
-  for (let at = 0; at < symbols.length; at += symbolBytes) set.add(symbols.readBigUInt64BE(at));
-  return set;
-}
-
-/** Adds to `found` the list entries whose symbol is wanted. */
-function pick(list: Buffer, wanted: ReadonlySet<bigint>, found: Buffer[]): void {
-  const view = new DataView(list.buffer, list.byteOffset, list.length);
-  for (let at = 0; at < list.length; at += listEntryBytes) {
-    if (wanted.has(view.getBigUint64(at + idBytes))) found.push(list.subarray(at, at + listEntryBytes));
   }
 }
