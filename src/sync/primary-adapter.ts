@@ -3,22 +3,15 @@ import type { Database } from "../database.ts";
 import { SandpiperError } from "../errors.ts";
 import type { Scope } from "../scope.ts";
 import type { Metadata } from "../slices/hash.ts";
-import type { CompanyId } from "../slices/slice.ts";
+import { type CompanyId, chunkBytes, uuidText } from "../slices/slice.ts";
 import { step } from "../step.ts";
 import type { Channel } from "./channel.ts";
 import type { Cells } from "./coded-symbols.ts";
 import { FrameCompressor } from "./compression.ts";
 import type { Confirm, Incoming, PrimaryMessage } from "./messages.ts";
 import { lastIdOf, type PrimaryPort, type Read, type Records, type SliceView } from "./primary-port.ts";
-import {
-  Page,
-  readChunk,
-  readGrains,
-  readSliceList,
-  readSliceMetadata,
-  recordConfirm,
-  viewSlices,
-} from "./primary-store.ts";
+import { readChunk, readGrains, readSliceList, readSliceMetadata, recordConfirm, viewSlices } from "./primary-store.ts";
+import { ReadAhead, type Request } from "./read-ahead.ts";
 import type { SliceCache } from "./slice-cache.ts";
 
 /** A partner that is connected and asks nothing is dropped after this. */
@@ -34,9 +27,8 @@ export class PrimaryAdapter implements PrimaryPort {
   readonly #channel: Channel;
   readonly #expiresAt: Date;
   #compressor: FrameCompressor | undefined;
-  #ahead: { id: string; after: Buffer; wanted: Buffer | null; page: Promise<Read<Records>> } | undefined;
-  /** One page is sent while the other one is read. */
-  readonly #pages: [Page, Page] = [new Page(), new Page()];
+  readonly #grains = new ReadAhead<Records>();
+  readonly #chunks = new ReadAhead<Buffer>();
   #waiting = false;
   /** The slice that is being served. */
   #serving: string | undefined;
@@ -128,27 +120,28 @@ export class PrimaryAdapter implements PrimaryPort {
     return this.#cache.findSymbols(this.#db, this.#scope, id, symbols);
   }
 
-  /** Reads the next page already while the session sends this one: rights are looked at again before each frame. */
-  async readGrains(id: string, after: Buffer | null, wanted: Buffer | null): Promise<Read<Records>> {
+  readGrains(id: string, after: Buffer | null, wanted: Buffer | null): Promise<Read<Records>> {
     step("p.grains");
     this.#serving = id;
-    const read = (from: Buffer | null) => {
-      this.#pages.reverse();
-      return readGrains(this.#db, this.#scope, id, from, wanted, this.#pages[0]);
-    };
-    const ahead = this.#ahead;
-    const isNext = ahead !== undefined && ahead.id === id && ahead.wanted === wanted && after?.equals(ahead.after);
-    // One that nobody wants any more has to be over before its memory is used again.
-    if (!isNext) await ahead?.page.catch(() => {});
-    const page = await (isNext ? ahead.page : read(after));
-    const last = lastIdOf(page.data);
-    this.#ahead = last === null ? undefined : { id, after: last, wanted, page: read(last) };
-    this.#ahead?.page.catch(() => {});
-    return page;
+    const request = (from: Buffer | null): Request<Records> => ({
+      key: [id, from?.toString("hex"), wanted],
+      read: (page) => readGrains(this.#db, this.#scope, id, from, wanted, page),
+    });
+    return this.#grains.read(request(after), ({ data }) => {
+      const last = lastIdOf(data);
+      return last === null ? undefined : request(last);
+    });
   }
 
   readChunk(id: string, grainId: Buffer, sequence: number): Promise<Read<Buffer>> {
-    return readChunk(this.#db, this.#scope, id, grainId, sequence);
+    this.#serving = id;
+    const request = (n: number): Request<Buffer> => ({
+      key: [id, uuidText(grainId), n],
+      read: (page) => readChunk(this.#db, this.#scope, id, grainId, n, page),
+    });
+    return this.#chunks.read(request(sequence), ({ data }) =>
+      data.length < chunkBytes ? undefined : request(sequence + 1),
+    );
   }
 
   record(confirm: Confirm): Promise<void> {

@@ -4,16 +4,15 @@ import { type Scope, scopeValue, slicesInScope } from "../scope.ts";
 import type { Metadata } from "../slices/hash.ts";
 import { type CompanyId, type ContentKey, chunkBytes, type SliceKey, uuidText } from "../slices/slice.ts";
 import { readMetadata } from "../slices/slice-store.ts";
-import { copyBody, tupleEnds } from "../slices/tuples.ts";
+import { tupleEnds } from "../slices/tuples.ts";
 import { addActivity, setHolding } from "../subscriptions/activity-store.ts";
 import { idBytes } from "./frames.ts";
 import { readList } from "./grain-lists.ts";
 import type { Confirm } from "./messages.ts";
 import type { Read, Records, SliceView } from "./primary-port.ts";
+import { type Page, readBytes } from "./read-ahead.ts";
 import { idsBeyond } from "./reconcile.ts";
 
-/** Bytes of grains that one read aims at: what a partner can make the primary hold at once. */
-const readBytes = 2 * chunkBytes;
 const listPage = 100_000;
 
 type Row = SliceView & { key: SliceKey; content: ContentKey; name: string };
@@ -54,23 +53,6 @@ export const readSliceMetadata = (db: Database, scope: Scope, id: string): Promi
 export const readSliceList = (db: Database, scope: Scope, id: string, after: Buffer | null): Promise<Read<Buffer>> =>
   read<Buffer>(db, scope, id, Buffer.alloc(0), (tx, slice) => readList(tx, slice.content, after, listPage));
 
-/** Memory for a page of grains, used again and again: to leave it to the garbage collector costs more than all else that a primary does. */
-export class Page {
-  bytes: Buffer = Buffer.allocUnsafeSlow(readBytes);
-
-  /** Puts bytes at `at`, in more memory if it takes that. @returns where they end. */
-  put(at: number, bytes: Buffer): number {
-    const end = at + bytes.length;
-    if (end > this.bytes.length) {
-      const larger = Buffer.allocUnsafeSlow(Math.max(end, this.bytes.length * 1.5));
-      this.bytes.copy(larger, 0, 0, at);
-      this.bytes = larger;
-    }
-    bytes.copy(this.bytes, at);
-    return end;
-  }
-}
-
 /**
  * Grain records after `after`, of those in `wanted` if given: as many as make about {@link readBytes}, at least one if there is one.
  * They are in the memory of `page` until it is used again.
@@ -99,10 +81,9 @@ export function readGrains(
       `COPY (SELECT id, grain_key, source, encoding, payload_bytes, payload FROM grains WHERE content_key = ${Number(slice.content)} ${condition}
          ORDER BY id LIMIT ${limit}) TO STDOUT (FORMAT binary)`,
     );
-    let size = 0;
-    for await (const piece of copyBody(rows)) size = page.put(size, piece);
-    const ends = tupleEnds(page.bytes.subarray(0, size));
-    return { bytes: page.bytes.subarray(0, ends.at(-1) ?? 0), ends };
+    const body = await page.fill(rows);
+    const ends = tupleEnds(body);
+    return { bytes: body.subarray(0, ends.at(-1) ?? 0), ends };
   });
 }
 
@@ -116,19 +97,24 @@ function idList(wanted: Buffer, after: Buffer | null, limit: number): string {
   return ids.join(",");
 }
 
+/** A chunk of a large grain, in the memory of `page`; empty when there is none. */
 export const readChunk = (
   db: Database,
   scope: Scope,
   id: string,
   grainId: Buffer,
   sequence: number,
+  page: Page,
 ): Promise<Read<Buffer>> =>
   read<Buffer>(db, scope, id, Buffer.alloc(0), async (tx, slice) => {
-    const row = await tx.one<{ data: Buffer }>(
-      "SELECT data FROM grain_chunks WHERE content_key = $1 AND grain_id = $2 AND seq = $3",
-      [slice.content, uuidText(grainId), sequence],
+    const rows = tx.copyOut(
+      `COPY (SELECT data FROM grain_chunks WHERE content_key = ${Number(slice.content)} AND grain_id = '${uuidText(grainId)}' AND seq = ${Number(sequence)})
+         TO STDOUT (FORMAT binary)`,
     );
-    return row?.data ?? Buffer.alloc(0);
+    const body = await page.fill(rows);
+    const [end] = tupleEnds(body);
+    // Behind the field count and the length.
+    return body.subarray(2 + 4, end ?? 2 + 4);
   });
 
 /** Stores what a partner reports, in its name, once a run and slice. What it may not see is accepted and forgotten. */

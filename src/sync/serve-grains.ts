@@ -142,6 +142,8 @@ function* sendChunks(stream: Stream, grainId: Buffer, payloadBytes: number, firs
     const { view, data } = yield* ask.readChunk(stream.id, grainId, n);
     const refusal = judge(view, stream.hash);
     if (refusal !== undefined) return refusal;
+    // One that is not there: the slice changed, or its rows are damaged.
+    if (data.length === 0) return "failed";
     sent += data.length;
     yield* ask.sendFrame(encodeFrame({ type: "chunk", sequence: stream.sequence++, entries: 1, body: data }));
   }
