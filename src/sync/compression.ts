@@ -15,12 +15,14 @@ const options = { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } };
 const leastBytes = 512;
 /** A compressed body must be this much smaller. */
 const worthwhile = 0.9;
-/** Frames that are left alone after one that did not shrink. */
-const pause = 15;
+/** Frames that are left alone after one that did not shrink; twice as many after each that follows, up to the most. */
+const firstPause = 15;
+const mostPause = 240;
 
 /** Compresses the frames of one connection. */
 export class FrameCompressor {
   #skip = 0;
+  #pause = firstPause;
 
   /** The frame, its body compressed if that pays. */
   async pack(frame: Buffer): Promise<Buffer> {
@@ -34,9 +36,11 @@ export class FrameCompressor {
     }
     const body = await compress(frame.subarray(headerBytes), options);
     if (body.length > (frame.length - headerBytes) * worthwhile) {
-      this.#skip = pause;
+      this.#skip = this.#pause;
+      this.#pause = Math.min(this.#pause * 2, mostPause);
       return frame;
     }
+    this.#pause = firstPause;
     const packed = Buffer.concat([frame.subarray(0, headerBytes), body]);
     packed[1]! |= compressedFlag;
     return packed;

@@ -27,6 +27,7 @@ export async function viewSlices(
     `SELECT s.slice_key AS key, s.content_key AS content, s.name, s.id, s.allow_sync AS "allowSync", s.hash, s.content_count AS count, s.content_bytes AS bytes
      FROM slices s WHERE s.id = ANY ($2::uuid[]) AND ${slicesInScope(scope, "$1")}`,
     [scopeValue(scope), ids],
+    "all" in scope ? "view-all" : "view-own",
   );
 }
 
