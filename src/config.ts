@@ -47,7 +47,7 @@ const schema = z.strictObject({
       /** Memory for what many partners ask of the same slices. */
       cache_bytes: wholeNumber(0, 2 ** 40).default(64 * 2 ** 20),
       /** Partners that are served at once; more wait in line. */
-      max_syncs: wholeNumber(1, 10_000).default(32),
+      max_syncs: wholeNumber(1, 10_000).default(64),
     })
     .prefault({}),
   sync: z

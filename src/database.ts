@@ -9,6 +9,7 @@ import type { Config } from "./config.ts";
 import { SandpiperError } from "./errors.ts";
 import type { Logger } from "./log.ts";
 import { acquireEmbedded } from "./postgres/embedded.ts";
+import { everything, type Scope, scopeName } from "./scope.ts";
 
 /** One connection. Statements run one after another; parameters only, never text put together from input. */
 export interface Session {
@@ -36,13 +37,15 @@ export interface TransactionOptions {
   snapshot?: boolean;
 }
 
-/** A pool of sessions, as the role `sandpiper_app`. */
+/** A pool of sessions, as the role `sandpiper_app`; they see everything, unless they are had {@link Database.as} somebody. */
 export interface Database {
   session<T>(work: (session: Session) => Promise<T>): Promise<T>;
   query: Session["query"];
   one: Session["one"];
   run: Session["run"];
   transaction: Session["transaction"];
+  /** The same pool, whose sessions see and change only what `scope` may: row-level security (0003-row-security.sql). */
+  as(scope: Scope): Database;
   /** Closes all connections, and leaves the embedded server if there is one. Twice is harmless. */
   close(): Promise<void>;
 }
@@ -195,6 +198,22 @@ const pooled = (mode: string) =>
 
 function poolDatabase(pool: pg.Pool, release: () => Promise<void>): Database {
   let closing: Promise<void> | undefined;
+  const close = () => {
+    closing ??= pool.end().then(release, release);
+    return closing;
+  };
+  /** What each connection's sessions see at present. */
+  const scopes = new WeakMap<pg.PoolClient, string>();
+  return scopedDatabase(pool, scopes, everything, close);
+}
+
+function scopedDatabase(
+  pool: pg.Pool,
+  scopes: WeakMap<pg.PoolClient, string>,
+  scope: Scope,
+  close: () => Promise<void>,
+): Database {
+  const name = scopeName(scope);
   const session = async <T>(work: (session: Session) => Promise<T>): Promise<T> => {
     let client: pg.PoolClient;
     try {
@@ -208,7 +227,13 @@ function poolDatabase(pool: pg.Pool, release: () => Promise<void>): Database {
     };
     client.on("error", onError);
     try {
-      return await work(clientSession(client));
+      const own = clientSession(client);
+      if (scopes.get(client) !== name) {
+        scopes.delete(client);
+        await own.run("SELECT set_config('sandpiper.scope', $1, false)", [name]);
+        scopes.set(client, name);
+      }
+      return await work(own);
     } catch (error) {
       if (!(error instanceof SandpiperError) || error.code === "storage") broken ??= error as Error;
       throw error;
@@ -223,10 +248,8 @@ function poolDatabase(pool: pg.Pool, release: () => Promise<void>): Database {
     one: (text, values) => session((s) => s.one(text, values)),
     run: (text, values) => session((s) => s.run(text, values)),
     transaction: (work, options) => session((s) => s.transaction(work, options)),
-    close: () => {
-      closing ??= pool.end().then(release, release);
-      return closing;
-    },
+    as: (other) => scopedDatabase(pool, scopes, other, close),
+    close,
   };
 }
 

@@ -13,6 +13,9 @@ export const everything: Scope = { all: true };
 /** The value that the conditions below expect at their parameter. */
 export const scopeValue = (scope: Scope): string | null => ("all" in scope ? null : scope.company);
 
+/** What row-level security knows the scope by. */
+export const scopeName = (scope: Scope): string => ("all" in scope ? "all" : scope.company);
+
 /** Rows of `slices s`: those with an active subscription of an active company. */
 export function slicesInScope(scope: Scope, parameter: string): string {
   return "all" in scope

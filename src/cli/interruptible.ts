@@ -22,6 +22,7 @@ export function interruptible(db: Database, signal: AbortSignal): Database {
     ...guarded(db),
     session: (work) => check(() => db.session((session) => work(wrap(session)))),
     transaction: (work, options) => check(() => db.transaction((tx) => work(wrap(tx)), options)),
+    as: (scope) => interruptible(db.as(scope), signal),
     close: () => db.close(),
   };
 }

@@ -76,7 +76,8 @@ export function endpoint<Query = object, Body = undefined>(
     requireAccess(identity, options.allow);
     requireServerRole(context, options.on);
     const call = await takeInput(request, response, context, options);
-    reply(response, await options.handle({ ...call, identity, scope: scopeOf(identity) }));
+    const scope = scopeOf(identity);
+    reply(response, await options.handle({ ...call, db: call.db.as(scope), identity, scope }));
   };
 }
 

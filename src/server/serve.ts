@@ -1,6 +1,7 @@
 /** Serving: the HTTP server with the websocket upgrade, until told to stop. */
 import type { App } from "../app.ts";
 import { startServer } from "./http-server.ts";
+import { requireRowSecurity } from "./row-security.ts";
 import { createContext } from "./server-context.ts";
 import { OrderedRuns } from "./sync-run.ts";
 import { createUpgrade } from "./upgrade.ts";
@@ -8,6 +9,7 @@ import { createUpgrade } from "./upgrade.ts";
 /** Serves until `signal` is aborted, then stops in order. */
 export async function serve(app: App, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
+  await requireRowSecurity(app.db);
   const stopping = new AbortController();
   const runs = new OrderedRuns();
   const upgrade = createUpgrade(createContext(app, stopping.signal));

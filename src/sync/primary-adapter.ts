@@ -38,7 +38,7 @@ export class PrimaryAdapter implements PrimaryPort {
   #slices = 0;
 
   constructor(db: Database, cache: SliceCache, companyId: CompanyId, channel: Channel, expiresAt: Date) {
-    this.#db = db;
+    this.#db = db.as({ company: companyId });
     this.#cache = cache;
     this.#companyId = companyId;
     this.#scope = { company: companyId };
