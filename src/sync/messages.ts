@@ -119,6 +119,8 @@ const secondaryMessage = z.discriminatedUnion("type", [
   z.object({ type: z.literal("bye") }),
 ]);
 export type SecondaryMessage = z.infer<typeof secondaryMessage>;
+/** All that a secondary may say. */
+export const secondaryMessageTypes = secondaryMessage.options.map((option) => option.shape.type.value);
 
 /** What came over the channel, not looked at yet. */
 export type Incoming = { text: string } | { binary: Buffer };
