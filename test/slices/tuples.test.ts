@@ -5,16 +5,13 @@ import {
   copyBody,
   copyHeader,
   copyTrailer,
-  encodeTuple,
   fixedTuples,
   gather,
-  int4,
-  int8,
   tupleEnd,
   tupleEnds,
-  tupleFields,
 } from "../../src/slices/tuples.ts";
 import { openTestDatabase } from "../harness/open-database.ts";
+import { encodeTuple, int4, int8, tupleFields } from "../harness/tuples.ts";
 
 type Row = (Uint8Array | null)[];
 

@@ -3,7 +3,6 @@ import { createHash } from "node:crypto";
 import { SandpiperError } from "../../src/errors.ts";
 import { grainSymbol, type Metadata, SliceHasher, sortMetadata } from "../../src/slices/hash.ts";
 import { chunkBytes, uuidBytes, uuidText } from "../../src/slices/slice.ts";
-import { encodeTuple, int8 } from "../../src/slices/tuples.ts";
 import { Cells, encodeList } from "../../src/sync/coded-symbols.ts";
 import { drive } from "../../src/sync/effects.ts";
 import { readRecords } from "../../src/sync/frames.ts";
@@ -12,6 +11,7 @@ import type { PrimaryPort, SliceView } from "../../src/sync/primary-port.ts";
 import { primarySession } from "../../src/sync/primary-session.ts";
 import type { LocalSlice, Run, SecondaryPort, SliceResult, StagedSoFar } from "../../src/sync/secondary-port.ts";
 import { secondarySession } from "../../src/sync/secondary-session.ts";
+import { encodeTuple, int8 } from "../harness/tuples.ts";
 
 export interface MemoryGrain {
   id: string;
