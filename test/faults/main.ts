@@ -6,6 +6,7 @@
  * Prints each fault that it finds and at the end a line of figures; the exit code is 1 when a figure is missed.
  */
 import t from "tap";
+import { sendBadInputs } from "./bad-input.ts";
 import { sweepCuts } from "./cuts.ts";
 import { type Figures, line, missed } from "./figures.ts";
 import type { Teardown } from "./subject.ts";
@@ -16,6 +17,7 @@ const print = (text: string) => process.stdout.write(`${text}\n`);
 
 const series: Record<string, (test: Teardown) => Promise<Figures>> = {
   cuts: (test) => sweepCuts(test, { inProcess: 2000, commands: 100, dead: 20 }, print),
+  badinput: (test) => sendBadInputs(test, { healthySyncs: 20, patient: true }, print),
 };
 
 const name = process.argv[2] ?? "";
