@@ -9,6 +9,7 @@ import t from "tap";
 import { sendBadInputs } from "./bad-input.ts";
 import { sweepCuts } from "./cuts.ts";
 import { type Figures, line, missed } from "./figures.ts";
+import { killEverything } from "./kills.ts";
 import type { Teardown } from "./subject.ts";
 
 t.setTimeout(0);
@@ -17,6 +18,8 @@ const print = (text: string) => process.stdout.write(`${text}\n`);
 
 const series: Record<string, (test: Teardown) => Promise<Figures>> = {
   cuts: (test) => sweepCuts(test, { inProcess: 2000, commands: 100, dead: 20 }, print),
+  kill: (test) =>
+    killEverything(test, { places: Number.POSITIVE_INFINITY, random: 100, commits: Number.POSITIVE_INFINITY }, print),
   badinput: (test) => sendBadInputs(test, { healthySyncs: 20, patient: true }, print),
 };
 

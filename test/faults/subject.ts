@@ -1,6 +1,7 @@
 /** What faults happen to: a real primary and a real secondary with a bad wire between them, and what must hold after each. */
 import type { App } from "../../src/app.ts";
 import { openDatabase } from "../../src/database.ts";
+import { asSandpiperError } from "../../src/errors.ts";
 import { createLogger } from "../../src/log.ts";
 import { readServer } from "../../src/subscriptions/company-store.ts";
 import { runSync } from "../../src/sync/run.ts";
@@ -67,21 +68,31 @@ export class Subject {
 
   /** The sync of the command, in this process. @returns its exit code. */
   async sync(): Promise<number> {
-    const options = { test: false, allowDrops: false, jobs: 1, waitSeconds: 0, retryForSeconds: 0, splaySeconds: 0 };
-    return (await runSync(await this.#secondaryApp(), options)).exitCode;
+    if (this.#app === undefined) {
+      this.#app = await this.#open(this.secondary.database.url);
+      const { db } = this.#app;
+      this.test.teardown(() => db.close());
+    }
+    return runOnce(this.#app);
   }
 
-  async #secondaryApp(): Promise<App> {
-    if (this.#app === undefined) {
-      const config = this.secondary.config({
-        SANDPIPER_DATABASE_URL: this.secondary.database.url,
-        SANDPIPER_SYNC_IDLE_SECONDS: "2",
-      });
-      const db = await openDatabase(config, { name: "sandpiper in the test" });
-      this.test.teardown(() => db.close());
-      this.#app = { config, db, log: createLogger("silent"), server: await readServer(db) };
+  /** The same on connections of its own, through another way to its database. */
+  async syncThrough(databaseUrl: string): Promise<number> {
+    try {
+      const app = await this.#open(databaseUrl);
+      return await runOnce(app).finally(() => app.db.close());
+    } catch (error) {
+      return asSandpiperError(error).exitCode;
     }
-    return this.#app;
+  }
+
+  async #open(databaseUrl: string): Promise<App> {
+    const config = this.secondary.config({
+      SANDPIPER_DATABASE_URL: databaseUrl,
+      SANDPIPER_SYNC_IDLE_SECONDS: "2",
+    });
+    const db = await openDatabase(config, { name: "sandpiper in the test" });
+    return { config, db, log: createLogger("silent"), server: await readServer(db) };
   }
 
   /** Slices of the secondary that are neither as in `before` nor as in `after`. */
@@ -108,4 +119,9 @@ export class Subject {
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
+}
+
+async function runOnce(app: App): Promise<number> {
+  const options = { test: false, allowDrops: false, jobs: 1, waitSeconds: 0, retryForSeconds: 0, splaySeconds: 0 };
+  return (await runSync(app, options)).exitCode;
 }
