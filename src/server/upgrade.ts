@@ -155,6 +155,7 @@ async function checkRequest(request: IncomingMessage, context: ServerContext): P
   const [path] = splitAddress(request.url ?? "");
   if (path !== "/sync" && path !== "/v1/sync") throw noSuchAddress();
   if (request.method !== "GET") throw new SandpiperError("usage", "a websocket begins with GET");
+  checkHandshake(request);
   if (request.headers.origin !== undefined) throw new RequestError(403, "forbidden", "browsers cannot sync");
   if (context.stopping.aborted)
     throw new SandpiperError("unavailable", "the server is stopping", { hint: "Try again in a moment." });
@@ -169,4 +170,17 @@ async function checkRequest(request: IncomingMessage, context: ServerContext): P
     });
   }
   return identity;
+}
+
+/** What ws would refuse by itself: not in our words, and unseen by the log. */
+function checkHandshake({ headers }: IncomingMessage): void {
+  if (headers.upgrade?.toLowerCase() !== "websocket")
+    throw new SandpiperError("usage", "only websockets are spoken here");
+  if (headers["sec-websocket-version"] !== "13") {
+    throw new RequestError(426, "usage", "the websocket must be of version 13", {
+      headers: { "sec-websocket-version": "13" },
+    });
+  }
+  if (!/^[+/\w]{22}==$/.test(headers["sec-websocket-key"] ?? ""))
+    throw new SandpiperError("usage", "the websocket's key is not one");
 }

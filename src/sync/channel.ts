@@ -185,7 +185,8 @@ export class Channel {
     this.#failure ??= error;
     this.#waiter?.reject(this.#failure);
     this.#waiter = undefined;
-    if (error.code === "timeout") this.#socket.terminate();
+    // Once it is open, whoever uses the channel closes it, and so says why to a peer that may still hear.
+    if (this.#socket.readyState === WebSocket.CONNECTING) this.#socket.terminate();
   }
 }
 

@@ -1,5 +1,5 @@
 /** Lists of (id, symbol), read from the grains that are stored. The same on both sides. */
-import type { Session } from "../database.ts";
+import { type Session, translate } from "../database.ts";
 import { digestBytes, grainSymbol, idBytes } from "../slices/hash.ts";
 import { type ContentKey, uuidText } from "../slices/slice.ts";
 import { fixedTuples } from "../slices/tuples.ts";
@@ -34,16 +34,20 @@ export async function* listPieces(
   const rows = session.copyOut(
     `COPY (SELECT id, digest FROM grains WHERE content_key = ${Number(content)} ${condition} ORDER BY id ${limit === undefined ? "" : `LIMIT ${Number(limit)}`}) TO STDOUT (FORMAT binary)`,
   );
-  const unit = Buffer.alloc(idBytes + digestBytes);
-  for await (const bytes of fixedTuples(rows, tupleBytes)) {
-    const entries = Buffer.allocUnsafe((bytes.length / tupleBytes) * listEntryBytes);
-    const view = new DataView(entries.buffer, entries.byteOffset, entries.length);
-    for (let start = 0, at = 0; start < bytes.length; start += tupleBytes, at += listEntryBytes) {
-      // By hand, since a call for each of a million grains costs more than the copy.
-      for (let i = 0; i < idBytes; i++) entries[at + i] = unit[i] = bytes[start + idAt + i]!;
-      for (let i = 0; i < digestBytes; i++) unit[idBytes + i] = bytes[start + digestAt + i]!;
-      view.setBigUint64(at + idBytes, grainSymbol(unit));
+  try {
+    const unit = Buffer.alloc(idBytes + digestBytes);
+    for await (const bytes of fixedTuples(rows, tupleBytes)) {
+      const entries = Buffer.allocUnsafe((bytes.length / tupleBytes) * listEntryBytes);
+      const view = new DataView(entries.buffer, entries.byteOffset, entries.length);
+      for (let start = 0, at = 0; start < bytes.length; start += tupleBytes, at += listEntryBytes) {
+        // By hand, since a call for each of a million grains costs more than the copy.
+        for (let i = 0; i < idBytes; i++) entries[at + i] = unit[i] = bytes[start + idAt + i]!;
+        for (let i = 0; i < digestBytes; i++) unit[idBytes + i] = bytes[start + digestAt + i]!;
+        view.setBigUint64(at + idBytes, grainSymbol(unit));
+      }
+      yield entries;
     }
-    yield entries;
+  } catch (error) {
+    throw translate(error); // outside of a transaction nobody else does
   }
 }

@@ -1,8 +1,9 @@
 /** A primary and secondaries as real processes, each with its own database, set up by the real commands. */
 
+import { readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { type Config, loadConfig, parseConfig, requireSecret } from "../../src/config.ts";
+import { type Config, parseConfig, requireSecret } from "../../src/config.ts";
 import { type Database, openDatabase } from "../../src/database.ts";
 import { everything } from "../../src/scope.ts";
 import { applyBatch, type BatchLine } from "../../src/slices/batch.ts";
@@ -90,9 +91,10 @@ export class Party {
     return this.server;
   }
 
-  /** The configuration that `init` wrote. */
-  config(): Config {
-    return loadConfig([], join(this.directory, "sandpiper.yaml"));
+  /** The configuration that `init` wrote, with what an environment adds to it. */
+  config(environment: Record<string, string> = {}): Config {
+    const file = join(this.directory, "sandpiper.yaml");
+    return parseConfig({ flags: [], environment, file, text: readFileSync(file, "utf8") });
   }
 
   /** A connection of the test's own, as the program's role. */

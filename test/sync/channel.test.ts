@@ -66,12 +66,12 @@ t.test("a peer that pings but takes nothing is given up after idleMs", async (t)
   await t.rejects(sending, { code: "timeout", message: "the partner took nothing for 1 seconds" });
   const took = performance.now() - started;
   t.ok(took > 900 && took < 4000, `after ${Math.round(took)} ms`);
-  await channel.closed;
+  await channel.close(4408);
 });
 
 t.test("a peer that takes a little all the time is not", async (t) => {
   const { server, client } = await pair(t);
-  const channel = new Channel(server, { idleMs: 600, peer: "the partner" });
+  const channel = new Channel(server, { idleMs: 1500, peer: "the partner" });
   const wire = (client as unknown as { _socket: Socket })._socket;
   // Loopback has large buffers: a reader that takes 64 KiB every 20 ms needs seconds for what follows.
   let received = 0;
@@ -87,7 +87,7 @@ t.test("a peer that takes a little all the time is not", async (t) => {
   const started = performance.now();
   for (let n = 0; n < 16; n++) await channel.send(Buffer.alloc(1 << 20));
   while (received < 16 << 20) await sleep(50);
-  t.ok(performance.now() - started > 1200, "it took its time");
+  t.ok(performance.now() - started > 3000, "it took its time");
   await channel.close(1000);
 });
 

@@ -1,0 +1,161 @@
+/** Sends every bad input (bad-inputs.ts) to servers that go on serving, and looks at what they answer, log, and lose. */
+import { once } from "node:events";
+import { connect } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Party } from "../integration/parties.ts";
+import { type BadInputWorld, makeWorld } from "./bad-input-world.ts";
+import { type BadInput, badInputs, type Sent } from "./bad-inputs.ts";
+import type { Figures } from "./figures.ts";
+import type { Teardown } from "./subject.ts";
+import { closeCodeOf } from "./websocket-wire.ts";
+
+/** What came back: a status, close code or exit code, and the whole text. */
+interface Outcome {
+  got: number;
+  text: string;
+}
+
+/** What an answer may not tell: a stack, SQL, a path of the server's, versions. */
+const inside =
+  /\bat .*\.js:\d|\bSELECT\b|\bINSERT\b|\bFROM \w+ WHERE\b|node_modules|\/tmp\/|\/home\/|\/dev\/shm|pg_|postgres|express|node\.js/i;
+
+/** @param healthySyncs run beside the inputs, one after another. */
+export async function sendBadInputs(
+  test: Teardown,
+  { healthySyncs, patient }: { healthySyncs: number; patient: boolean },
+  tell: (fault: string) => void,
+): Promise<Figures> {
+  const world = await makeWorld(test);
+  const inputs = badInputs(world).filter((input) => patient || input.patient === undefined);
+  const figures = { inputs: inputs.length, "not as specified": 0, "5xx": 0, leaks: 0, restarts: 0, "failed syncs": 0 };
+  const fault = (name: keyof typeof figures, what: string) => {
+    figures[name]++;
+    tell(`${name}: ${what}`);
+  };
+
+  const healthy = async () => {
+    for (let n = 0; n < healthySyncs; n++) {
+      await world.primary.batch("Own", [
+        { delete_key: "part 1" },
+        { add: { grain_key: "part 1", source: "", encoding: "raw", payload: `${n}` } },
+      ]);
+      const run = await world.secondary.run(["sync", "--retry-for", "0"]);
+      if (run.code !== 0) fault("failed syncs", `exit ${run.code}: ${run.stderr}`);
+    }
+  };
+
+  const check = async (input: BadInput) => {
+    const { got, text } = await send(world, input).catch((error) => ({ got: -1, text: String(error) }));
+    if (got !== input.expect)
+      fault("not as specified", `${input.name}: ${got}, not ${input.expect} ${text.slice(-400)}`);
+    else if (input.says !== undefined && !input.says.test(text)) fault("not as specified", `${input.name}: ${text}`);
+    const begun = performance.now();
+    const well = await alive(world[input.at ?? "primary"]);
+    if (!well || performance.now() - begun > 1000) fault("not as specified", `${input.name}: the server is not well`);
+    if ("frames" in input.sent) return;
+    if ("command" in input.sent) {
+      if (/\bat .*\.js:\d/.test(text) || text.includes("hunter2")) fault("leaks", `${input.name}: ${text}`);
+      return;
+    }
+    if (got >= 500) fault("5xx", input.name);
+    const body = text.slice(text.indexOf("\r\n\r\n") + 4);
+    const leaked = [...world.secrets, world.foreign, world.foreignGrain].some((secret) => body.includes(secret));
+    if (leaked || inside.test(text)) fault("leaks", `${input.name}: ${text}`);
+    if (got < 400) return;
+    const problem =
+      Buffer.byteLength(body) <= 512 && /\r\ncontent-type: application\/problem\+json; charset=utf-8/i.test(text);
+    const { status, code } = JSON.parse(problem ? body : "{}") as { status?: number; code?: string };
+    if (status !== got || (input.code !== undefined && code !== input.code))
+      fault("not as specified", `${input.name}: ${text}`);
+  };
+
+  const running = healthy();
+  // The order counts for a few (guesses at a password): two lanes, of whole groups.
+  const slow = inputs.filter(isSlow);
+  const lane = async (all: readonly BadInput[]) => {
+    for (const input of all) await check(input);
+  };
+  await Promise.all([running, lane(inputs.filter((input) => !isSlow(input))), ...slow.map((input) => lane([input]))]);
+
+  for (const party of [world.primary, world.secondary]) {
+    const server = party.server!;
+    if (!(await alive(party)) || (await Promise.race([server.exited.then(() => true), sleep(0, false)])))
+      fault("restarts", `${party.role}: ${server.stderr().slice(-2000)}`);
+    for (const line of server.stderr().trim().split("\n")) {
+      const entry = asJson(line);
+      if (entry === undefined) fault("leaks", `a log line that is no JSON: ${line}`);
+      if (world.secrets.some((secret) => line.includes(secret)) || line.includes("hunter2")) fault("leaks", line);
+      if ((entry?.status ?? 0) >= 500 || (entry?.level ?? 0) >= 50) fault("5xx", line);
+    }
+  }
+  return figures;
+}
+
+const alive = (party: Party): Promise<boolean> =>
+  fetch(`${party.server!.url}/healthz`).then(
+    ({ status }) => status === 200,
+    () => false,
+  );
+
+const isSlow = ({ sent, patient }: BadInput) => patient || "command" in sent || ("raw" in sent && sent.pauseMs === 200);
+
+function asJson(line: string): { status?: number; level?: number } | undefined {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+}
+
+async function send(world: BadInputWorld, { sent, at = "primary" }: BadInput): Promise<Outcome> {
+  const party = world[at];
+  const url = party.server!.url;
+  if ("command" in sent) {
+    const run = await party.run(sent.command, sent.input === undefined ? {} : { input: sent.input });
+    return { got: run.code ?? -1, text: run.stdout + run.stderr };
+  }
+  const port = Number(new URL(url).port);
+  if ("frames" in sent)
+    return { got: await closeCodeOf(port, world.prober, sent.frames, sent.withinMs ?? 3000), text: "" };
+  if ("raw" in sent) return sendRaw(port, sent);
+  return sendCall(url, sent);
+}
+
+async function sendCall(
+  url: string,
+  { call, token, json, body, headers }: Extract<Sent, { call: string }>,
+): Promise<Outcome> {
+  const [method, path] = call.split(" ") as [string, string];
+  const answer = await fetch(url + path, {
+    method,
+    headers: {
+      ...(json === undefined ? {} : { "content-type": "application/json" }),
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      ...headers,
+    },
+    body: body ?? (json === undefined ? undefined : JSON.stringify(json)),
+  });
+  const lines = [...answer.headers].map(([name, value]) => `${name}: ${value}\r\n`).join("");
+  return { got: answer.status, text: `HTTP/1.1 ${answer.status}\r\n${lines}\r\n${await answer.text()}` };
+}
+
+async function sendRaw(port: number, { raw, pauseMs }: Extract<Sent, { raw: unknown }>): Promise<Outcome> {
+  const socket = connect(port, "127.0.0.1");
+  let text = "";
+  socket.on("data", (piece) => {
+    text += piece;
+  });
+  socket.on("error", () => {});
+  const closed = once(socket, "close");
+  const pieces = Array.isArray(raw) ? (raw as readonly (string | Buffer)[]) : [raw as string | Buffer];
+  for (const piece of pieces) {
+    if (socket.destroyed || text !== "") break;
+    socket.write(piece);
+    if (pauseMs !== undefined) await sleep(pauseMs);
+  }
+  // A request that is never complete is given up by whoever sent it; one that came slowly must be by the server.
+  const timer = setTimeout(() => socket.end(), pauseMs === undefined ? 1500 : 15_000);
+  await closed;
+  clearTimeout(timer);
+  return { got: Number(/^HTTP\/1\.1 (\d{3})/.exec(text)?.[1] ?? 0), text };
+}

@@ -1,0 +1,147 @@
+/** Each side is killed (-9) at every published step and at random moments, and the database is lost under it, also at COMMIT. */
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { asOwner } from "../bench/world.ts";
+import { Random } from "../harness/random.ts";
+import { CommitWire } from "./commit-wire.ts";
+import type { Figures } from "./figures.ts";
+import { Subject, type Teardown } from "./subject.ts";
+
+export interface KillCounts {
+  /** Most places (steps and their occurrences) of each side. */
+  places: number;
+  /** Kills of either side, and of all connections to the database, at random moments. */
+  random: number;
+  /** Most COMMITs that are cut, each both ways. */
+  commits: number;
+}
+
+const failpoint = new URL("../harness/failpoint.js", import.meta.url).href;
+const watched = (env: Record<string, string>) => ({ nodeArgs: ["--import", failpoint], env });
+
+/** @param tell is told of each fault that was found. */
+export async function killEverything(
+  test: Teardown,
+  counts: KillCounts,
+  tell: (fault: string) => void,
+): Promise<Figures> {
+  const subject = await Subject.make(test);
+  const { primary, secondary } = subject;
+  const { port } = new URL(primary.server!.url);
+  const figures = { kills: 0, mixed: 0, stuck: 0, "not converged": 0, "wrong exit codes": 0, "not reached": 0 };
+  const fault = (name: keyof typeof figures, what: string) => {
+    figures[name]++;
+    tell(`${name}: ${what}`);
+  };
+
+  /** A new state at the primary, `kill` while it crosses, and what must hold then. @param kill returns an exit code, or null for a process that is gone. */
+  const during = async (what: string, kill: () => Promise<number | null>, truthful: readonly number[]) => {
+    await subject.change();
+    const [before, after] = [await secondary.content(), await primary.content()];
+    const code = await kill();
+    figures.kills++;
+    const mixed = await subject.mixed(before, after);
+    if (mixed.length > 0) fault("mixed", `${what}: ${mixed.join(", ")}`);
+    if ((await subject.locks()) > 0) fault("stuck", what);
+    const wrong = code === 0 ? !(await subject.equal()) : code !== null && !truthful.includes(code);
+    if (wrong) fault("wrong exit codes", `${what}: ${code}`);
+    const next = await subject.sync();
+    if (next !== 0 || !(await subject.equal())) fault("not converged", `${what}: exit ${next}`);
+  };
+
+  const restart = async (options: Parameters<typeof primary.serve>[0] = {}) => {
+    await primary.server!.kill9();
+    await primary.serve({ port, ...options });
+  };
+
+  /** The steps of one sync of either side, each with its first, middle and last occurrence. */
+  const places = async (side: "s" | "p"): Promise<string[]> => {
+    const log = join(secondary.directory, "steps");
+    await subject.change();
+    if (side === "p") await restart(watched({ SP_FP_LOG: log }));
+    await secondary.ok(["sync"], side === "s" ? watched({ SP_FP_LOG: log }) : {});
+    const reached = new Map<string, number>();
+    for (const line of (await readFile(log, "utf8")).trim().split("\n")) {
+      const [name, n] = line.split(" ") as [string, string];
+      reached.set(name, Number(n));
+    }
+    await rm(log);
+    const all = [...reached].flatMap(([name, n]) =>
+      [...new Set([1, Math.ceil(n / 2), n])].map((occurrence) => `${name}:${occurrence}`),
+    );
+    const step = Math.max(1, Math.ceil(all.length / counts.places));
+    return all.filter((_, i) => i % step === 0);
+  };
+
+  for (const place of await places("s")) {
+    await during(place, async () => {
+      const { code, signal } = await secondary.run(["sync"], watched({ SP_FP: `${place}:kill` }));
+      if (signal !== "SIGKILL") fault("not reached", place);
+      return code;
+    }, []);
+  }
+
+  for (const place of await places("p")) {
+    await restart(watched({ SP_FP: `${place}:kill` }));
+    await during(place, async () => {
+      const code = await subject.sync();
+      if ((await primary.server!.exited).signal !== "SIGKILL") fault("not reached", place);
+      await restart();
+      return code;
+    }, [3]);
+  }
+  await restart();
+
+  const random = new Random(4);
+  const wholeMs = await (async () => {
+    await subject.change();
+    const begun = performance.now();
+    await secondary.ok(["sync"]);
+    return performance.now() - begun;
+  })();
+  for (let n = 0; n < counts.random; n++) {
+    const ms = random.int(0, Math.round(wholeMs));
+    const victim = (["secondary", "primary", "database"] as const)[n % 3]!;
+    await during(
+      `the ${victim} after ${ms} ms`,
+      async () => {
+        const run = secondary.start(["sync", "--retry-for", "0"]);
+        await sleep(ms);
+        if (victim === "secondary") run.kill("SIGKILL");
+        if (victim === "primary") await primary.server!.kill9();
+        if (victim === "database") await endConnections(subject);
+        const { code } = await run.exited;
+        if (victim === "primary") await restart();
+        return code;
+      },
+      victim === "primary" ? [3] : [9],
+    );
+  }
+
+  const wire = await CommitWire.to(secondary.database.url);
+  test.teardown(() => wire.close());
+  await subject.change();
+  wire.begin();
+  await subject.syncThrough(wire.url);
+  const commits = wire.seen;
+  const step = Math.max(1, Math.ceil(commits / counts.commits));
+  for (let n = 1; n <= commits; n += step) {
+    for (const committed of [true, false]) {
+      wire.begin({ n, committed });
+      await during(`COMMIT ${n}, ${committed ? "" : "not "}committed`, () => subject.syncThrough(wire.url), [9]);
+    }
+  }
+  return figures;
+}
+
+/** Ends every connection to the secondary's database but the tests' own. */
+async function endConnections({ secondary }: Subject): Promise<void> {
+  await asOwner(secondary.database.url, (owner) =>
+    owner.run(
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+       WHERE datname = current_database() AND application_name NOT IN ('sandpiper test', 'sandpiper in the test')
+         AND pid <> pg_backend_pid()`,
+    ),
+  );
+}

@@ -1,0 +1,127 @@
+/** What faults happen to: a real primary and a real secondary with a bad wire between them, and what must hold after each. */
+import type { App } from "../../src/app.ts";
+import { openDatabase } from "../../src/database.ts";
+import { asSandpiperError } from "../../src/errors.ts";
+import { createLogger } from "../../src/log.ts";
+import { readServer } from "../../src/subscriptions/company-store.ts";
+import { runSync } from "../../src/sync/run.ts";
+import { addLines, makePair, offer, type Party } from "../integration/parties.ts";
+import { BadWire } from "./bad-wire.ts";
+
+export interface Teardown {
+  teardown(work: () => Promise<void>): unknown;
+}
+
+type Content = Record<string, unknown>;
+
+const text = (value: unknown) => JSON.stringify(value);
+const same = (a: Content, b: Content): boolean => text(a) === text(b);
+
+export class Subject {
+  #generation = 0;
+  #app: App | undefined;
+
+  private constructor(
+    private readonly test: Teardown,
+    readonly primary: Party,
+    readonly secondary: Party,
+    readonly wire: BadWire,
+  ) {}
+
+  /** A pair that is in sync, with three slices: one is compared by cells, one by lists, one has a grain in chunks. */
+  static async make(test: Teardown): Promise<Subject> {
+    const { primary, secondary } = await makePair(test);
+    const wire = await BadWire.to(primary.server!.url);
+    test.teardown(() => wire.close());
+    await (await secondary.db()).run("UPDATE companies SET sync_addr = $1 WHERE sync_addr IS NOT NULL", [wire.url]);
+    for (const [name, type] of [
+      ["many", "aces-items"],
+      ["few", "pies-items"],
+      ["file", "binary-blob"],
+    ] as const)
+      await offer(primary, name, type, secondary);
+    await primary.batch("many", addLines(0, 120));
+    await primary.batch("few", addLines(0, 10));
+    const subject = new Subject(test, primary, secondary, wire);
+    await subject.change();
+    await secondary.ok(["sync"]);
+    return subject;
+  }
+
+  /** A new state of every slice. */
+  async change(): Promise<void> {
+    const n = ++this.#generation;
+    const grain = { grain_key: `generation ${n}`, source: "", encoding: "raw" as const, payload: "x".repeat(300) };
+    for (const slice of ["many", "few"])
+      await this.primary.batch(slice, [
+        ...(n === 1 ? [] : [{ delete_key: `generation ${n - 1}` }]),
+        { add: grain },
+        { delete_key: "part 3" },
+        ...addLines(3, 1, 200 + (n % 50)),
+      ]);
+    const payload = Buffer.alloc(1024 * 1024 + 1, n).toString("base64");
+    await this.primary.batch("file", [
+      { delete_all: true },
+      { add: { grain_key: "level-1", source: "f", encoding: "b64", payload } },
+    ]);
+  }
+
+  /** The sync of the command, in this process. @returns its exit code. */
+  async sync(): Promise<number> {
+    if (this.#app === undefined) {
+      this.#app = await this.#open(this.secondary.database.url);
+      const { db } = this.#app;
+      this.test.teardown(() => db.close());
+    }
+    return runOnce(this.#app);
+  }
+
+  /** The same on connections of its own, through another way to its database. */
+  async syncThrough(databaseUrl: string): Promise<number> {
+    try {
+      const app = await this.#open(databaseUrl);
+      return await runOnce(app).finally(() => app.db.close());
+    } catch (error) {
+      return asSandpiperError(error).exitCode;
+    }
+  }
+
+  async #open(databaseUrl: string): Promise<App> {
+    const config = this.secondary.config({
+      SANDPIPER_DATABASE_URL: databaseUrl,
+      SANDPIPER_SYNC_IDLE_SECONDS: "2",
+    });
+    const db = await openDatabase(config, { name: "sandpiper in the test" });
+    return { config, db, log: createLogger("silent"), server: await readServer(db) };
+  }
+
+  /** Slices of the secondary that are neither as in `before` nor as in `after`. */
+  async mixed(before: Content, after: Content): Promise<string[]> {
+    const now = await this.secondary.content();
+    return Object.keys(after).filter((id) => text(now[id]) !== text(before[id]) && text(now[id]) !== text(after[id]));
+  }
+
+  /** Whether the secondary has what the primary has. */
+  async equal(): Promise<boolean> {
+    return same(await this.secondary.content(), await this.primary.content());
+  }
+
+  /** Locks that are still held in the secondary's database. A process that was killed is noticed by its server within a moment. */
+  async locks(withinMs = 5000): Promise<number> {
+    const db = await this.secondary.db();
+    const deadline = performance.now() + withinMs;
+    for (;;) {
+      const row = await db.one<{ n: number }>(
+        `SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory'
+           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+      );
+      if (row!.n === 0 || performance.now() > deadline) return row!.n;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
+async function runOnce(app: App): Promise<number> {
+  const options = { test: false, allowDrops: false, jobs: 1, waitSeconds: 0, retryForSeconds: 0, splaySeconds: 0 };
+  return (await runSync(app, options)).exitCode;
+}
