@@ -20,6 +20,11 @@ const wholeNumber = (min: number, max: number) =>
     return z.NEVER;
   });
 
+/** yes or no, as YAML or as text. */
+const yesOrNo = z
+  .union([z.boolean(), z.enum(["true", "false"])], "must be true or false")
+  .transform((value) => value === true || value === "true");
+
 const secret = z
   .string()
   .regex(
@@ -48,6 +53,8 @@ const schema = z.strictObject({
       cache_bytes: wholeNumber(0, 2 ** 40).default(64 * 2 ** 20),
       /** Partners that are served at once; more wait in line. */
       max_syncs: wholeNumber(1, 10_000).default(32),
+      /** Whether an address of a primary that comes over REST may be loopback or private. */
+      allow_private_addresses: yesOrNo.default(false),
     })
     .prefault({}),
   sync: z

@@ -102,11 +102,12 @@ async function addPrimary(run: Run, options: Options, name: string, address: str
     });
   }
   const syncAddr = checkSyncAddress(address);
+  const target = { url: syncAddr, mayBePrivate: true };
   await run.withApp(async (app) => {
     const server = await requireRole(app.db, "secondary", "`company add --sync-addr`");
     const partnerKey = requireSecret(app.config, "partner_key");
     const apiKey = await readApiKey(run, options.apiKeyFile);
-    const { serverId, companyId } = await checkPrimary(syncAddr, apiKey);
+    const { serverId, companyId } = await checkPrimary(target, apiKey);
     run.signal.throwIfAborted();
     if (serverId === server.serverId) {
       throw new SandpiperError("conflict", `${syncAddr} has the id of this server itself`, {
@@ -114,7 +115,7 @@ async function addPrimary(run: Run, options: Options, name: string, address: str
       });
     }
     const sealed = sealApiKey(apiKey, serverId, partnerKey);
-    const company = await addCompany(app.db, { id: serverId, name, syncAddr, sealed });
+    const company = await addCompany(app.db, { id: serverId, name, target, sealed });
     noteOtherId(run, companyId, server.serverId);
     await run.output.result(`The primary ${company.name} (id ${company.id}) is registered. Next: sandpiper sync`, {
       id: company.id,
