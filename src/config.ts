@@ -5,6 +5,7 @@
  * can read a command line.
  */
 import { existsSync, readFileSync } from "node:fs";
+import { isIP } from "node:net";
 import { dirname, resolve } from "node:path";
 import { parse as parseYaml } from "yaml";
 import yargsParser from "yargs-parser";
@@ -24,6 +25,25 @@ const wholeNumber = (min: number, max: number) =>
 const yesOrNo = z
   .union([z.boolean(), z.enum(["true", "false"])], "must be true or false")
   .transform((value) => value === true || value === "true");
+
+/** Addresses and networks, as a list or as text with commas. */
+const networks = z
+  .union([z.array(z.string()), z.string()])
+  .transform((value) =>
+    (typeof value === "string" ? value.split(",") : value).map((entry) => entry.trim()).filter((entry) => entry !== ""),
+  )
+  .refine((entries) => entries.every(isNetwork), "must be a list of IP addresses and networks such as 10.0.0.0/8");
+
+function isNetwork(entry: string): boolean {
+  const [address = "", prefix, ...rest] = entry.split("/");
+  const bits = isIP(address) === 6 ? 128 : 32;
+  return (
+    isIP(address) !== 0 &&
+    !address.includes("%") &&
+    rest.length === 0 &&
+    (prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits))
+  );
+}
 
 const secret = z
   .string()
@@ -48,6 +68,11 @@ const schema = z.strictObject({
       port: wholeNumber(0, 65535).default(8080),
       /** The address that partners connect to; printed by `company add`. */
       sync_url: z.string().url("must be a URL such as https://sandpiper.example.com").optional(),
+      /** Certificate (with its chain) and key, PEM, relative to the configuration file; without them, plain HTTP. */
+      tls_cert: z.string().min(1).optional(),
+      tls_key: z.string().min(1).optional(),
+      /** Proxies whose X-Forwarded-For is believed. */
+      trusted_proxies: networks.default([]),
       shutdown_seconds: wholeNumber(0, 3600).default(25),
       /** Memory for what many partners ask of the same slices. */
       cache_bytes: wholeNumber(0, 2 ** 40).default(64 * 2 ** 20),
@@ -181,9 +206,16 @@ export function parseConfig(sources: {
       hint: hintFor(issue.code, key, sources.file),
     });
   }
+  const place = (path: string) => resolve(dirname(resolve(sources.file)), path);
+  const { tls_cert: cert, tls_key: key } = result.data.server;
   const config = {
     ...result.data,
-    data: resolve(dirname(resolve(sources.file)), result.data.data),
+    data: place(result.data.data),
+    server: {
+      ...result.data.server,
+      ...(cert === undefined ? {} : { tls_cert: place(cert) }),
+      ...(key === undefined ? {} : { tls_key: place(key) }),
+    },
     file: resolve(sources.file),
   };
   return deepFreeze(config);

@@ -86,9 +86,11 @@ function partnerCommands(app: App, company: { id: string; name: string }): strin
 
 /** Where partners reach this server, if the configuration says so in a form that they can use. */
 function ownAddress({ config }: App): string | undefined {
-  const { sync_url: url, host, port } = config.server;
+  const { sync_url: url, host, port, tls_cert: cert } = config.server;
   try {
-    return checkSyncAddress(url ?? `http://${host.includes(":") ? `[${host}]` : host}:${port}`);
+    return checkSyncAddress(
+      url ?? `${cert === undefined ? "http" : "https"}://${host.includes(":") ? `[${host}]` : host}:${port}`,
+    );
   } catch {
     // 0.0.0.0 for example: listened on, but nobody's address.
     return undefined;
