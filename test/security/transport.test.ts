@@ -108,7 +108,10 @@ t.test("a server with TLS of its own", async (t) => {
 t.test("X-Forwarded-For: what trusted proxies wrote, and nothing else", async (t) => {
   const trusted = proxyList(["127.0.0.1", "10.0.0.0/8", "fd00::/8"]);
   const client = (remoteAddress: string, forwarded?: string) =>
-    clientAddress({ socket: { remoteAddress }, headers: { "x-forwarded-for": forwarded } } as unknown as IncomingMessage, trusted);
+    clientAddress(
+      { socket: { remoteAddress }, headers: { "x-forwarded-for": forwarded } } as unknown as IncomingMessage,
+      trusted,
+    );
   for (const [peer, forwarded, expected] of [
     ["192.0.2.1", "203.0.113.9", "192.0.2.1"],
     ["127.0.0.1", undefined, "127.0.0.1"],
