@@ -15,7 +15,7 @@ const layers = [
   ["migrate", "^src/migrate\\.ts$"],
   ["database", "^src/database\\.ts$"],
   ["postgres", "^src/postgres/"],
-  ["foundation", "^src/(config|log|step|scope|errors|atomic-file|version)\\.ts$"],
+  ["foundation", "^src/(config|config-fields|log|step|scope|errors|atomic-file|version)\\.ts$"],
 ];
 
 /** Who alone may import a library. */

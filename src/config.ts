@@ -9,23 +9,8 @@ import { dirname, resolve } from "node:path";
 import { parse as parseYaml } from "yaml";
 import yargsParser from "yargs-parser";
 import { z } from "zod";
+import { networks, secret, wholeNumber, yesOrNo } from "./config-fields.ts";
 import { SandpiperError } from "./errors.ts";
-
-/** A whole number in plain digits, from a file or as text from a flag or the environment. */
-const wholeNumber = (min: number, max: number) =>
-  z.union([z.number(), z.string()]).transform((value, context) => {
-    const number = typeof value === "number" ? value : /^\d{1,15}$/.test(value) ? Number(value) : Number.NaN;
-    if (Number.isSafeInteger(number) && number >= min && number <= max) return number;
-    context.addIssue({ code: "custom", message: `must be a whole number from ${min} to ${max}` });
-    return z.NEVER;
-  });
-
-const secret = z
-  .string()
-  .regex(
-    /^[A-Za-z0-9_-]{43}$/,
-    "must be 32 random bytes in base64url (43 characters), as `sandpiper init` writes them",
-  );
 
 const schema = z.strictObject({
   /** Directory of the embedded database, relative to the configuration file. */
@@ -43,11 +28,18 @@ const schema = z.strictObject({
       port: wholeNumber(0, 65535).default(8080),
       /** The address that partners connect to; printed by `company add`. */
       sync_url: z.string().url("must be a URL such as https://sandpiper.example.com").optional(),
+      /** Certificate (with its chain) and key, PEM, relative to the configuration file; without them, plain HTTP. */
+      tls_cert: z.string().min(1).optional(),
+      tls_key: z.string().min(1).optional(),
+      /** Proxies whose X-Forwarded-For is believed. */
+      trusted_proxies: networks.default([]),
       shutdown_seconds: wholeNumber(0, 3600).default(25),
       /** Memory for what many partners ask of the same slices. */
       cache_bytes: wholeNumber(0, 2 ** 40).default(64 * 2 ** 20),
       /** Partners that are served at once; more wait in line. */
       max_syncs: wholeNumber(1, 10_000).default(64),
+      /** Whether an address of a primary that comes over REST may be loopback or private. */
+      allow_private_addresses: yesOrNo.default(false),
     })
     .prefault({}),
   sync: z
@@ -174,9 +166,16 @@ export function parseConfig(sources: {
       hint: hintFor(issue.code, key, sources.file),
     });
   }
+  const place = (path: string) => resolve(dirname(resolve(sources.file)), path);
+  const { tls_cert: cert, tls_key: key } = result.data.server;
   const config = {
     ...result.data,
-    data: resolve(dirname(resolve(sources.file)), result.data.data),
+    data: place(result.data.data),
+    server: {
+      ...result.data.server,
+      ...(cert === undefined ? {} : { tls_cert: place(cert) }),
+      ...(key === undefined ? {} : { tls_key: place(key) }),
+    },
     file: resolve(sources.file),
   };
   return deepFreeze(config);

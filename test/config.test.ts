@@ -55,6 +55,8 @@ t.test("every key can be set by its environment variable", async (t) => {
     if (key.startsWith("secrets.")) return secret;
     if (key === "log.level") return "debug";
     if (key === "server.sync_url") return "https://sandpiper.example.com";
+    if (key === "server.allow_private_addresses") return "true";
+    if (key === "server.trusted_proxies") return "10.0.0.0/8";
     if (/port|size|seconds|jobs|max|bytes/.test(key)) return "7";
     return "text";
   };
@@ -70,6 +72,10 @@ t.test("every key can be set by its environment variable", async (t) => {
 t.test("a bad value names the field and the value, and says where to correct it", async (t) => {
   const cases: [string, Record<string, string>, RegExp][] = [
     ["server: {port: 70000}", {}, /server\.port.*70000/],
+    ["server: {allow_private_addresses: maybe}", {}, /allow_private_addresses: must be true or false.*maybe/],
+    ["server: {trusted_proxies: [127.0.0.1, localhost]}", {}, /trusted_proxies: must be a list.*localhost/],
+    ["server: {trusted_proxies: 10.0.0.0/33}", {}, /trusted_proxies.*10\.0\.0\.0\/33/],
+    ["", { SANDPIPER_SERVER_TRUSTED_PROXIES: "::/0/1" }, /trusted_proxies/],
     ["server: {port: -1}", {}, /server\.port.*-1/],
     ["server: {port: 80.5}", {}, /server\.port.*whole number.*80\.5/],
     ["server: {port: eighty}", {}, /server\.port.*eighty/],

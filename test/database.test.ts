@@ -63,7 +63,12 @@ t.test("a login that is no superuser can own the database", async (t) => {
   const refused = await failure(migrate(owner));
   t.match(refused, { code: "config", hint: /GRANT sandpiper_app TO/ }, "says what an administrator must do");
   await admin.run(`GRANT ${appRole} TO ${login}`);
-  t.same(await migrate(owner), ["0001-initial.sql", "0002-content-keys.sql", "0003-row-security.sql"]);
+  t.same(await migrate(owner), [
+    "0001-initial.sql",
+    "0002-content-keys.sql",
+    "0003-row-security.sql",
+    "0004-address-rights.sql",
+  ]);
   t.same(await migrate(owner), [], "a second time there is nothing to do");
   await owner.close();
   const db = await openDatabase(configOf(own.toString()));
@@ -89,7 +94,7 @@ t.test("migrations: two at once, a newer database, an altered one", async (t) =>
   const applied = await Promise.all(owners.map((owner) => migrate(owner)));
   t.same(
     applied.flat(),
-    ["0001-initial.sql", "0002-content-keys.sql", "0003-row-security.sql"],
+    ["0001-initial.sql", "0002-content-keys.sql", "0003-row-security.sql", "0004-address-rights.sql"],
     "one applies, the other finds nothing to do",
   );
   const [row] = await owners[0]!.query<{ checksum: string }>("SELECT checksum FROM schema_migrations");

@@ -86,9 +86,11 @@ function partnerCommands(app: App, company: { id: string; name: string }): strin
 
 /** Where partners reach this server, if the configuration says so in a form that they can use. */
 function ownAddress({ config }: App): string | undefined {
-  const { sync_url: url, host, port } = config.server;
+  const { sync_url: url, host, port, tls_cert: cert } = config.server;
   try {
-    return checkSyncAddress(url ?? `http://${host.includes(":") ? `[${host}]` : host}:${port}`);
+    return checkSyncAddress(
+      url ?? `${cert === undefined ? "http" : "https"}://${host.includes(":") ? `[${host}]` : host}:${port}`,
+    );
   } catch {
     // 0.0.0.0 for example: listened on, but nobody's address.
     return undefined;
@@ -102,11 +104,12 @@ async function addPrimary(run: Run, options: Options, name: string, address: str
     });
   }
   const syncAddr = checkSyncAddress(address);
+  const target = { url: syncAddr, mayBePrivate: true };
   await run.withApp(async (app) => {
     const server = await requireRole(app.db, "secondary", "`company add --sync-addr`");
     const partnerKey = requireSecret(app.config, "partner_key");
     const apiKey = await readApiKey(run, options.apiKeyFile);
-    const { serverId, companyId } = await checkPrimary(syncAddr, apiKey);
+    const { serverId, companyId } = await checkPrimary(target, apiKey);
     run.signal.throwIfAborted();
     if (serverId === server.serverId) {
       throw new SandpiperError("conflict", `${syncAddr} has the id of this server itself`, {
@@ -114,7 +117,7 @@ async function addPrimary(run: Run, options: Options, name: string, address: str
       });
     }
     const sealed = sealApiKey(apiKey, serverId, partnerKey);
-    const company = await addCompany(app.db, { id: serverId, name, syncAddr, sealed });
+    const company = await addCompany(app.db, { id: serverId, name, target, sealed });
     noteOtherId(run, companyId, server.serverId);
     await run.output.result(`The primary ${company.name} (id ${company.id}) is registered. Next: sandpiper sync`, {
       id: company.id,

@@ -124,16 +124,18 @@ async function restore(run: Run, app: App, options: RekeyOptions, company: Compa
   if (syncAddr === null) {
     throw new SandpiperError("usage", `${company.name} has no sync address`, { hint: "Give it with --sync-addr URL." });
   }
+  // What is given here is the operator's word; what is on file keeps its rights.
+  const target = { url: syncAddr, mayBePrivate: options.syncAddr !== undefined || company.syncPrivate };
   const partnerKey = requireSecret(app.config, "partner_key");
   const apiKey = await readApiKey(run, options.apiKeyFile);
-  const { serverId, companyId } = await checkPrimary(syncAddr, apiKey);
+  const { serverId, companyId } = await checkPrimary(target, apiKey);
   run.signal.throwIfAborted();
   if (serverId !== company.id) {
     throw new SandpiperError("conflict", `${syncAddr} is the server ${serverId}, not ${company.name} (${company.id})`, {
       hint: "Check the address, or register that server with `sandpiper company add`.",
     });
   }
-  await setSyncCredentials(app.db, company.id, sealApiKey(apiKey, company.id, partnerKey), syncAddr);
+  await setSyncCredentials(app.db, company.id, sealApiKey(apiKey, company.id, partnerKey), target);
   noteOtherId(run, companyId, app.server.serverId);
   await run.output.result(`The new API key of ${company.name} is stored.`, { ...brief(company), sync_addr: syncAddr });
 }

@@ -9,9 +9,11 @@ import {
   findCompany,
   issueApiKey,
   listCompanies,
+  moveCompany,
   setCompanyActive,
 } from "../subscriptions/company-store.ts";
 import { countSubscriptions, listSubscriptions } from "../subscriptions/subscription-store.ts";
+import { checkSyncAddress, type SyncTarget } from "../subscriptions/sync-address.ts";
 import { type Call, created, endpoint, ok, resource } from "./endpoint.ts";
 import { listing, pageQuery } from "./paging.ts";
 import { pathUuid } from "./path-id.ts";
@@ -29,7 +31,15 @@ const companyJson = (company: Company) => ({
 });
 
 export function companyRoutes(router: Router, context: ServerContext): void {
-  const { server } = context.app;
+  const { server, config } = context.app;
+
+  /** An address that came over REST. @throws `usage` unless it may be here. */
+  const target = (address: string): SyncTarget => {
+    if (server.role !== "secondary")
+      throw new SandpiperError("usage", "a primary calls nobody: its partners have no sync address");
+    const mayBePrivate = config.server.allow_private_addresses;
+    return { url: checkSyncAddress(address, mayBePrivate), mayBePrivate };
+  };
 
   resource(router, context, "/companies", {
     get: endpoint({
@@ -42,9 +52,16 @@ export function companyRoutes(router: Router, context: ServerContext): void {
     }),
     post: endpoint({
       allow: "admin",
-      body: z.strictObject({ id: z.guid().toLowerCase().optional(), name: z.string() }),
-      handle: async ({ db, body }) => {
-        const company = await addCompany(db, body);
+      body: z.strictObject({
+        id: z.guid().toLowerCase().optional(),
+        name: z.string(),
+        sync_addr: z.string().optional(),
+      }),
+      handle: async ({ db, body: { sync_addr: address, ...body } }) => {
+        const company = await addCompany(db, {
+          ...body,
+          ...(address === undefined ? {} : { target: target(address) }),
+        });
         if (server.role !== "primary") return created(companyJson(company));
         return created({ ...companyJson(company), api_key: await issueApiKey(db, company.id, context.apiKeyHmac) });
       },
@@ -55,11 +72,19 @@ export function companyRoutes(router: Router, context: ServerContext): void {
     get: endpoint({ allow: "all", handle: async (call) => ok(companyJson(await requested(call))) }),
     patch: endpoint({
       allow: "admin",
-      body: z.strictObject({ active: z.boolean() }),
+      body: z
+        .strictObject({ active: z.boolean().optional(), sync_addr: z.string().optional() })
+        .refine(({ active, sync_addr }) => active !== undefined || sync_addr !== undefined, "must change something"),
       handle: async (call) => {
         const company = await requested(call);
-        if (company.id === server.serverId) throw ourselves("be switched off, for nobody could log in any more");
-        await setCompanyActive(call.db, company.id, call.body.active);
+        const { active, sync_addr: address } = call.body;
+        if (company.id === server.serverId)
+          throw ourselves("be switched off, for nobody could log in any more, nor have an address");
+        if (address !== undefined) {
+          const moved = target(address);
+          if (moved.url !== company.syncAddr) await moveCompany(call.db, company.id, moved);
+        }
+        if (active !== undefined) await setCompanyActive(call.db, company.id, active);
         return ok(companyJson(await requested(call)));
       },
     }),

@@ -1,6 +1,6 @@
 /** The HTTP server: its limits, its start and its end. Routes are in routes.ts. */
 import { once } from "node:events";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import express, { type NextFunction, type Request, type Response, type Router } from "express";
@@ -15,6 +15,7 @@ import { noSuchAddress, RequestError, refuseSocket } from "./problem.ts";
 import { logLate, logRequests, requestFields } from "./request-log.ts";
 import { createRouter } from "./routes.ts";
 import { createContext, type ServerContext } from "./server-context.ts";
+import { createServer } from "./tls.ts";
 
 export interface RunningServer {
   /** Such as http://127.0.0.1:8080. */
@@ -51,7 +52,7 @@ export async function startServer(app: App, options: ServerOptions = {}): Promis
   const context = createContext(app, stopSignal.signal);
   const work = new Work();
   const handle = createApplication(context, options);
-  const httpServer = createServer(limits, (request, response) => {
+  const httpServer = createServer(app, limits, (request, response) => {
     work.begin(response);
     handle(request, response);
   });
@@ -60,7 +61,7 @@ export async function startServer(app: App, options: ServerOptions = {}): Promis
   httpServer.on("dropRequest", (_request, socket) => setTimeout(() => socket.destroy(), 1000).unref());
   httpServer.on("clientError", (error: NodeJS.ErrnoException, socket) => answerBroken(app, error, socket as Socket));
   httpServer.on("checkExpectation", (request: IncomingMessage, response: ServerResponse) => {
-    app.log.info({ ...requestFields(request), status: 417 });
+    app.log.info({ ...requestFields(request, context.trustedProxies), status: 417 });
     answerProblem(response, new RequestError(417, "usage", "the expectation cannot be met"));
   });
   if (options.onUpgrade !== undefined) {
@@ -69,7 +70,11 @@ export async function startServer(app: App, options: ServerOptions = {}): Promis
         checkFraming(request);
         if (context.stopping.aborted) throw stopping();
       } catch (error) {
-        app.log.info({ ...requestFields(request), upgrade: true, code: (error as SandpiperError).code });
+        app.log.info({
+          ...requestFields(request, context.trustedProxies),
+          upgrade: true,
+          code: (error as SandpiperError).code,
+        });
         refuseSocket(socket, error);
         return;
       }
@@ -106,7 +111,7 @@ function createApplication(context: ServerContext, options: ServerOptions) {
   options.extraRoutes?.(router, context);
   const application = express();
   application.disable("x-powered-by").disable("etag").set("query parser", false).enable("case sensitive routing");
-  application.use(logRequests(context.app.log));
+  application.use(logRequests(context.app.log, context.trustedProxies));
   application.use(helmet());
   application.use((request, response, next) => {
     response.setHeader("cache-control", "no-store");
@@ -139,7 +144,9 @@ function answerBroken(app: App, error: NodeJS.ErrnoException, socket: Socket): v
   if (error.code !== "ECONNRESET") {
     app.log.info({ event: "http.request", peer: socket.remoteAddress, code: problem.code, reason: error.code });
   }
-  refuseSocket(socket, problem);
+  // Without TLS there is nothing to answer by.
+  if (error.code?.startsWith("ERR_SSL") || error.code?.startsWith("ERR_TLS")) socket.destroy();
+  else refuseSocket(socket, problem);
 }
 
 /** What is being worked on: answers that are not sent yet, and upgraded connections. */

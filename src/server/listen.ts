@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { Server as TlsServer } from "node:tls";
 import { SandpiperError } from "../errors.ts";
 
 const reasons: Record<string, { problem: string; hint: string }> = {
@@ -30,5 +31,5 @@ export async function listen(
   const taken = (httpServer.address() as AddressInfo).port;
   const wildcard = host === "0.0.0.0" || host === "::";
   const name = wildcard ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host;
-  return { url: `http://${name}:${taken}`, port: taken };
+  return { url: `${httpServer instanceof TlsServer ? "https" : "http"}://${name}:${taken}`, port: taken };
 }

@@ -8,6 +8,7 @@ import { parseApiKey, secretMatches } from "../subscriptions/api-key.ts";
 import { roles } from "../subscriptions/company.ts";
 import { findApiKey, findCompany, markKeyUsed } from "../subscriptions/company-store.ts";
 import { authenticateUser } from "../subscriptions/user-store.ts";
+import { clientAddress, rateKey } from "./client-address.ts";
 import { ok, publicEndpoint, resource } from "./endpoint.ts";
 import { LoginLimit, Slots } from "./login-limit.ts";
 import type { ServerContext } from "./server-context.ts";
@@ -43,7 +44,7 @@ export function loginRoutes(router: Router, context: ServerContext): void {
     post: publicEndpoint({
       body: loginInput,
       handle: async ({ body, request }) => {
-        const address = request.socket.remoteAddress ?? "";
+        const address = rateKey(clientAddress(request, context.trustedProxies));
         const claimant =
           body["sync-api-key"] === ""
             ? await passwordSlots.use(() =>

@@ -1,15 +1,17 @@
 /** One line a request, when it is over. Never a query, a header, a body or a token. */
 import type { IncomingMessage } from "node:http";
+import type { BlockList } from "node:net";
 import type { NextFunction, Request, Response } from "express";
 import { SandpiperError } from "../errors.ts";
 import type { Logger } from "../log.ts";
+import { clientAddress } from "./client-address.ts";
 import { splitAddress } from "./framing.ts";
 
 /** Express middleware; what went wrong is left in `response.locals.error` by the error handler. */
-export function logRequests(log: Logger) {
+export function logRequests(log: Logger, trusted: BlockList) {
   return (request: Request, response: Response, next: NextFunction): void => {
     const begun = performance.now();
-    const about = requestFields(request); // express changes the address while it routes, and a closed socket has no peer
+    const about = requestFields(request, trusted); // express changes the address while it routes, and a closed socket has no peer
     response.once("close", () => {
       const error: unknown = response.locals.error;
       const line = {
@@ -29,12 +31,12 @@ export function logRequests(log: Logger) {
   };
 }
 
-/** What of a request may be logged. The peer is the socket's: X-Forwarded-For is what anybody says. */
-export const requestFields = (request: IncomingMessage) => ({
+/** What of a request may be logged. */
+export const requestFields = (request: IncomingMessage, trusted: BlockList) => ({
   event: "http.request",
   method: request.method,
   path: splitAddress(request.url ?? "")[0].slice(0, 500),
-  peer: request.socket.remoteAddress,
+  peer: clientAddress(request, trusted),
 });
 
 /** What went wrong after the client had gone, and the line of its request was written. That it had gone is no news. */

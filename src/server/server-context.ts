@@ -1,7 +1,9 @@
 /** What every route, and the websocket upgrade, works with. */
 import { randomBytes } from "node:crypto";
+import type { BlockList } from "node:net";
 import type { App } from "../app.ts";
 import { requireSecret } from "../config.ts";
+import { proxyList } from "./client-address.ts";
 import { createTokenKey, type TokenKey } from "./token.ts";
 
 export interface ServerContext {
@@ -10,6 +12,8 @@ export interface ServerContext {
   readonly tokenKey: TokenKey;
   /** Keys the HMAC of partners' API keys. */
   readonly apiKeyHmac: Buffer;
+  /** Proxies whose word about a client's address is taken. */
+  readonly trustedProxies: BlockList;
   /** Aborted when the server begins to stop: from then on it takes no new work. */
   readonly stopping: AbortSignal;
 }
@@ -22,6 +26,7 @@ export function createContext(app: App, stopping: AbortSignal): ServerContext {
     tokenKey: createTokenKey(config, server.serverId),
     // Only a primary gives out API keys; elsewhere a key of chance lets none match.
     apiKeyHmac: server.role === "primary" ? requireSecret(config, "api_key_hmac") : randomBytes(32),
+    trustedProxies: proxyList(config.server.trusted_proxies),
     stopping,
   };
 }

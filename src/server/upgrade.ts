@@ -12,6 +12,7 @@ import { PrimaryAdapter } from "../sync/primary-adapter.ts";
 import { primarySession } from "../sync/primary-session.ts";
 import { SliceCache } from "../sync/slice-cache.ts";
 import { authenticateRequest, identityStillValid } from "./authenticate.ts";
+import { clientAddress } from "./client-address.ts";
 import { checkFraming, splitAddress } from "./framing.ts";
 import { noSuchAddress, RequestError, refuseSocket } from "./problem.ts";
 import type { ServerContext } from "./server-context.ts";
@@ -123,9 +124,11 @@ export function createUpgrade(context: ServerContext): Upgrade {
   return {
     handle: (request, socket, head) => {
       socket.on("error", () => {});
+      const peer = clientAddress(request, context.trustedProxies); // a closed socket has none
       accept(request, socket, head).catch((error) => {
         context.app.log.warn({
           event: "sync.refused",
+          peer,
           code: asSandpiperError(error).code,
           reason: asSandpiperError(error).message,
         });

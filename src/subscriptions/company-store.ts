@@ -7,10 +7,11 @@ import { type CompanyId, checkName, isUuid, nameKey } from "../slices/slice.ts";
 import type { Page } from "../slices/slice-store.ts";
 import { mintApiKey } from "./api-key.ts";
 import type { Company, Server, ServerRole } from "./company.ts";
+import type { SyncTarget } from "./sync-address.ts";
 
 type Queries = Pick<Session | Database, "query" | "one" | "run">;
 
-const columns = `c.id, c.name, c.active, c.sync_addr AS "syncAddr", c.created_at AS "createdAt", c.updated_at AS "updatedAt"`;
+const columns = `c.id, c.name, c.active, c.sync_addr AS "syncAddr", c.sync_private AS "syncPrivate", c.created_at AS "createdAt", c.updated_at AS "updatedAt"`;
 
 /** What this database is. @throws `config` before `init`. */
 export async function readServer(db: Queries): Promise<Server> {
@@ -120,17 +121,18 @@ export async function requireCompany(db: Queries, nameOrId: string, scope: Scope
 /** Registers a company. `sealed` is its API key, encrypted. @throws `conflict` when its name or id is taken. */
 export async function addCompany(
   db: Queries,
-  input: { id?: string; name: string; syncAddr?: string; sealed?: Buffer },
+  input: { id?: string; name: string; target?: SyncTarget; sealed?: Buffer },
 ): Promise<Company> {
   checkName("company", input.name);
   try {
     const row = await db.one<Company>(
-      `INSERT INTO companies AS c (id, name, name_key, sync_addr, sync_api_key) VALUES ($1, $2, $3, $4, $5) RETURNING ${columns}`,
+      `INSERT INTO companies AS c (id, name, name_key, sync_addr, sync_private, sync_api_key) VALUES ($1, $2, $3, $4, $5, $6) RETURNING ${columns}`,
       [
         input.id?.toLowerCase() ?? randomUUID(),
         input.name,
         nameKey(input.name),
-        input.syncAddr ?? null,
+        input.target?.url ?? null,
+        input.target?.mayBePrivate ?? false,
         input.sealed ?? null,
       ],
     );
@@ -152,11 +154,24 @@ export async function setCompanyActive(db: Queries, id: CompanyId, active: boole
   await db.run("UPDATE companies SET active = $2, updated_at = now() WHERE id = $1", [id, active]);
 }
 
-/** Stores the encrypted API key (and the address, if given) of a primary. */
-export async function setSyncCredentials(db: Queries, id: CompanyId, sealed: Buffer, syncAddr?: string): Promise<void> {
+/** Stores the encrypted API key and the address of a primary. */
+export async function setSyncCredentials(
+  db: Queries,
+  id: CompanyId,
+  sealed: Buffer,
+  target: SyncTarget,
+): Promise<void> {
   await db.run(
-    "UPDATE companies SET sync_api_key = $2, sync_addr = coalesce($3, sync_addr), subs_etag = NULL, updated_at = now() WHERE id = $1",
-    [id, sealed, syncAddr ?? null],
+    "UPDATE companies SET sync_api_key = $2, sync_addr = $3, sync_private = $4, subs_etag = NULL, updated_at = now() WHERE id = $1",
+    [id, sealed, target.url, target.mayBePrivate],
+  );
+}
+
+/** Moves a primary to another address, and forgets its API key: whoever may only say where it is must not get the key sent there. */
+export async function moveCompany(db: Queries, id: CompanyId, target: SyncTarget): Promise<void> {
+  await db.run(
+    "UPDATE companies SET sync_api_key = NULL, sync_addr = $2, sync_private = $3, subs_etag = NULL, updated_at = now() WHERE id = $1",
+    [id, target.url, target.mayBePrivate],
   );
 }
 

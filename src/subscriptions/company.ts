@@ -19,6 +19,8 @@ export interface Company {
   active: boolean;
   /** Where a primary listens; on a secondary only. */
   syncAddr: string | null;
+  /** Whether that may lead to a loopback or private network. */
+  syncPrivate: boolean;
   createdAt: Date;
   updatedAt: Date;
 }

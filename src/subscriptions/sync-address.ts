@@ -1,15 +1,26 @@
-/** The address of a primary, as an operator gives it: what makes it acceptable. Pure. */
+/** The address of a primary: what makes it acceptable as text, and what it may turn out to be when it is connected to. Pure. */
 import { BlockList, isIPv4, isIPv6 } from "node:net";
 import { SandpiperError } from "../errors.ts";
 
+/** Where a primary listens, and whether that may be on a loopback or private network. */
+export interface SyncTarget {
+  url: string;
+  mayBePrivate: boolean;
+}
+
+/** IPv4 networks also in their IPv6 forms: mapped (RFC 4291) and behind NAT64 (RFC 6052). */
 const ranges = (ipv4: [string, number][], ipv6: [string, number][]): BlockList => {
   const list = new BlockList();
-  for (const [net, prefix] of ipv4) list.addSubnet(net, prefix, "ipv4");
+  for (const [net, prefix] of ipv4) {
+    list.addSubnet(net, prefix, "ipv4");
+    list.addSubnet(`::ffff:${net}`, 96 + prefix, "ipv6");
+    list.addSubnet(`64:ff9b::${net}`, 96 + prefix, "ipv6");
+  }
   for (const [net, prefix] of ipv6) list.addSubnet(net, prefix, "ipv6");
   return list;
 };
 
-/** Loopback and private networks (RFC 1918, 4193, 6598), where there may be no TLS. */
+/** Loopback and private networks (RFC 1918, 2544, 4193, 6598), where there may be no TLS. */
 const nearby = ranges(
   [
     ["127.0.0.0", 8],
@@ -17,6 +28,7 @@ const nearby = ranges(
     ["172.16.0.0", 12],
     ["192.168.0.0", 16],
     ["100.64.0.0", 10],
+    ["198.18.0.0", 15],
   ],
   [
     ["::1", 128],
@@ -24,17 +36,24 @@ const nearby = ranges(
   ],
 );
 
-/** Where no primary lives: unspecified, link-local (among them the metadata services of clouds), multicast, broadcast. */
+/** Where no primary lives: unspecified, link-local (among them the metadata services of clouds), multicast, broadcast, and what IPv6 has given up. */
 const nowhere = ranges(
   [
     ["0.0.0.0", 8],
     ["169.254.0.0", 16],
+    ["192.0.0.0", 24],
     ["224.0.0.0", 4],
     ["240.0.0.0", 4],
   ],
   [
     ["::", 128],
+    ["64:ff9b:1::", 48],
+    ["100::", 64],
+    ["2001::", 32],
+    ["2002::", 16],
+    ["fd00:ec2::254", 128],
     ["fe80::", 10],
+    ["fec0::", 10],
     ["ff00::", 8],
   ],
 );
@@ -45,12 +64,31 @@ const privateName = /(^|\.)localhost$|\.(local|lan|internal|intranet|home\.arpa|
 const within = (list: BlockList, host: string): boolean =>
   (isIPv4(host) && list.check(host, "ipv4")) || (isIPv6(host) && list.check(host, "ipv6"));
 
+/** Whether a host is, or by its name must be, on a loopback or private network. */
+const isPrivate = (host: string): boolean =>
+  within(nearby, host) || (!isIPv4(host) && !isIPv6(host) && privateName.test(host));
+
+/**
+ * Why nothing may be sent to this IP address, which a sync address has led to; undefined when it may. Plain http goes to private
+ * networks alone, and those are open only to an address that may be private.
+ */
+export function whyRefused(ip: string, protocol: string, mayBePrivate: boolean): string | undefined {
+  const address = ip.replace(/%.*$/, ""); // without the interface
+  if (!isIPv4(address) && !isIPv6(address)) return "which is no IP address";
+  if (within(nowhere, address)) return "where no primary can be";
+  const near = within(nearby, address);
+  if (near && !mayBePrivate) return "which is on a private network";
+  if (!near && /^(http|ws):$/.test(protocol)) return "which is public, while plain http is for private networks";
+  return undefined;
+}
+
 /**
  * The address in its one written form (lower-case host, no trailing slash), so that addresses can be compared as strings.
  *
+ * @param mayBePrivate what an operator says here may be; what comes over REST, only where the configuration allows it.
  * @throws `usage` for anything but `https://host[:port][/path]`, or `http://` to a loopback or private host.
  */
-export function checkSyncAddress(text: string): string {
+export function checkSyncAddress(text: string, mayBePrivate = true): string {
   const bad = (problem: string, hint = "Give an address such as https://sandpiper.example.com.") =>
     // The text may hold a password: it is not repeated.
     new SandpiperError("usage", `the sync address ${problem}`, { hint });
@@ -70,7 +108,13 @@ export function checkSyncAddress(text: string): string {
   if (url.port === "0") throw bad("names port 0");
   const host = url.hostname.replace(/^\[|\]$/g, "").replace(/\.$/, "");
   if (within(nowhere, host)) throw bad(`leads to ${host}, where no primary can be`);
-  if (url.protocol === "http:" && !within(nearby, host) && !privateName.test(host.includes(":") ? "a.b" : host)) {
+  if (!mayBePrivate && isPrivate(host)) {
+    throw bad(
+      `leads to ${host}, on a private network`,
+      "Give it on the command line (`sandpiper company rekey NAME --sync-addr URL`), or set server.allow_private_addresses.",
+    );
+  }
+  if (url.protocol === "http:" && !isPrivate(host)) {
     throw bad(
       "is plain http to a public host, where anyone on the way could read the API key",
       "Use https://; plain http is accepted for loopback and private addresses only.",

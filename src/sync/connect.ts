@@ -2,6 +2,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { WebSocket } from "ws";
 import { SandpiperError } from "../errors.ts";
+import type { SyncTarget } from "../subscriptions/sync-address.ts";
 import { Channel, socketOptions } from "./channel.ts";
 import { busyOrFailing, connectError, notSandpiper } from "./connect-error.ts";
 import { subprotocol } from "./messages.ts";
@@ -15,20 +16,20 @@ const handshakeMs = 15_000;
  * or is full, `protocol` when what answers is something else.
  */
 export async function connectChannel(
-  syncAddr: string,
+  target: SyncTarget,
   token: string,
   idleMs: number,
   traffic: Traffic,
   signal?: AbortSignal,
 ): Promise<Channel> {
-  const url = primaryUrl(syncAddr, "/v1/sync");
+  const url = primaryUrl(target.url, "/v1/sync");
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   const socket = new WebSocket(url, subprotocol, {
     ...socketOptions,
     headers: { authorization: `Bearer ${token}` },
     followRedirects: false,
     handshakeTimeout: handshakeMs,
-    ...dialling(url, signal),
+    ...dialling(url, target.mayBePrivate, signal),
   });
   // Created before the handshake ends, so that no early message is missed.
   const channel = new Channel(socket, { idleMs, peer: "the primary" });

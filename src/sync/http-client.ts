@@ -25,14 +25,22 @@ export interface Answer {
  */
 export async function requestJson(
   url: URL,
-  options: { method?: "GET" | "POST"; token?: string; body?: unknown; etag?: string | null; signal?: AbortSignal },
+  options: {
+    mayBePrivate: boolean;
+    method?: "GET" | "POST";
+    token?: string;
+    body?: unknown;
+    etag?: string | null;
+    signal?: AbortSignal;
+  },
 ): Promise<Answer> {
   const payload = options.body === undefined ? undefined : JSON.stringify(options.body);
   const headers: Record<string, string> = { accept: "application/json" };
   if (payload !== undefined) headers["content-type"] = "application/json";
   if (options.token !== undefined) headers.authorization = `Bearer ${options.token}`;
   if (options.etag) headers["if-none-match"] = options.etag;
-  const answer = await send(url, options.method ?? "GET", headers, payload, options.signal);
+  const way = dialling(url, options.mayBePrivate, options.signal);
+  const answer = await send(url, options.method ?? "GET", headers, payload, way, options.signal);
   const { status } = answer;
   const where = url.origin;
   if (status === 304 && options.etag) return answer;
@@ -64,13 +72,13 @@ function send(
   method: string,
   headers: Record<string, string>,
   payload: string | undefined,
+  way: ReturnType<typeof dialling>,
   signal: AbortSignal | undefined,
 ): Promise<Answer & { text: string }> {
-  const way = dialling(url, signal);
   return new Promise((resolve, reject) => {
     const request = (url.protocol === "https:" ? https : http).request(
       url,
-      { method, headers, ...(way.createConnection ? way : { agent: false }), signal, timeout: timeoutMs },
+      { method, headers, ...(way.createConnection ? way : { agent: false, ...way }), signal, timeout: timeoutMs },
       (response) => {
         const parts: Buffer[] = [];
         let size = 0;

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { SandpiperError } from "../errors.ts";
 import type { Offer } from "../subscriptions/rules.ts";
+import type { SyncTarget } from "../subscriptions/sync-address.ts";
 import { requestJson } from "./http-client.ts";
 import { violation } from "./messages.ts";
 
@@ -42,8 +43,14 @@ export function primaryUrl(syncAddr: string, path: string): URL {
 }
 
 /** Logs in. @throws `auth` for a key that is not valid, `network` or `protocol` as {@link requestJson}. */
-export async function login(syncAddr: string, apiKey: string, traffic: Traffic, signal?: AbortSignal): Promise<Login> {
-  const answer = await requestJson(primaryUrl(syncAddr, "/v1/login"), {
+export async function login(
+  target: SyncTarget,
+  apiKey: string,
+  traffic: Traffic,
+  signal?: AbortSignal,
+): Promise<Login> {
+  const answer = await requestJson(primaryUrl(target.url, "/v1/login"), {
+    mayBePrivate: target.mayBePrivate,
     method: "POST",
     body: { username: "", password: "", "sync-api-key": apiKey },
     signal,
@@ -55,8 +62,11 @@ export async function login(syncAddr: string, apiKey: string, traffic: Traffic, 
 }
 
 /** Checks an API key with the primary at an address. @returns who the primary is, and who we are to it. */
-export async function checkPrimary(syncAddr: string, apiKey: string): Promise<{ serverId: string; companyId: string }> {
-  const { serverId, companyId } = await login(syncAddr, apiKey, { in: 0, out: 0 });
+export async function checkPrimary(
+  target: SyncTarget,
+  apiKey: string,
+): Promise<{ serverId: string; companyId: string }> {
+  const { serverId, companyId } = await login(target, apiKey, { in: 0, out: 0 });
   return { serverId, companyId };
 }
 
@@ -75,14 +85,19 @@ export interface Offers {
  * @throws `protocol` when the list is not as it must be, `limit` when it is longer than `most`.
  */
 export async function fetchOffers(
-  syncAddr: string,
+  target: SyncTarget,
   identity: Login,
   etag: string | null,
   most: number,
   traffic: Traffic,
   signal?: AbortSignal,
 ): Promise<Offers> {
-  const answer = await requestJson(primaryUrl(syncAddr, "/v1/sync/subs"), { token: identity.token, etag, signal });
+  const answer = await requestJson(primaryUrl(target.url, "/v1/sync/subs"), {
+    mayBePrivate: target.mayBePrivate,
+    token: identity.token,
+    etag,
+    signal,
+  });
   count(traffic, answer);
   if (answer.status === 304) return { rows: null, etag };
   if (!Array.isArray(answer.body)) throw violation("the primary's list of subscriptions is not a list");

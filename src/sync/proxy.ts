@@ -8,13 +8,23 @@ import { type ProxySettings, proxySettings } from "../config.ts";
 import { SandpiperError } from "../errors.ts";
 import { connectError, passingStatuses } from "./connect-error.ts";
 import { retryAfterSeconds } from "./retry.ts";
+import { vettedLookup } from "./vetted-lookup.ts";
 
 const timeoutMs = 15_000;
 
-/** How `http.request` and ws open a connection to `url`: nothing of ours without a proxy. @throws `config` for a proxy that is no address. */
-export function dialling(url: URL, signal: AbortSignal | undefined): Pick<http.RequestOptions, "createConnection"> {
+/**
+ * How `http.request` and ws open a connection to `url`: to vetted addresses only, or through a proxy, which alone can look up names.
+ *
+ * @throws `config` for a proxy that is no address, `unreachable` for an IP address that `url` may not name.
+ */
+export function dialling(
+  url: URL,
+  mayBePrivate: boolean,
+  signal: AbortSignal | undefined,
+): Pick<http.RequestOptions, "createConnection" | "lookup"> {
+  const lookup = vettedLookup(url, mayBePrivate);
   const proxy = proxyFor(url, proxySettings());
-  if (proxy === undefined) return {};
+  if (proxy === undefined) return { lookup };
   return {
     createConnection: (_options, done) => {
       const callback = done as (error: Error | null, socket?: Duplex) => void;

@@ -9,6 +9,7 @@ import { step } from "../step.ts";
 import { openApiKey } from "../subscriptions/api-key.ts";
 import type { Company } from "../subscriptions/company.ts";
 import { readSealedKey, readSubsEtag } from "../subscriptions/company-store.ts";
+import type { SyncTarget } from "../subscriptions/sync-address.ts";
 import { programName } from "../version.ts";
 import type { StoredSlice } from "./apply.ts";
 import { connectChannel } from "./connect.ts";
@@ -84,6 +85,8 @@ function exitCode(report: PartnerReport): number {
 
 const abortReason = (signal: AbortSignal): SandpiperError =>
   signal.reason instanceof SandpiperError ? signal.reason : new SandpiperError("interrupted", "interrupted");
+
+const targetOf = ({ syncAddr, syncPrivate }: Company): SyncTarget => ({ url: syncAddr!, mayBePrivate: syncPrivate });
 
 class PartnerRun {
   /** Slices that are still to be synced; undefined until the primary's list was taken over. */
@@ -191,7 +194,7 @@ class PartnerRun {
     const { app, company, options, report, session } = this;
     const etag = await readSubsEtag(session, company.id);
     const most = app.config.limits.max_subscriptions;
-    const offers = await fetchOffers(company.syncAddr!, credentials, etag, most, report.traffic, options.signal);
+    const offers = await fetchOffers(targetOf(company), credentials, etag, most, report.traffic, options.signal);
     const updated = await updateSubscriptions(session, company, offers, options);
     step("s.subs");
     report.notices.push(...updated.notices);
@@ -219,7 +222,7 @@ class PartnerRun {
       });
     }
     const apiKey = openApiKey(sealed, company.id, requireSecret(app.config, "partner_key"));
-    const answer = await login(company.syncAddr, apiKey, report.traffic, options.signal);
+    const answer = await login(targetOf(company), apiKey, report.traffic, options.signal);
     if (answer.serverId !== company.id) {
       throw new SandpiperError(
         "protocol",
@@ -254,7 +257,7 @@ class PartnerRun {
     try {
       options.signal?.throwIfAborted();
       const channel = await connectChannel(
-        company.syncAddr!,
+        targetOf(company),
         credentials.token,
         app.config.sync.idle_seconds * 1000,
         report.traffic,

@@ -171,7 +171,12 @@ export async function introduce(primary: Party, secondary: Party): Promise<void>
   const registered = await addCompany(there, { id: us.serverId, name: secondary.company });
   const apiKey = await issueApiKey(there, registered.id, requireSecret(primary.config(), "api_key_hmac"));
   const sealed = sealApiKey(apiKey, them.serverId, requireSecret(secondary.config(), "partner_key"));
-  await addCompany(here, { id: them.serverId, name: primary.company, syncAddr: primary.server!.url, sealed });
+  await addCompany(here, {
+    id: them.serverId,
+    name: primary.company,
+    target: { url: primary.server!.url, mayBePrivate: true },
+    sealed,
+  });
 }
 
 /** Slice NAME on the primary, with subscription NAME-COMPANY for each of the secondaries. */

@@ -1,13 +1,10 @@
 /** Syncs through a proxy: real commands, a real primary, and a proxy that counts what it tunnels. */
-import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { type AddressInfo, connect, type Server, type Socket } from "node:net";
-import { join } from "node:path";
 import { createServer as createTlsServer } from "node:tls";
-import { promisify } from "node:util";
 import t, { type Test } from "tap";
-import { scratch } from "../harness/scratch.ts";
+import { makeCertificate } from "../harness/certificate.ts";
 import { addLines, events, makePair, offer, type Party } from "./parties.ts";
 
 t.setTimeout(180_000);
@@ -115,19 +112,6 @@ t.test("a primary over http", async (t) => {
   t.equal(socks.code, 2);
   t.notMatch(socks.stderr, "hunter2");
 });
-
-/** A certificate for localhost, signed by itself. @returns undefined without an openssl. */
-async function makeCertificate(t: Test, name: string): Promise<{ key: string; cert: string } | undefined> {
-  const directory = await scratch(t);
-  const [key, cert] = [join(directory, "key.pem"), join(directory, "cert.pem")];
-  const what = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
-  const args = [...what, "-subj", `/CN=${name}`, "-addext", `subjectAltName=DNS:${name}`, "-keyout", key, "-out", cert];
-  const made = await promisify(execFile)("openssl", args).then(
-    () => true,
-    () => false,
-  );
-  return made ? { key, cert } : undefined;
-}
 
 t.test("a primary over https: the certificate is the primary's, verified through the tunnel", async (t) => {
   const certificate = await makeCertificate(t, "acme.localhost");

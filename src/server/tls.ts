@@ -1,0 +1,72 @@
+/** The server itself, with TLS when the configuration names a certificate. */
+import { readFileSync, statSync } from "node:fs";
+import http from "node:http";
+import https from "node:https";
+import { createSecureContext } from "node:tls";
+import type { App } from "../app.ts";
+import type { Config } from "../config.ts";
+import { SandpiperError } from "../errors.ts";
+
+const handshakeTimeout = 10_000;
+
+/** Creates it; it does not listen yet. On SIGHUP it reads the certificate again. @throws `config` as {@link readCertificate}. */
+export function createServer(app: App, options: http.ServerOptions, handle: http.RequestListener): http.Server {
+  const certificate = readCertificate(app.config);
+  if (certificate === undefined) return http.createServer(options, handle);
+  const server = https.createServer({ ...options, ...certificate, handshakeTimeout }, handle);
+  const reload = () => {
+    try {
+      server.setSecureContext(readCertificate(app.config)!);
+      app.log.info({ event: "server.certificate_read" });
+    } catch (error) {
+      // The old one goes on: better than none.
+      app.log.error({ event: "server.certificate_refused", reason: (error as Error).message });
+    }
+  };
+  process.on("SIGHUP", reload);
+  server.once("close", () => process.off("SIGHUP", reload));
+  return server;
+}
+
+/**
+ * Certificate and key as `server.tls_cert` and `server.tls_key` name them; undefined without.
+ *
+ * @throws `config` for one without the other, files that cannot be read or used, and a key that others may read.
+ */
+function readCertificate({ server, file }: Config) {
+  const { tls_cert: certFile, tls_key: keyFile } = server;
+  if (certFile === undefined && keyFile === undefined) return undefined;
+  if (certFile === undefined || keyFile === undefined) {
+    throw new SandpiperError("config", "server.tls_cert and server.tls_key go together", {
+      hint: `Set both in ${file}, or neither.`,
+    });
+  }
+  const cert = read("server.tls_cert", certFile);
+  const key = read("server.tls_key", keyFile);
+  if ((statSync(keyFile).mode & 0o007) !== 0) {
+    throw new SandpiperError("config", `server.tls_key: others may read ${keyFile}`, {
+      hint: `chmod o= ${keyFile}, and get a new key if others are on this machine.`,
+    });
+  }
+  const options = { cert, key, minVersion: "TLSv1.2" } as const;
+  try {
+    createSecureContext(options);
+  } catch (cause) {
+    throw new SandpiperError("config", `${certFile} and ${keyFile} are no certificate and its key, in PEM`, {
+      cause,
+      hint: "The certificate comes first in its file, then those of its authorities; the key has no passphrase.",
+    });
+  }
+  return options;
+}
+
+function read(setting: string, file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (cause) {
+    throw new SandpiperError("config", `${setting}: cannot read ${file}: ${(cause as Error).message}`, {
+      cause,
+      hint: "Check the path, its owner and mode.",
+    });
+  }
+}
