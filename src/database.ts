@@ -6,6 +6,7 @@ import type { Readable, Writable } from "node:stream";
 import pg from "pg";
 import { from as copyFrom, to as copyTo } from "pg-copy-streams";
 import type { Config } from "./config.ts";
+import { external } from "./database-url.ts";
 import { SandpiperError } from "./errors.ts";
 import type { Logger } from "./log.ts";
 import { acquireEmbedded } from "./postgres/embedded.ts";
@@ -84,7 +85,10 @@ export async function openDatabase(
   options: { as?: "app" | "owner"; name?: string; log?: Logger } = {},
 ): Promise<Database> {
   const as = options.as ?? "app";
-  const access = config.database.url === undefined ? await embedded(config, as) : external(config.database.url);
+  const access =
+    config.database.url === undefined
+      ? await embedded(config, as)
+      : { connection: external(config.database.url), release: async () => {} };
   const pool = new pg.Pool({
     ...access.connection,
     types,
@@ -112,46 +116,6 @@ export async function openDatabase(
 async function embedded(config: Config, as: "app" | "owner"): Promise<Access> {
   const server = await acquireEmbedded(config.data);
   return { connection: server.connection(as === "app" ? appRole : "postgres"), release: () => server.release() };
-}
-
-/**
- * How to reach the database at a URL: TLS, verified, unless it is on this machine.
- *
- * @throws `config` for what is not a PostgreSQL URL, or asks for less.
- */
-export function external(text: string): Access {
-  let url: URL;
-  try {
-    // libpq also takes a URL without a host, for a socket: postgres://user@/database?host=/run/postgresql.
-    url = new URL(text.replace(/^(postgres(?:ql)?:\/\/(?:[^@/]*@)?)\//, "$1localhost/"));
-  } catch (cause) {
-    throw new SandpiperError("config", "database.url is not a URL", {
-      cause,
-      hint: "Use postgres://USER:PASSWORD@HOST:PORT/DATABASE.",
-    });
-  }
-  if (url.protocol !== "postgres:" && url.protocol !== "postgresql:") {
-    throw new SandpiperError("config", `database.url must begin with postgres://, not ${url.protocol}//`, {
-      hint: "Only PostgreSQL is supported.",
-    });
-  }
-  const host = url.searchParams.get("host") ?? url.hostname;
-  const local = host === "" || host.startsWith("/") || /^(localhost|127\.\d+\.\d+\.\d+|\[?::1\]?)$/.test(host);
-  const mode = url.searchParams.get("sslmode");
-  if (!local && mode !== null && mode !== "verify-full") {
-    throw new SandpiperError(
-      "config",
-      `database.url asks for sslmode=${mode}, which a remote database is not reached with`,
-      {
-        hint: "Remove sslmode, or use sslmode=verify-full; name a private authority in NODE_EXTRA_CA_CERTS.",
-      },
-    );
-  }
-  url.searchParams.delete("sslmode");
-  return {
-    connection: { connectionString: url.toString(), ssl: local ? false : { rejectUnauthorized: true } },
-    release: async () => {},
-  };
 }
 
 function sessionSettings(as: "app" | "owner"): string {

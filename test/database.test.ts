@@ -4,7 +4,8 @@ import type { AddressInfo } from "node:net";
 import { createServer } from "node:net";
 import t from "tap";
 import { parseConfig } from "../src/config.ts";
-import { appRole, type Database, external, openDatabase } from "../src/database.ts";
+import { appRole, type Database, openDatabase } from "../src/database.ts";
+import { external } from "../src/database-url.ts";
 import { SandpiperError } from "../src/errors.ts";
 import { migrate, requireCurrentSchema } from "../src/migrate.ts";
 import { createTestDatabase } from "./harness/test-database.ts";
@@ -115,13 +116,9 @@ t.test("migrations: two at once, a newer database, an altered one", async (t) =>
 });
 
 t.test("URLs", async (t) => {
-  t.match(
-    external("postgres://u:p@db.example.com/x"),
-    { connection: { ssl: { rejectUnauthorized: true } } },
-    "remote: TLS, verified",
-  );
+  t.match(external("postgres://u:p@db.example.com/x"), { ssl: { rejectUnauthorized: true } }, "remote: TLS, verified");
   t.match(external("postgres://u:p@db.example.com/x?sslmode=verify-full"), {
-    connection: { ssl: { rejectUnauthorized: true } },
+    ssl: { rejectUnauthorized: true },
   });
   for (const local of [
     "postgres://u@localhost/x",
@@ -129,7 +126,7 @@ t.test("URLs", async (t) => {
     "postgres://u@[::1]/x",
     "postgres://u@/x?host=/run/postgresql",
   ])
-    t.equal(external(local).connection.ssl, false, local);
+    t.equal(external(local).ssl, false, local);
   for (const weak of ["disable", "prefer", "require", "no-verify", "verify-ca"]) {
     t.throws(() => external(`postgres://u:p@db.example.com/x?sslmode=${weak}`), { code: "config" }, weak);
   }
