@@ -13,7 +13,7 @@ const layers = [
   ["subscriptions", "^src/subscriptions/"],
   ["slices", "^src/slices/"],
   ["migrate", "^src/migrate\\.ts$"],
-  ["database", "^src/database\\.ts$"],
+  ["database", "^src/database(-url)?\\.ts$"],
   ["postgres", "^src/postgres/"],
   ["foundation", "^src/(config|config-fields|log|step|scope|errors|atomic-file|version)\\.ts$"],
 ];
