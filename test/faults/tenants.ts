@@ -3,10 +3,11 @@
  * removed: row-level security must then hold alone. `-- --quick` removes three of them.
  */
 import { execFile } from "node:child_process";
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { patchedCopy } from "../harness/patched-copy.ts";
+import { projectRoot as root } from "../harness/project-root.ts";
 
 /** What a run of the matrix found. */
 export interface Matrix {
@@ -21,8 +22,6 @@ export interface Matrix {
   /** Routes and messages that the matrix does not know. */
   missing: string[];
 }
-
-const root = fileURLToPath(new URL("../../../", import.meta.url));
 
 /** Runs the matrix of the program in `directory`. @throws when it does not come to its end. */
 export function runMatrix(directory = root, environment: Record<string, string> = {}): Promise<Matrix> {
@@ -59,19 +58,14 @@ export function filters(): Place[] {
 
 /** Runs the matrix of a copy of the program without that filter. */
 export async function runWithout({ file, n }: Place, environment: Record<string, string> = {}): Promise<Matrix> {
-  const copy = mkdtempSync(join(tmpdir(), "sp-tenants-"));
+  let seen = 0;
+  const copy = patchedCopy({
+    [`src/${file}`]: (text) => text.replace(filter, (found) => (seen++ === n ? "($1::uuid IS NULL OR TRUE)" : found)),
+  });
   try {
-    cpSync(join(root, "dist"), join(copy, "dist"), { recursive: true });
-    for (const name of ["node_modules", "db", "package.json"]) symlinkSync(join(root, name), join(copy, name));
-    const path = join(copy, "dist/src", file);
-    let seen = 0;
-    writeFileSync(
-      path,
-      readFileSync(path, "utf8").replace(filter, (found) => (seen++ === n ? "($1::uuid IS NULL OR TRUE)" : found)),
-    );
-    return await runMatrix(copy, environment);
+    return await runMatrix(copy.directory, environment);
   } finally {
-    rmSync(copy, { recursive: true, force: true });
+    copy.remove();
   }
 }
 
