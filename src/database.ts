@@ -14,8 +14,7 @@ import { everything, type Scope, scopeName } from "./scope.ts";
 
 /** One connection. Statements run one after another; parameters only, never text put together from input. */
 export interface Session {
-  /** With a `name`, which stands for this very text, the statement is planned once a connection: for what runs all the time. */
-  query<Row>(text: string, values?: readonly unknown[], name?: string): Promise<Row[]>;
+  query<Row>(text: string, values?: readonly unknown[]): Promise<Row[]>;
   /** The one row, or undefined. */
   one<Row>(text: string, values?: readonly unknown[]): Promise<Row | undefined>;
   /** Runs a statement and returns how many rows it touched. */
@@ -208,7 +207,7 @@ function scopedDatabase(
   };
   return {
     session,
-    query: (text, values, name) => session((s) => s.query(text, values, name)),
+    query: (text, values) => session((s) => s.query(text, values)),
     one: (text, values) => session((s) => s.one(text, values)),
     run: (text, values) => session((s) => s.run(text, values)),
     transaction: (work, options) => session((s) => s.transaction(work, options)),
@@ -218,16 +217,15 @@ function scopedDatabase(
 }
 
 function clientSession(client: pg.PoolClient): Session {
-  const run = async (text: string, values?: readonly unknown[], name?: string): Promise<pg.QueryResult> => {
+  const run = async (text: string, values?: readonly unknown[]): Promise<pg.QueryResult> => {
     try {
-      return await client.query({ text, values: values as unknown[], ...(name === undefined ? {} : { name }) });
+      return await client.query(text, values as unknown[]);
     } catch (error) {
       throw translate(error);
     }
   };
   const self: Session = {
-    query: async <Row>(text: string, values?: readonly unknown[], name?: string) =>
-      (await run(text, values, name)).rows as Row[],
+    query: async <Row>(text: string, values?: readonly unknown[]) => (await run(text, values)).rows as Row[],
     one: async <Row>(text: string, values?: readonly unknown[]) => (await run(text, values)).rows[0] as Row | undefined,
     run: async (text, values) => (await run(text, values)).rowCount ?? 0,
     copyIn: (text) => client.query(copyFrom(text)),

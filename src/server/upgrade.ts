@@ -60,8 +60,8 @@ export function createUpgrade(context: ServerContext): Upgrade {
       leave = await line.enter(channel, identity.companyId);
       // What it stood in line does not count against its token.
       const waitedMs = Math.round(performance.now() - cameMs);
-      const expiresAt = new Date(identity.expiresAt.getTime() + waitedMs);
-      adapter = new PrimaryAdapter(app.db, cache, identity.companyId, channel, expiresAt);
+      const expired = () => Date.now() >= identity.expiresAt.getTime() + waitedMs;
+      adapter = new PrimaryAdapter(app.db, cache, identity.companyId, channel, expired);
       log.info({ event: "sync.opened", waited_ms: waitedMs });
       step("p.begin");
       await drive(

@@ -32,6 +32,9 @@ interface Waiter {
   reject(error: Error): void;
 }
 
+/** What the sessions need of a channel. */
+export type Wire = Pick<Channel, "receive" | "send" | "close">;
+
 export class Channel {
   readonly #socket: WebSocket;
   readonly #options: ChannelOptions;
@@ -192,13 +195,15 @@ export class Channel {
 
 const size = (incoming: Incoming) => ("text" in incoming ? incoming.text.length : incoming.binary.length);
 
-const lost = (peer: string, cause: unknown) =>
+/** The connection broke. */
+export const lost = (peer: string, cause: unknown) =>
   new SandpiperError("network", `the connection to ${peer} was lost`, {
     cause,
     hint: "Run again: what was not applied is as it was.",
   });
 
-const timedOut = (peer: string, ms: number) =>
+/** The peer is silent. */
+export const timedOut = (peer: string, ms: number) =>
   new SandpiperError("timeout", `${peer} said nothing for ${Math.round(ms / 1000)} seconds`, {
     hint: "Run again; if it stays, ask the partner to look at its server.",
   });
@@ -225,7 +230,8 @@ const closeCodes: Record<number, ErrorCode> = {
   4429: "rate_limited",
 };
 
-function closeError(peer: string, code: number, reason: string): SandpiperError {
+/** What a close code of the peer means. */
+export function closeError(peer: string, code: number, reason: string): SandpiperError {
   const said = reason === "" ? "" : `: ${reason.replace(/[^ -~]/g, "?").slice(0, 120)}`;
   return new SandpiperError(closeCodes[code] ?? "network", `${peer} closed the connection (${code}${said})`, {
     hint:

@@ -3,13 +3,24 @@
  * that are gzip already do not, and are soon left alone.
  */
 import { promisify } from "node:util";
-import { brotliCompress, brotliDecompress, constants } from "node:zlib";
+import { brotliCompress, brotliCompressSync, brotliDecompress, brotliDecompressSync, constants } from "node:zlib";
 import { compressedFlag, frameTypes, headerBytes, maxBodyBytes } from "./frames.ts";
 import { violation } from "./messages.ts";
 
-const compress = promisify(brotliCompress);
-const decompress = promisify(brotliDecompress);
+const compressAside = promisify(brotliCompress);
+const decompressAside = promisify(brotliDecompress);
 const options = { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } };
+
+/** What is smaller is done at once: to hand it to another thread costs more. */
+const atOnceBytes = 16 * 1024;
+
+const compress = async (body: Buffer): Promise<Buffer> =>
+  body.length < atOnceBytes ? brotliCompressSync(body, options) : compressAside(body, options);
+
+const decompress = async (body: Buffer, length: number): Promise<Buffer> => {
+  const limit = { maxOutputLength: Math.max(1, length) };
+  return length < atOnceBytes ? brotliDecompressSync(body, limit) : decompressAside(body, limit);
+};
 
 /** Smaller bodies are not worth it. */
 const leastBytes = 512;
@@ -34,7 +45,7 @@ export class FrameCompressor {
       this.#skip--;
       return frame;
     }
-    const body = await compress(frame.subarray(headerBytes), options);
+    const body = await compress(frame.subarray(headerBytes));
     if (body.length > (frame.length - headerBytes) * worthwhile) {
       this.#skip = this.#pause;
       this.#pause = Math.min(this.#pause * 2, mostPause);
@@ -54,7 +65,7 @@ export async function unpack(frame: Buffer): Promise<Buffer> {
   if (length > maxBodyBytes) throw violation("a compressed frame declares too large a body");
   let body: Buffer;
   try {
-    body = await decompress(frame.subarray(headerBytes), { maxOutputLength: Math.max(1, length) });
+    body = await decompress(frame.subarray(headerBytes), length);
   } catch {
     throw violation("a compressed frame does not inflate to what its header declares");
   }

@@ -3,15 +3,14 @@ import type { Database } from "../database.ts";
 import { SandpiperError } from "../errors.ts";
 import type { Scope } from "../scope.ts";
 import type { Metadata } from "../slices/hash.ts";
-import { type CompanyId, chunkBytes, uuidText } from "../slices/slice.ts";
+import type { CompanyId } from "../slices/slice.ts";
 import { step } from "../step.ts";
-import type { Channel } from "./channel.ts";
+import type { Wire } from "./channel.ts";
 import type { Cells } from "./coded-symbols.ts";
 import { FrameCompressor } from "./compression.ts";
 import type { Confirm, Incoming, PrimaryMessage } from "./messages.ts";
-import { lastIdOf, type PrimaryPort, type Read, type Records, type SliceView } from "./primary-port.ts";
+import type { PrimaryPort, Read, Records, SliceView } from "./primary-port.ts";
 import { readChunk, readGrains, readSliceList, readSliceMetadata, recordConfirm, viewSlices } from "./primary-store.ts";
-import { ReadAhead, type Request } from "./read-ahead.ts";
 import type { SliceCache } from "./slice-cache.ts";
 
 /** A partner that is connected and asks nothing is dropped after this. */
@@ -24,11 +23,9 @@ export class PrimaryAdapter implements PrimaryPort {
   readonly #cache: SliceCache;
   readonly #companyId: CompanyId;
   readonly #scope: Scope;
-  readonly #channel: Channel;
-  readonly #expiresAt: Date;
+  readonly #channel: Wire;
+  readonly #expired: () => boolean;
   #compressor: FrameCompressor | undefined;
-  readonly #grains = new ReadAhead<Records>();
-  readonly #chunks = new ReadAhead<Buffer>();
   #waiting = false;
   /** The slice that is being served. */
   #serving: string | undefined;
@@ -37,13 +34,14 @@ export class PrimaryAdapter implements PrimaryPort {
   #bytes = 0;
   #slices = 0;
 
-  constructor(db: Database, cache: SliceCache, companyId: CompanyId, channel: Channel, expiresAt: Date) {
+  /** @param expired whether the partner's token has run out. */
+  constructor(db: Database, cache: SliceCache, companyId: CompanyId, channel: Wire, expired: () => boolean) {
     this.#db = db.as({ company: companyId });
     this.#cache = cache;
     this.#companyId = companyId;
     this.#scope = { company: companyId };
     this.#channel = channel;
-    this.#expiresAt = expiresAt;
+    this.#expired = expired;
   }
 
   /** What was served so far, for the log. */
@@ -53,11 +51,7 @@ export class PrimaryAdapter implements PrimaryPort {
 
   /** Ends a connection whose token has run out, unless it is in the middle of an answer: that may finish, under rights that are re-read. */
   closeIfExpired(): void {
-    if (this.#waiting && this.#expired) void this.#channel.close(4401, "the token has expired");
-  }
-
-  get #expired(): boolean {
-    return Date.now() >= this.#expiresAt.getTime();
+    if (this.#waiting && this.#expired()) void this.#channel.close(4401, "the token has expired");
   }
 
   /** Whether the partner may still have what is on its way to it; asked while it is behind, and the session cannot look by itself. */
@@ -66,7 +60,7 @@ export class PrimaryAdapter implements PrimaryPort {
   }
 
   async receive(): Promise<Incoming> {
-    if (this.#expired) throw new SandpiperError("auth", "the token has expired");
+    if (this.#expired()) throw new SandpiperError("auth", "the token has expired");
     this.#waiting = true;
     try {
       return await this.#channel.receive(this.#heard ? idleRequestMs : firstRequestMs);
@@ -123,25 +117,12 @@ export class PrimaryAdapter implements PrimaryPort {
   readGrains(id: string, after: Buffer | null, wanted: Buffer | null): Promise<Read<Records>> {
     step("p.grains");
     this.#serving = id;
-    const request = (from: Buffer | null): Request<Records> => ({
-      key: [id, from?.toString("hex"), wanted],
-      read: (page) => readGrains(this.#db, this.#scope, id, from, wanted, page),
-    });
-    return this.#grains.read(request(after), ({ data }) => {
-      const last = lastIdOf(data);
-      return last === null ? undefined : request(last);
-    });
+    return readGrains(this.#db, this.#scope, id, after, wanted);
   }
 
   readChunk(id: string, grainId: Buffer, sequence: number): Promise<Read<Buffer>> {
     this.#serving = id;
-    const request = (n: number): Request<Buffer> => ({
-      key: [id, uuidText(grainId), n],
-      read: (page) => readChunk(this.#db, this.#scope, id, grainId, n, page),
-    });
-    return this.#chunks.read(request(sequence), ({ data }) =>
-      data.length < chunkBytes ? undefined : request(sequence + 1),
-    );
+    return readChunk(this.#db, this.#scope, id, grainId, sequence);
   }
 
   record(confirm: Confirm): Promise<void> {

@@ -66,3 +66,12 @@ export function judge(view: SliceView | undefined, hash: string): Refusal | unde
   if (!view.allowSync) return "locked";
   return view.hash === hash ? undefined : "changed";
 }
+
+/** Sends a frame of a slice if the partner may still have it, as (slice, hash), at this very moment. */
+export function* sendFrame(id: string, hash: string, frame: Buffer): Steps<Refusal | undefined> {
+  const [view] = yield* ask.look([id]);
+  const refusal = judge(view, hash);
+  if (refusal !== undefined) return refusal;
+  yield* ask.sendFrame(frame);
+  return undefined;
+}

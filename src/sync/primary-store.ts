@@ -4,16 +4,17 @@ import { type Scope, scopeValue, slicesInScope } from "../scope.ts";
 import type { Metadata } from "../slices/hash.ts";
 import { type CompanyId, type ContentKey, chunkBytes, type SliceKey, uuidText } from "../slices/slice.ts";
 import { readMetadata } from "../slices/slice-store.ts";
-import { tupleEnds } from "../slices/tuples.ts";
+import { copyBody, tupleEnds } from "../slices/tuples.ts";
 import { addActivity, setHolding } from "../subscriptions/activity-store.ts";
 import { idBytes } from "./frames.ts";
 import { readList } from "./grain-lists.ts";
 import type { Confirm } from "./messages.ts";
 import type { Read, Records, SliceView } from "./primary-port.ts";
-import { type Page, readBytes } from "./read-ahead.ts";
 import { idsBeyond } from "./reconcile.ts";
 
 const listPage = 100_000;
+/** Bytes of grains that one read aims at: what a partner can make the primary hold at once. */
+const readBytes = 2 * chunkBytes;
 
 type Row = SliceView & { key: SliceKey; content: ContentKey; name: string };
 
@@ -27,7 +28,6 @@ export async function viewSlices(
     `SELECT s.slice_key AS key, s.content_key AS content, s.name, s.id, s.allow_sync AS "allowSync", s.hash, s.content_count AS count, s.content_bytes AS bytes
      FROM slices s WHERE s.id = ANY ($2::uuid[]) AND ${slicesInScope(scope, "$1")}`,
     [scopeValue(scope), ids],
-    "all" in scope ? "view-all" : "view-own",
   );
 }
 
@@ -56,7 +56,6 @@ export const readSliceList = (db: Database, scope: Scope, id: string, after: Buf
 
 /**
  * Grain records after `after`, of those in `wanted` if given: as many as make about {@link readBytes}, at least one if there is one.
- * They are in the memory of `page` until it is used again.
  */
 export function readGrains(
   db: Database,
@@ -64,7 +63,6 @@ export function readGrains(
   id: string,
   after: Buffer | null,
   wanted: Buffer | null,
-  page: Page,
 ): Promise<Read<Records>> {
   const none: Records = { bytes: Buffer.alloc(0), ends: [] };
   return read<Records>(db, scope, id, none, async (tx, slice) => {
@@ -82,7 +80,7 @@ export function readGrains(
       `COPY (SELECT id, grain_key, source, encoding, payload_bytes, payload FROM grains WHERE content_key = ${Number(slice.content)} ${condition}
          ORDER BY id LIMIT ${limit}) TO STDOUT (FORMAT binary)`,
     );
-    const body = await page.fill(rows);
+    const body = await collect(rows);
     const ends = tupleEnds(body);
     return { bytes: body.subarray(0, ends.at(-1) ?? 0), ends };
   });
@@ -98,25 +96,31 @@ function idList(wanted: Buffer, after: Buffer | null, limit: number): string {
   return ids.join(",");
 }
 
-/** A chunk of a large grain, in the memory of `page`; empty when there is none. */
+/** A chunk of a large grain; empty when there is none. */
 export const readChunk = (
   db: Database,
   scope: Scope,
   id: string,
   grainId: Buffer,
   sequence: number,
-  page: Page,
 ): Promise<Read<Buffer>> =>
   read<Buffer>(db, scope, id, Buffer.alloc(0), async (tx, slice) => {
     const rows = tx.copyOut(
       `COPY (SELECT data FROM grain_chunks WHERE content_key = ${Number(slice.content)} AND grain_id = '${uuidText(grainId)}' AND seq = ${Number(sequence)})
          TO STDOUT (FORMAT binary)`,
     );
-    const body = await page.fill(rows);
+    const body = await collect(rows);
     const [end] = tupleEnds(body);
     // Behind the field count and the length.
     return body.subarray(2 + 4, end ?? 2 + 4);
   });
+
+/** The body of a COPY, whole. */
+async function collect(rows: AsyncIterable<Buffer>): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  for await (const piece of copyBody(rows)) pieces.push(piece);
+  return Buffer.concat(pieces);
+}
 
 /** Stores what a partner reports, in its name, once a run and slice. What it may not see is accepted and forgotten. */
 export async function recordConfirm(db: Database, companyId: CompanyId, confirm: Confirm): Promise<void> {

@@ -5,7 +5,7 @@ import type { CompanyId } from "../slices/slice.ts";
 import { step } from "../step.ts";
 import { addActivity } from "../subscriptions/activity-store.ts";
 import { applyChange, type StoredSlice } from "./apply.ts";
-import type { Channel } from "./channel.ts";
+import type { Wire } from "./channel.ts";
 import { unpack } from "./compression.ts";
 import { readList } from "./grain-lists.ts";
 import type { Confirm, Incoming, SecondaryMessage } from "./messages.ts";
@@ -31,12 +31,13 @@ export interface AdapterOptions {
   session: Session;
   /** Where the database keeps its files, if they are ours. */
   dataDirectory: string | undefined;
-  channel: Channel;
+  channel: Wire;
   companyId: CompanyId;
   runId: string;
   test: boolean;
   watcher: Watcher;
-  startedMs: number;
+  /** Milliseconds since the run began. */
+  elapsedMs: () => number;
 }
 
 export class SecondaryAdapter implements SecondaryPort {
@@ -126,7 +127,7 @@ export class SecondaryAdapter implements SecondaryPort {
   }
 
   async elapsedMs(): Promise<number> {
-    return performance.now() - this.#o.startedMs;
+    return this.#o.elapsedMs();
   }
 
   async finished(result: SliceResult): Promise<boolean> {
@@ -151,7 +152,7 @@ export class SecondaryAdapter implements SecondaryPort {
       grainsAdded: 0,
       grainsRemoved: 0,
       bytes: 0,
-      durationMs: Math.round(performance.now() - this.#o.startedMs),
+      durationMs: Math.round(this.#o.elapsedMs()),
     }).catch(() => {});
   }
 

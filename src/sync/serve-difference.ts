@@ -1,14 +1,15 @@
 /** The primary's answers to "what differs?": what a slice holds, the list of its grains, or coded symbols of it. Pure. */
 import { cellBytes, entryFrames, firstCells, idBytes, listEntryBytes } from "./frames.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
-import { ask, judge, type Read, type Steps } from "./primary-port.ts";
+import { ask, judge, type Read, type Steps, sendFrame } from "./primary-port.ts";
 
 type Request<T> = Extract<SecondaryMessage, { type: T }>;
 
 /** Sends the content, and the list or the first cells if they are wanted. */
 export function* serveContent({ id, hash, want }: Request<"reconcile">): Steps<Refusal | undefined> {
   const { view, data: metadata } = yield* ask.readMetadata(id);
-  const refusal = judge(view, hash);
+  const [now] = yield* ask.look([id]);
+  const refusal = judge(view, hash) ?? judge(now, hash);
   if (refusal !== undefined) return refusal;
   const { count, bytes } = view!;
   yield* ask.send({ type: "content", id, hash, count, bytes, metadata: metadata.map(([key, value]) => [key, value]) });
@@ -31,7 +32,10 @@ function* sendCells(id: string, hash: string, first: number, end: number): Steps
   const { view, data: cells } = yield* ask.readCells(id, end);
   const refusal = judge(view, hash);
   if (refusal !== undefined) return refusal;
-  for (const frame of entryFrames("cells", cells.encode(first, end))) yield* ask.sendFrame(frame);
+  for (const frame of entryFrames("cells", cells.encode(first, end))) {
+    const late = yield* sendFrame(id, hash, frame);
+    if (late !== undefined) return late;
+  }
   return undefined;
 }
 
@@ -44,7 +48,8 @@ function* sendList(id: string, hash: string): Steps<Refusal | undefined> {
     const entries = read.data;
     if (entries.length === 0) return undefined;
     for (const frame of entryFrames("list", entries, sequence)) {
-      yield* ask.sendFrame(frame);
+      const late = yield* sendFrame(id, hash, frame);
+      if (late !== undefined) return late;
       sequence++;
     }
     after = entries.subarray(entries.length - listEntryBytes, entries.length - listEntryBytes + idBytes);

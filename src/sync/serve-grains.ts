@@ -13,7 +13,7 @@ import {
   usualBodyBytes,
 } from "./frames.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
-import { ask, judge, lastIdOf, type Read, type Records, type Steps } from "./primary-port.ts";
+import { ask, judge, lastIdOf, type Read, type Records, type Steps, sendFrame } from "./primary-port.ts";
 import { idsBeyond } from "./reconcile.ts";
 
 /** One stream of frames of a slice. */
@@ -76,7 +76,8 @@ function* sendNames(stream: Stream, symbols: Buffer): Steps<Buffer | Refusal> {
   const ids: Buffer[] = [];
   for (let at = 0; at < entries.length; at += listEntryBytes) ids.push(entries.subarray(at, at + idBytes));
   for (const frame of entryFrames("list", entries)) {
-    yield* ask.sendFrame(frame);
+    const late = yield* sendFrame(stream.id, stream.hash, frame);
+    if (late !== undefined) return late;
     stream.sequence++;
   }
   return Buffer.concat(ids);
@@ -110,7 +111,7 @@ function* sendRecords(stream: Stream, { bytes, ends }: Records): Steps<Refusal |
     payload += record.payloadBytes;
     if (!chunked && i + 1 < ends.length && ends[i + 1]! - start <= usualBodyBytes) continue;
     const frame = { type: "grains" as const, sequence: stream.sequence++, entries, body: bytes.subarray(start, end) };
-    const refusal = yield* sendFrame(stream, encodeFrame(frame));
+    const refusal = yield* sendFrame(stream.id, stream.hash, encodeFrame(frame));
     if (refusal !== undefined) return refusal;
     stream.grains += entries;
     stream.bytes += payload;
@@ -145,16 +146,9 @@ function* sendChunks(stream: Stream, grainId: Buffer, payloadBytes: number, firs
     // One that is not there: the slice changed, or its rows are damaged.
     if (data.length === 0) return "failed";
     sent += data.length;
-    yield* ask.sendFrame(encodeFrame({ type: "chunk", sequence: stream.sequence++, entries: 1, body: data }));
+    const frame = encodeFrame({ type: "chunk", sequence: stream.sequence++, entries: 1, body: data });
+    const late = yield* sendFrame(stream.id, stream.hash, frame);
+    if (late !== undefined) return late;
   }
-  return undefined;
-}
-
-/** Sends a frame of a slice if the partner may still have it at this very moment. */
-function* sendFrame(stream: Stream, frame: Buffer): Steps<Refusal | undefined> {
-  const [view] = yield* ask.look([stream.id]);
-  const refusal = judge(view, stream.hash);
-  if (refusal !== undefined) return refusal;
-  yield* ask.sendFrame(frame);
   return undefined;
 }

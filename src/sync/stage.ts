@@ -36,13 +36,15 @@ export async function sweepStages(session: Session, companyId: CompanyId, curren
   for (const { key } of stages) await session.transaction((tx) => clearStage(tx, key));
 }
 
-/** Finds what is staged for (slice, hash); what was staged for another hash is deleted. */
+/** Finds what is staged for (slice, hash); what was staged for another hash is deleted. @throws `deferred` when the slice was removed. */
 export async function openStage(
   session: Session,
   key: SliceKey,
   hash: string,
 ): Promise<StagedSoFar & { contentKey: ContentKey }> {
   return session.transaction(async (tx) => {
+    if ((await tx.one("SELECT 1 FROM slices WHERE slice_key = $1 FOR KEY SHARE", [key])) === undefined)
+      throw removedHere();
     const old = await tx.one<{ hash: string }>("SELECT hash FROM staging WHERE slice_key = $1 FOR UPDATE", [key]);
     if (old !== undefined && old.hash !== hash) await clearStage(tx, key);
     const [stage] = await tx.query<{ content: ContentKey }>(
@@ -187,10 +189,7 @@ export class Stage {
     const there = await this.#session.one("SELECT 1 FROM staging WHERE content_key = $1", [this.#contentKey]);
     // What is staged need not survive a crash of the database server, only ours: no wait for its disk.
     await this.#session.run(`SET synchronous_commit = off; SET sandpiper.content_key = ${Number(this.#contentKey)}`);
-    if (there === undefined)
-      throw new SandpiperError("deferred", "the slice was removed here while it was transferred", {
-        hint: "Run again.",
-      });
+    if (there === undefined) throw removedHere();
   }
 
   async #end(): Promise<void> {
@@ -210,6 +209,9 @@ export class Stage {
     await done;
   }
 }
+
+const removedHere = () =>
+  new SandpiperError("deferred", "the slice was removed here while it was transferred", { hint: "Run again." });
 
 function explain(error: unknown): unknown {
   const translated = translate(error);

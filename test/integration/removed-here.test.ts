@@ -1,0 +1,28 @@
+/** `slice remove` at the secondary while a sync transfers that slice: the run says so, and its next try adds the slice anew. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import t from "tap";
+import { addLines, makePair, offer } from "./parties.ts";
+
+t.setTimeout(120_000);
+
+const failpoint = new URL("../harness/failpoint.js", import.meta.url).href;
+
+t.test("a slice is removed here while it is transferred", async (t) => {
+  const { primary, secondary } = await makePair(t);
+  await offer(primary, "parts", "aces-items", secondary);
+  for (const [n, place] of ["s.compared", "s.stage", "s.tx.begin"].entries()) {
+    await primary.batch("parts", addLines(n * 30, 30));
+    const log = join(secondary.directory, `steps ${n}`);
+    const run = secondary.start(["sync", "--retry-for", "30"], {
+      nodeArgs: ["--import", failpoint],
+      env: { SP_FP: `${place}:1:sleep:2500`, SP_FP_LOG: log },
+    });
+    while (!(await readFile(log, "utf8").catch(() => "")).includes(`${place} 1`)) await sleep(20);
+    await secondary.ok(["slice", "remove", "parts", "--noprompt"]);
+    const { code } = await run.exited;
+    t.equal(code, 0, `${place}: ${run.stdout()}${run.stderr()}`);
+    t.same(await secondary.content(), await primary.content(), place);
+  }
+});
