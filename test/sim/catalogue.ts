@@ -1,0 +1,357 @@
+/** Statements about companies, subscriptions, runs and what is logged, and advisory locks. */
+import { createHash } from "node:crypto";
+import { type Handler, rows, touched } from "./handler.ts";
+import { pgError, type SliceRow, type SubscriptionRow, type Tx } from "./tables.ts";
+
+/** Values whose types the row says. */
+type Values = [never, never, never, never, never, never, never, never];
+
+const dated = { createdAt: new Date(0), updatedAt: new Date(0) };
+
+const sliceOf = (row: SliceRow) => ({
+  key: row.key,
+  contentKey: row.content,
+  companyId: row.company,
+  id: row.id,
+  name: row.name,
+  type: row.type,
+  allowSync: row.allowSync,
+  hash: row.hash,
+  contentHash: row.contentHash,
+  count: row.count,
+  bytes: row.bytes,
+  contentDate: null,
+  ...dated,
+});
+
+const subscriptionOf = (tx: Tx, row: SubscriptionRow) => {
+  const slice = tx.get("slices", row.slice)!;
+  return {
+    key: row.key,
+    companyId: row.company,
+    companyName: tx.get("companies", row.company)!.name,
+    id: row.id,
+    sliceKey: row.slice,
+    sliceId: slice.id,
+    sliceName: slice.name,
+    sliceType: slice.type,
+    name: row.name,
+    description: row.description,
+    active: row.active,
+    offered: row.offered,
+    withdrawnAt: row.withdrawnAt === null ? null : new Date(row.withdrawnAt),
+    ...dated,
+  };
+};
+
+const by =
+  <T>(pick: (row: T) => string) =>
+  (a: T, b: T) =>
+    pick(a) < pick(b) ? -1 : 1;
+
+const subscriptionColumns =
+  'SELECT u.subscription_key AS key, u.company_id AS "companyId", c.name AS "companyName", u.id, u.slice_key AS "sliceKey", s.id AS "sliceId", s.name AS "sliceName", s.slice_type AS "sliceType", u.name, u.description, u.active, u.offered, u.withdrawn_at AS "withdrawnAt", u.created_at AS "createdAt", u.updated_at AS "updatedAt"';
+
+/** Row-level security of subscriptions, companies and the like. */
+const own = (tx: Tx, company: string) => {
+  const { scope, server } = tx.holder as unknown as { scope: string; server: { rowSecurity: boolean } };
+  return scope === "all" || !server.rowSecurity || scope === company;
+};
+
+const ofCompany = (tx: Tx, company: string) =>
+  tx.rows("subscriptions").filter((row) => row.company === company && own(tx, company));
+
+function changeSubscription(tx: Tx, key: number, change: Partial<SubscriptionRow>): void {
+  const row = tx.get("subscriptions", key)!;
+  tx.lock("subscriptions", key, "no-key-update");
+  const next = { ...row, ...change };
+  if (next.nameKey !== row.nameKey && tx.rows("subscriptions").some((other) => other.nameKey === next.nameKey))
+    throw pgError("23505", "duplicate name", "subscriptions_name_key_key");
+  tx.put("subscriptions", key, next);
+}
+
+function renameSlice(tx: Tx, key: number, name: string | undefined, nameKey: string): void {
+  const row = tx.get("slices", key)!;
+  tx.lock("slices", key, "update"); // names are unique, and so part of a key
+  if (row.nameKey !== nameKey && tx.rows("slices").some((other) => other.nameKey === nameKey))
+    throw pgError("23505", "duplicate name", "slices_name_key_key");
+  tx.put("slices", key, { ...row, name: name ?? row.name, nameKey });
+}
+
+export const catalogue: Record<string, Handler> = {
+  // pair-lock.ts
+  "SELECT pg_try_advisory_lock(hashtextextended('sandpiper:sync:' || $1::text, 0)) AS ok": (tx, [id]: [string]) =>
+    rows({ ok: tx.tryAdvisory(`sync ${id}`) }),
+  "SELECT pg_advisory_unlock(hashtextextended('sandpiper:sync:' || $1::text, 0)), set_config('application_name', 'sandpiper', false)":
+    (tx, [id]: [string]) => {
+      tx.unlock(`sync ${id}`);
+      return rows({});
+    },
+  "SELECT set_config('application_name', $1, false)": () => rows({}),
+  "SELECT a.application_name AS name FROM pg_locks …": () => rows({ name: "another" }),
+  "SELECT pg_advisory_xact_lock(hashtextextended('sandpiper:names', 0))": (tx) => {
+    tx.advisory("names", "update", "commit");
+    return rows({});
+  },
+  "SET enable_sort = off": () => rows(),
+  "SET default_transaction_read_only = on": (_tx, _values, session) => {
+    session.readOnly = true;
+    return rows();
+  },
+  "RESET enable_sort; RESET default_transaction_read_only": (_tx, _values, session) => {
+    session.readOnly = false;
+    return rows();
+  },
+
+  // outbox-store.ts
+  "UPDATE sync_runs SET finished_at = now(), exit_code = 1, summary = '{\"lost\": true}' WHERE company_id = $1 AND finished_at IS NULL AND id <> $2":
+    (tx, [company, id]: [string, string]) => {
+      const lost = [...tx.all("runs")].filter(
+        ([key, run]) => run.company === company && run.exit === null && key !== id,
+      );
+      for (const [key, run] of lost) tx.put("runs", key, { ...run, exit: 1 });
+      return touched(lost.length);
+    },
+  "INSERT INTO sync_runs (id, company_id) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING": (
+    tx,
+    [id, company]: [string, string],
+  ) => {
+    tx.unique("runs", id);
+    if (tx.get("runs", id) !== undefined) return touched(0);
+    tx.put("runs", id, { company, exit: null });
+    return touched(1);
+  },
+  "UPDATE sync_runs SET finished_at = now(), exit_code = $2, summary = $3 WHERE id = $1": (
+    tx,
+    [id, exit]: [string, number],
+  ) => {
+    const run = tx.get("runs", id);
+    if (run === undefined) return touched(0);
+    tx.put("runs", id, { ...run, exit });
+    return touched(1);
+  },
+  "INSERT INTO outbox (company_id, run_id, slice_id, body) VALUES ($1, $2, $3, $4)": (
+    tx,
+    [company, run, slice, body]: [string, string, string, string],
+  ) => {
+    const key = `${company} ${run} ${slice}`;
+    const sequence = tx.next("outbox");
+    tx.unique("outbox", key);
+    if (tx.get("outbox", key) !== undefined) throw pgError("23505", "duplicate confirmation", "outbox_key");
+    tx.put("outbox", key, { company, run, slice, sequence, body: JSON.parse(body) });
+    return touched(1);
+  },
+  "SELECT body FROM outbox WHERE company_id = $1 ORDER BY id LIMIT 1000": (tx, [company]: [string]) => ({
+    rows: tx
+      .rows("outbox")
+      .filter((row) => row.company === company)
+      .sort((a, b) => a.sequence - b.sequence)
+      .map(({ body }) => ({ body })),
+  }),
+  "DELETE FROM outbox WHERE company_id = $1 AND run_id = $2 AND slice_id = $3": (tx, [c, r, s]: string[]) => {
+    const there = tx.get("outbox", `${c} ${r} ${s}`) !== undefined;
+    if (there) tx.put("outbox", `${c} ${r} ${s}`, undefined);
+    return touched(there ? 1 : 0);
+  },
+  "SELECT 1 FROM outbox WHERE company_id = $1 AND run_id = $2 AND slice_id = $3": (tx, [c, r, s]: string[]) =>
+    tx.get("outbox", `${c} ${r} ${s}`) === undefined ? rows() : rows({}),
+
+  // activity-store.ts
+  "INSERT INTO activity (company_id, run_id, slice_id, slice_name, sub_id, test, outcome, message, grains_added, grains_removed, bytes, duration_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (company_id, run_id, slice_id) DO NOTHING":
+    (tx, [company, run, slice, , , , outcome]: [string, string, string, unknown, unknown, unknown, string]) => {
+      const key = `${company} ${run} ${slice}`;
+      tx.unique("activity", key);
+      if (tx.get("activity", key) !== undefined) return touched(0);
+      tx.put("activity", key, { outcome });
+      return touched(1);
+    },
+  "INSERT INTO holdings (company_id, slice_key, hash, content_count, confirmed_at) VALUES ($1, $2, $3, $4, now()) ON CONFLICT (company_id, slice_key) DO UPDATE SET hash = excluded.hash, content_count = excluded.content_count, confirmed_at = excluded.confirmed_at":
+    (tx, [company, slice, hash, count]: [string, number, string, number]) => {
+      tx.lock("slices", slice, "key-share");
+      tx.unique("holdings", company, slice);
+      tx.put("holdings", `${company} ${slice}`, { hash, count });
+      return touched(1);
+    },
+
+  // company-store.ts
+  "SELECT subs_etag AS etag FROM companies WHERE id = $1": (tx, [id]: [string]) => {
+    const company = tx.get("companies", id);
+    return rows(company && { etag: company.etag });
+  },
+  "UPDATE companies SET subs_etag = $2 WHERE id = $1": (tx, [id, etag]: [string, string | null]) => {
+    tx.lock("companies", id, "no-key-update");
+    tx.put("companies", id, { ...tx.get("companies", id)!, etag });
+    return touched(1);
+  },
+  "UPDATE companies SET subs_etag = NULL WHERE id = (SELECT company_id FROM slices WHERE slice_key = $1)": (
+    tx,
+    [key]: [number],
+  ) => {
+    const slice = tx.get("slices", key);
+    if (slice === undefined) return touched(0);
+    tx.lock("companies", slice.company, "no-key-update");
+    tx.put("companies", slice.company, { ...tx.get("companies", slice.company)!, etag: null });
+    return touched(1);
+  },
+
+  // subscription-store.ts
+  [`${subscriptionColumns} FROM subscriptions u JOIN companies c ON c.id = u.company_id JOIN slices s ON s.slice_key = u.slice_key WHERE $1::uuid IS NULL AND ($2::uuid IS NULL OR u.company_id = $2) AND ($3::bigint IS NULL OR u.slice_key = $3) ORDER BY u.name_key LIMIT $4 OFFSET $5`]:
+    (tx, [, company]: [null, string]) => ({
+      rows: ofCompany(tx, company)
+        .sort(by((row) => row.nameKey))
+        .map((row) => subscriptionOf(tx, row)),
+    }),
+  [`${subscriptionColumns}, s.content_key AS "slice.contentKey", …`]: (tx, [company, limit]: [string, number]) => ({
+    rows: ofCompany(tx, company)
+      .sort(by((row) => row.id))
+      .slice(0, limit)
+      .map((row) => ({
+        ...subscriptionOf(tx, row),
+        ...Object.fromEntries(
+          Object.entries(sliceOf(tx.get("slices", row.slice)!)).map(([name, value]) => [`slice.${name}`, value]),
+        ),
+      })),
+  }),
+  "SELECT encode(sha256(convert_to(coalesce(string_agg( jsonb_build_array(u.id, u.name, u.description, u.active, s.id, s.name, s.slice_type)::text, ',' ORDER BY u.id), ''), 'UTF8')), 'hex') AS name …":
+    (tx, [company]: [string]) => {
+      const list = ofCompany(tx, company)
+        .sort(by((row) => row.id))
+        .map((row) => {
+          const slice = tx.get("slices", row.slice)!;
+          const values = [row.id, row.name, row.description, row.active, slice.id, slice.name, slice.type];
+          return `[${values.map((value) => JSON.stringify(value)).join(", ")}]`;
+        });
+      return rows({ name: createHash("sha256").update(list.join(",")).digest("hex") });
+    },
+  "SELECT id, name, slice_type AS type FROM slices WHERE company_id = $1": (tx, [company]: [string]) => ({
+    rows: tx
+      .rows("slices")
+      .filter((row) => row.company === company)
+      .map(({ id, name, type }) => ({ id, name, type })),
+  }),
+  "SELECT name_key AS k FROM subscriptions": (tx) => ({
+    rows: tx.rows("subscriptions").map((row) => ({ k: row.nameKey })),
+  }),
+  "SELECT name_key AS k FROM slices": (tx) => ({ rows: tx.rows("slices").map((row) => ({ k: row.nameKey })) }),
+  "SELECT id, slice_key AS key FROM slices WHERE company_id = $1": (tx, [company]: [string]) => ({
+    rows: tx
+      .rows("slices")
+      .filter((row) => row.company === company)
+      .map(({ id, key }) => ({ id, key })),
+  }),
+  'SELECT id, slice_key AS key, content_key AS "contentKey", hash, content_count AS count FROM slices WHERE company_id = $1':
+    (tx, [company]: [string]) => ({
+      rows: tx
+        .rows("slices")
+        .filter((row) => row.company === company)
+        .map(({ id, key, content, hash, count }) => ({ id, key, contentKey: content, hash, count })),
+    }),
+  'SELECT s.id, s.name, u.name AS subscription, s.slice_key AS key, s.content_key AS "contentKey", s.hash, s.content_count AS count, u.id AS "subscriptionId" FROM subscriptions u JOIN slices s USING (slice_key) WHERE u.company_id = $1 AND u.active AND u.offered AND u.withdrawn_at IS NULL AND ($2::uuid IS NULL OR u.id = $2) ORDER BY u.name_key':
+    (tx, [company, only]: [string, string | null]) => ({
+      rows: ofCompany(tx, company)
+        .filter((u) => u.active && u.offered && u.withdrawnAt === null && (only === null || u.id === only))
+        .sort(by((row) => row.nameKey))
+        .map((u) => {
+          const { id, name, key, content, hash, count } = tx.get("slices", u.slice)!;
+          return { id, name, subscription: u.name, key, contentKey: content, hash, count, subscriptionId: u.id };
+        }),
+    }),
+  "UPDATE slices SET name_key = slice_key::text || ' ' || name_key WHERE slice_key = $1": (tx, [key]: [number]) => {
+    renameSlice(tx, key, undefined, `${key} ${tx.get("slices", key)!.nameKey}`);
+    return touched(1);
+  },
+  "UPDATE slices SET name = $2, name_key = $3, updated_at = now() WHERE slice_key = $1": (
+    tx,
+    [key, name, nameKey]: [number, string, string],
+  ) => {
+    renameSlice(tx, key, name, nameKey);
+    return touched(1);
+  },
+  "UPDATE slices SET slice_type = $2, updated_at = now() WHERE slice_key = $1": (tx, [key, type]: [number, string]) => {
+    tx.lock("slices", key, "no-key-update");
+    tx.put("slices", key, { ...tx.get("slices", key)!, type });
+    return touched(1);
+  },
+  "INSERT INTO slices AS s (company_id, id, name, name_key, slice_type, allow_sync, hash, content_hash) VALUES ($1, coalesce($2::uuid, gen_random_uuid()), $3, $4, $5, $6, $7, $8) RETURNING …":
+    (tx, [company, id, name, nameKey, type, allowSync, hash, contentHash]: Values) => {
+      const key = tx.next("slice");
+      const content = tx.next("content");
+      tx.unique("slices", company, id);
+      tx.unique("slice names", nameKey);
+      if (tx.rows("slices").some((row) => (row.company === company && row.id === id) || row.nameKey === nameKey))
+        throw pgError("23505", "duplicate slice", "slices_name_key_key");
+      const row = { key, content, company, id, name, nameKey, type, allowSync, hash, contentHash, count: 0, bytes: 0 };
+      tx.put("slices", key, row);
+      return rows(sliceOf(row));
+    },
+  "UPDATE subscriptions SET name_key = subscription_key::text || ' ' || name_key WHERE company_id = $1 AND id = $2": (
+    tx,
+    [company, id]: [string, string],
+  ) => {
+    const row = tx.rows("subscriptions").find((one) => one.company === company && one.id === id);
+    if (row !== undefined) changeSubscription(tx, row.key, { nameKey: `${row.key} ${row.nameKey}` });
+    return touched(row === undefined ? 0 : 1);
+  },
+  "UPDATE subscriptions SET slice_key = $3, name = $4, name_key = $5, description = $6, active = $7, offered = $8, withdrawn_at = NULL, updated_at = now() WHERE company_id = $1 AND id = $2":
+    (tx, [company, id, slice, name, nameKey, description, active, offered]: Values) => {
+      const row = tx.rows("subscriptions").find((one) => one.company === company && one.id === id);
+      if (row === undefined) return touched(0);
+      tx.lock("slices", slice, "key-share");
+      changeSubscription(tx, row.key, { slice, name, nameKey, description, active, offered, withdrawnAt: null });
+      return touched(1);
+    },
+  "INSERT INTO subscriptions (id, company_id, slice_key, name, name_key, description, active, offered) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)":
+    (tx, [id, company, slice, name, nameKey, description, active, offered]: Values) => {
+      const key = tx.next("subscription");
+      tx.lock("slices", slice, "key-share");
+      if (tx.get("slices", slice) === undefined) throw pgError("23503", "there is no such slice");
+      tx.unique("subscriptions", company, id);
+      tx.unique("subscription names", nameKey);
+      tx.unique("subscribed slices", company, slice);
+      const same = (row: SubscriptionRow) =>
+        (row.company === company && (row.id === id || row.slice === slice)) || row.nameKey === nameKey;
+      if (tx.rows("subscriptions").some(same))
+        throw pgError("23505", "duplicate subscription", "subscriptions_name_key_key");
+      tx.put("subscriptions", key, {
+        key,
+        company,
+        id,
+        slice,
+        name,
+        nameKey,
+        description,
+        active,
+        offered,
+        withdrawnAt: null,
+      });
+      return touched(1);
+    },
+  "UPDATE subscriptions SET withdrawn_at = now(), updated_at = now() WHERE subscription_key = $1": (
+    tx,
+    [key]: [number],
+  ) => {
+    changeSubscription(tx, key, { withdrawnAt: 0 });
+    return touched(1);
+  },
+  "DELETE FROM subscriptions WHERE slice_key = $1": (tx, [slice]: [number]) => {
+    const gone = tx.rows("subscriptions").filter((row) => row.slice === slice);
+    for (const { key } of gone) {
+      tx.lock("subscriptions", key, "update");
+      tx.put("subscriptions", key, undefined);
+    }
+    return touched(gone.length);
+  },
+  "WITH changed AS (UPDATE subscriptions SET active = $2, updated_at = now() WHERE subscription_key = $1 RETURNING company_id) UPDATE companies SET subs_etag = NULL WHERE id IN (SELECT company_id FROM changed)":
+    (tx, [key, active]: [number, boolean]) => {
+      if (tx.get("subscriptions", key) === undefined) return touched(0);
+      changeSubscription(tx, key, { active });
+      return touched(1);
+    },
+  "WITH changed AS (DELETE FROM subscriptions WHERE subscription_key = $1 RETURNING company_id) UPDATE companies SET subs_etag = NULL WHERE id IN (SELECT company_id FROM changed)":
+    (tx, [key]: [number]) => {
+      if (tx.get("subscriptions", key) === undefined) return touched(0);
+      tx.lock("subscriptions", key, "update");
+      tx.put("subscriptions", key, undefined);
+      return touched(1);
+    },
+};

@@ -1,0 +1,320 @@
+/** Statements about slices, grains and what is staged. */
+import { createHash } from "node:crypto";
+import { slicesInScope } from "../../src/scope.ts";
+import { checkDisk, type Handler, plain, readable, rows, touched, visible } from "./handler.ts";
+import { addGrains, Grain, type SliceRow, type Tx } from "./tables.ts";
+
+const partnerFilter = `AND ${plain(slicesInScope({ company: "" } as never, "$1"))}`;
+/** What a filter is replaced by when it is forgotten on purpose. */
+const forgotten = "AND ($1::uuid IS NULL OR TRUE)";
+
+const stage = (tx: Tx, content: number) => tx.rows("staging").find((row) => row.content === content);
+
+function write(tx: Tx, content: number): void {
+  tx.lock("grains", content, "update");
+}
+
+function dropGrains(tx: Tx, content: number, ids?: readonly string[]): number {
+  const grains = tx.get("grains", content);
+  if (grains === undefined) return 0;
+  write(tx, content);
+  const left = new Map(ids === undefined ? [] : grains);
+  for (const id of ids ?? []) left.delete(id);
+  tx.put("grains", content, left.size === 0 ? undefined : left);
+  return grains.size - left.size;
+}
+
+function dropChunks(tx: Tx, content: number, ids?: readonly string[]): number {
+  const chunks = tx.get("chunks", content);
+  if (chunks === undefined) return 0;
+  write(tx, content);
+  const left = new Map(ids === undefined ? [] : [...chunks].filter(([name]) => !ids.includes(name.slice(0, 36))));
+  tx.put("chunks", content, left.size === 0 ? undefined : left);
+  return chunks.size - left.size;
+}
+
+export const contents: Record<string, Handler> = {
+  // primary-store.ts
+  'SELECT s.slice_key AS key, s.content_key AS content, s.name, s.id, s.allow_sync AS "allowSync", s.hash, s.content_count AS count, s.content_bytes AS bytes FROM slices s WHERE s.id = ANY ($2::uuid[]) …':
+    (tx, [company, ids]: [string, string[]], _session, rest) => {
+      if (rest !== partnerFilter && rest !== forgotten) throw new Error(`which slices are seen is not clear: ${rest}`);
+      const owner = tx.get("companies", company);
+      const permitted = (slice: SliceRow) =>
+        rest === forgotten ||
+        (owner?.active === true &&
+          tx.rows("subscriptions").some((row) => row.slice === slice.key && row.company === company && row.active));
+      return {
+        rows: tx
+          .rows("slices")
+          .filter((slice) => ids.includes(slice.id) && visible(tx, slice) && permitted(slice))
+          .map(({ key, content, name, id, allowSync, hash, count, bytes }) => ({
+            key,
+            content,
+            name,
+            id,
+            allowSync,
+            hash,
+            count,
+            bytes,
+          })),
+      };
+    },
+  "SELECT key, value FROM slice_metadata WHERE slice_key = $1 ORDER BY key": (tx, [key]: [number]) => ({
+    rows: readable(tx, tx.get("slices", key))
+      ? (tx.get("metadata", key) ?? []).map(([k, value]) => ({ key: k, value }))
+      : [],
+  }),
+  "DELETE FROM slice_metadata WHERE slice_key = $1": (tx, [key]: [number]) => {
+    tx.put("metadata", key, undefined);
+    return touched(0);
+  },
+  "INSERT INTO slice_metadata (slice_key, key, value) SELECT $1, * FROM unnest($2::text[], $3::text[])": (
+    tx,
+    [key, keys, values]: [number, string[], string[]],
+  ) => {
+    const pairs = keys.map((k, i) => [k, values[i]!] as const);
+    tx.put(
+      "metadata",
+      key,
+      pairs.sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b))),
+    );
+    return touched(pairs.length);
+  },
+
+  // slices
+  "SELECT 1 FROM slices WHERE slice_key = $1 FOR UPDATE SKIP LOCKED": (tx, [key]: [number]) =>
+    tx.get("slices", key) !== undefined && tx.tryLock("slices", key, "update") ? rows({}) : rows(),
+  "SELECT 1 FROM slices WHERE slice_key = $1 FOR KEY SHARE": (tx, [key]: [number]) => {
+    if (tx.get("slices", key) === undefined) return rows();
+    tx.lock("slices", key, "key-share");
+    return rows({});
+  },
+  "SELECT 1 FROM slices WHERE slice_key = $1": (tx, [key]: [number]) =>
+    tx.get("slices", key) === undefined ? rows() : rows({}),
+  "SELECT 1 FROM slices WHERE company_id = $1 AND id = $2 FOR UPDATE": (tx, [company, id]: [string, string]) => {
+    const slice = tx.rows("slices").find((row) => row.company === company && row.id === id);
+    if (slice === undefined) return rows();
+    tx.lock("slices", slice.key, "update");
+    return rows({});
+  },
+  "SELECT s.hash, s.content_count AS count, s.content_key AS shown, g.content_key AS staged FROM slices s JOIN staging g USING (slice_key) WHERE s.slice_key = $1 AND g.hash = $2 FOR UPDATE":
+    (tx, [key, hash]: [number, string]) => {
+      const [slice, staged] = [tx.get("slices", key), tx.get("staging", key)];
+      if (slice === undefined || staged?.hash !== hash) return rows();
+      tx.lock("slices", key, "update");
+      tx.lock("staging", key, "update");
+      return rows({ hash: slice.hash, count: slice.count, shown: slice.content, staged: staged.content });
+    },
+  "UPDATE slices SET content_key = $2 WHERE slice_key = $1": (tx, [key, content]: [number, number]) => {
+    tx.lock("slices", key, "update"); // it is unique, and so part of a key
+    tx.put("slices", key, { ...tx.get("slices", key)!, content });
+    return touched(1);
+  },
+  "UPDATE slices SET content_date = CASE WHEN hash = $2 AND content_count = $4 THEN content_date ELSE now() END, hash = $2, content_hash = $3, content_count = $4, content_bytes = $5, updated_at = now() WHERE slice_key = $1":
+    (tx, [key, hash, contentHash, count, bytes]: [number, string, string, number, number]) => {
+      const slice = tx.get("slices", key);
+      if (slice === undefined) return touched(0);
+      tx.lock("slices", key, "no-key-update");
+      tx.put("slices", key, { ...slice, hash, contentHash, count, bytes });
+      return touched(1);
+    },
+  "UPDATE slices SET allow_sync = $2, updated_at = now() WHERE slice_key = $1": (
+    tx,
+    [key, allowSync]: [number, boolean],
+  ) => {
+    tx.lock("slices", key, "no-key-update");
+    tx.put("slices", key, { ...tx.get("slices", key)!, allowSync });
+    return touched(1);
+  },
+
+  // removeSlice
+  "SELECT pg_advisory_xact_lock(hashtextextended('sandpiper:stage:' || content_key::bigint::text, 0)) FROM staging WHERE slice_key = $1":
+    (tx, [key]: [number]) => {
+      const staged = tx.get("staging", key);
+      if (staged !== undefined) tx.advisory(`stage ${staged.content}`, "update", "commit");
+      return rows();
+    },
+  "SELECT content_key FROM slices WHERE slice_key = $1 FOR UPDATE": (tx, [key]: [number]) => {
+    const slice = tx.get("slices", key);
+    if (slice !== undefined) tx.lock("slices", key, "update");
+    return rows(slice && { content_key: slice.content });
+  },
+  "DELETE FROM staging WHERE slice_key = $1 RETURNING content_key AS content": (tx, [key]: [number]) => {
+    const staged = tx.get("staging", key);
+    if (staged === undefined) return rows();
+    tx.lock("staging", key, "update");
+    tx.put("staging", key, undefined);
+    return rows({ content: staged.content });
+  },
+  "DELETE FROM staging WHERE slice_key = $1 RETURNING content_key": (tx, [key]: [number]) => {
+    const staged = tx.get("staging", key);
+    if (staged === undefined) return rows();
+    tx.lock("staging", key, "update");
+    tx.put("staging", key, undefined);
+    return rows({ content_key: staged.content });
+  },
+  "DELETE FROM slices WHERE slice_key = $1": (tx, [key]: [number]) => {
+    tx.lock("slices", key, "update");
+    tx.put("slices", key, undefined);
+    tx.put("metadata", key, undefined);
+    return touched(1);
+  },
+
+  // grains
+  "DELETE FROM grain_chunks WHERE content_key = $1 AND grain_id = ANY ($2::uuid[])": (
+    tx,
+    [content, ids]: [number, string[]],
+  ) => touched(dropChunks(tx, content, ids)),
+  "DELETE FROM grains WHERE content_key = $1 AND id = ANY ($2::uuid[])": (tx, [content, ids]: [number, string[]]) =>
+    touched(dropGrains(tx, content, ids)),
+  "DELETE FROM grain_chunks WHERE content_key = $1": (tx, [content]: [number]) => touched(dropChunks(tx, content)),
+  "DELETE FROM grains WHERE content_key = $1": (tx, [content]: [number]) => touched(dropGrains(tx, content)),
+  "INSERT INTO grains (content_key, id, grain_key, source, encoding, payload_bytes, payload) SELECT $1::bigint, id, grain_key, source, encoding, octet_length(payload), payload FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[]) AS u (id, grain_key, source, encoding, payload)":
+    (
+      tx,
+      [content, ids, keys, sources, encodings, payloads]: [number, string[], string[], string[], string[], Buffer[]],
+    ) => {
+      checkDisk(tx);
+      write(tx, content);
+      const grains = ids.map((id, i) => {
+        const payload = payloads[i]!;
+        return new Grain(id, keys[i]!, sources[i]!, encodings[i]!, payload.length, payload, null);
+      });
+      addGrains(tx, content, grains);
+      return touched(grains.length);
+    },
+  "INSERT INTO grains (content_key, id, grain_key, source, encoding, payload_bytes) VALUES ($1, $2, $3, $4, $5, $6)": (
+    tx,
+    [content, id, key, source, encoding, bytes]: [number, string, string, string, string, number],
+  ) => {
+    checkDisk(tx);
+    write(tx, content);
+    addGrains(tx, content, [new Grain(id, key, source, encoding, bytes, null, null)]);
+    return touched(1);
+  },
+  "INSERT INTO grain_chunks (content_key, grain_id, seq, data) VALUES ($1, $2, $3, $4)": (
+    tx,
+    [content, id, sequence, data]: [number, string, number, Buffer],
+  ) => {
+    checkDisk(tx);
+    const chunks = new Map(tx.get("chunks", content));
+    chunks.set(`${id}/${sequence}`, Buffer.from(data));
+    tx.put("chunks", content, chunks);
+    return touched(1);
+  },
+  "UPDATE grains g SET chunk_digests = (SELECT string_agg(sha256(c.data), ''::bytea ORDER BY c.seq) FROM grain_chunks c WHERE c.content_key = g.content_key AND c.grain_id = g.id) WHERE g.content_key = $1 AND g.digest IS NULL":
+    (tx, [content]: [number]) => {
+      const open = tx.grains(content).filter((grain) => grain.digest === null);
+      if (open.length === 0) return touched(0);
+      write(tx, content);
+      const grains = new Map(tx.get("grains", content));
+      const chunks = tx.get("chunks", content) ?? new Map<string, Buffer>();
+      for (const { id, key, source, encoding, bytes } of open) {
+        const digests: Buffer[] = [];
+        for (let n = 0, data = chunks.get(`${id}/0`); data !== undefined; data = chunks.get(`${id}/${++n}`))
+          digests.push(createHash("sha256").update(data).digest());
+        const whole = digests.length === 0 ? null : Buffer.concat(digests);
+        grains.set(id, new Grain(id, key, source, encoding, bytes, null, whole));
+      }
+      tx.put("grains", content, grains);
+      return touched(open.length);
+    },
+  "UPDATE grain_chunks SET content_key = $2 WHERE content_key = $1": (tx, [from, to]: [number, number]) => {
+    const moved = tx.get("chunks", from);
+    if (moved === undefined) return touched(0);
+    write(tx, from);
+    write(tx, to);
+    tx.put("chunks", from, undefined);
+    tx.put("chunks", to, new Map([...(tx.get("chunks", to) ?? []), ...moved]));
+    return touched(moved.size);
+  },
+  "UPDATE grains SET content_key = $2 WHERE content_key = $1": (tx, [from, to]: [number, number]) => {
+    const moved = tx.get("grains", from);
+    if (moved === undefined) return touched(0);
+    write(tx, from);
+    write(tx, to);
+    addGrains(tx, to, [...moved.values()]);
+    tx.put("grains", from, undefined);
+    return touched(moved.size);
+  },
+
+  // stage.ts
+  "SELECT hash FROM staging WHERE slice_key = $1 FOR UPDATE": (tx, [key]: [number]) => {
+    const staged = tx.get("staging", key);
+    if (staged !== undefined) tx.lock("staging", key, "update");
+    return rows(staged && { hash: staged.hash });
+  },
+  "INSERT INTO staging (slice_key, hash) VALUES ($1, $2) ON CONFLICT (slice_key) DO UPDATE SET updated_at = now() RETURNING content_key AS content":
+    (tx, [key, hash]: [number, string]) => {
+      tx.lock("slices", key, "key-share");
+      tx.lock("staging", key, "update");
+      const next = tx.next("content");
+      const staged = tx.get("staging", key) ?? { slice: key, hash, content: next };
+      tx.put("staging", key, staged);
+      return rows({ content: staged.content });
+    },
+  "SELECT count(*) AS grains, coalesce(sum(payload_bytes), 0)::bigint AS bytes FROM grains WHERE content_key = $1": (
+    tx,
+    [content]: [number],
+  ) => {
+    const grains = tx.grains(content);
+    return rows({ grains: grains.length, bytes: grains.reduce((sum, grain) => sum + grain.bytes, 0) });
+  },
+  "SELECT id, payload_bytes AS bytes, payload IS NOT NULL AS inline FROM grains WHERE content_key = $1 ORDER BY id DESC LIMIT 1":
+    (tx, [content]: [number]) => {
+      const last = tx.grains(content).at(-1);
+      return rows(last && { id: last.id, bytes: last.bytes, inline: last.payload !== null });
+    },
+  "SELECT count(*) AS sequence, coalesce(sum(octet_length(data)), 0)::bigint AS bytes FROM grain_chunks WHERE content_key = $1 AND grain_id = $2":
+    (tx, [content, id]: [number, string]) => {
+      const chunks = [...(tx.get("chunks", content) ?? [])].filter(([name]) => name.startsWith(id));
+      return rows({ sequence: chunks.length, bytes: chunks.reduce((sum, [, data]) => sum + data.length, 0) });
+    },
+  "SELECT pg_advisory_lock_shared(hashtextextended('sandpiper:stage:' || $1::bigint::text, 0))": (
+    tx,
+    [content]: [number],
+  ) => {
+    tx.advisory(`stage ${content}`, "share", "unlock");
+    return rows({});
+  },
+  "SELECT pg_advisory_unlock_shared(hashtextextended('sandpiper:stage:' || $1::bigint::text, 0))": (
+    tx,
+    [content]: [number],
+  ) => {
+    tx.unlock(`stage ${content}`);
+    return rows({});
+  },
+  "SELECT 1 FROM staging WHERE content_key = $1": (tx, [content]: [number]) =>
+    stage(tx, content) === undefined ? rows() : rows({}),
+  "SET synchronous_commit = off; SET sandpiper.content_key = …": (_tx, _values, session, rest) => {
+    session.durable = false;
+    session.contentKey = Number(rest);
+    return rows();
+  },
+  "RESET synchronous_commit; RESET sandpiper.content_key": (_tx, _values, session) => {
+    session.durable = true;
+    session.contentKey = 0;
+    return rows();
+  },
+  "SELECT g.slice_key AS key FROM staging g JOIN slices s USING (slice_key) WHERE s.company_id = $1 AND (s.id = ANY ($2::uuid[]) OR NOT EXISTS (SELECT 1 FROM subscriptions u WHERE u.slice_key = s.slice_key AND u.active AND u.offered AND u.withdrawn_at IS NULL))":
+    (tx, [company, current]: [string, string[]]) => ({
+      rows: tx
+        .rows("staging")
+        .map((row) => tx.get("slices", row.slice)!)
+        .filter(
+          (slice) =>
+            slice.company === company &&
+            (current.includes(slice.id) ||
+              !tx
+                .rows("subscriptions")
+                .some((u) => u.slice === slice.key && u.active && u.offered && u.withdrawnAt === null)),
+        )
+        .map(({ key }) => ({ key })),
+    }),
+  "DELETE FROM staging WHERE slice_key = $1": (tx, [key]: [number]) => {
+    if (tx.get("staging", key) === undefined) return touched(0);
+    tx.lock("staging", key, "update");
+    tx.put("staging", key, undefined);
+    return touched(1);
+  },
+};

@@ -1,0 +1,44 @@
+/** What the handlers of statements share. */
+import type { SimSession } from "./sim-database.ts";
+import { pgError, type SliceRow, type Tx } from "./tables.ts";
+
+export interface Result {
+  rows: object[];
+  /** Rows that were touched, if not as many as there are. */
+  count?: number;
+}
+
+/** @param rest what stands in the place of the "…" that the text, which the handler is known by, ends with. */
+export type Handler = (tx: Tx, values: never, session: SimSession, rest: string) => Result;
+
+export const rows = (...all: (object | undefined)[]): Result => ({ rows: all.filter((row) => row !== undefined) });
+export const touched = (count: number): Result => ({ rows: [], count });
+
+/** A statement's text, white space aside. */
+export const plain = (text: string) => text.replace(/\s+/g, " ").trim();
+
+/** Row-level security of slices: a partner sees those that it has a subscription to, switched on or off. */
+export function visible(tx: Tx, slice: SliceRow): boolean {
+  const { scope, server } = tx.holder as SimSession;
+  if (scope === "all" || !server.rowSecurity) return true;
+  return tx.rows("subscriptions").some((row) => row.slice === slice.key && row.company === scope);
+}
+
+/** Row-level security of what a slice holds: only with a subscription that is switched on. */
+export function readable(tx: Tx, slice: SliceRow | undefined): boolean {
+  const { scope, server } = tx.holder as SimSession;
+  if (scope === "all" || !server.rowSecurity) return true;
+  return (
+    slice !== undefined &&
+    tx.get("companies", scope)?.active === true &&
+    tx.rows("subscriptions").some((row) => row.slice === slice.key && row.company === scope && row.active)
+  );
+}
+
+/** @throws 53100 while the disk is full. */
+export function checkDisk(tx: Tx): void {
+  const { server } = tx.holder as SimSession;
+  if (!server.faults.diskFull) return;
+  server.onEvent("the disk is full");
+  throw pgError("53100", "could not extend file: No space left on device");
+}

@@ -1,0 +1,77 @@
+/** A hostile primary: the program's own, with every now and then something else on the wire than it meant to send. */
+import { headerBytes } from "../../src/sync/frames.ts";
+import type { Random } from "../harness/random.ts";
+import { idOf } from "./names.ts";
+
+type Sent = string | Buffer;
+
+/** How often it lies. */
+const probability = 0.12;
+
+/** @returns what becomes of each thing that is sent. */
+export function tamperer(random: Random, onEvent: (name: string) => void): (data: Sent) => Sent[] {
+  let held: Sent | undefined;
+  const frames: Record<string, (frame: Buffer) => Sent[]> = {
+    twice: (frame) => [frame, frame],
+    dropped: () => [],
+    truncated: (frame) => [frame.subarray(0, random.int(0, frame.length - 1))],
+    altered: (frame) => [flip(frame, headerBytes, random)],
+    "with another header": (frame) => [flip(frame, 0, random)],
+    swapped: (frame) => {
+      held = frame;
+      return [];
+    },
+    "with another id": (frame) => {
+      const copy = Buffer.from(frame);
+      const at = headerBytes + 2 + 4;
+      if (copy.length > at + 16)
+        Buffer.from(idOf(5, 1, random.int(0, 2), random.int(0, 9), random.int(1, 40)).replaceAll("-", ""), "hex").copy(
+          copy,
+          at,
+        );
+      return [copy];
+    },
+    "as text": (frame) => [frame.toString("latin1")],
+  };
+  const messages: Record<string, (text: string) => Sent[]> = {
+    twice: (text) => [text, text],
+    dropped: () => [],
+    truncated: (text) => [text.slice(0, random.int(0, text.length - 1))],
+    "of another slice": (text) => [
+      text.replace(/"id":"[^"]+"/, `"id":"${idOf(3, random.int(0, 2), random.int(0, 2))}"`),
+    ],
+    "with another hash": (text) => [text.replace(/"hash":"[^"]{3}/, `"hash":"${random.int(100, 999)}`)],
+    "with another count": (text) => [
+      text.replace(/"(count|grains|bytes)":(\d+)/g, (_, name, n) => `"${name}":${Number(n) + random.int(-1, 3)}`),
+    ],
+    "with an absurd count": (text) => [text.replace(/"(count|grains)":\d+/, `"$1":${Number.MAX_SAFE_INTEGER}`)],
+    "with other metadata": (text) => [
+      text.replace(
+        '"metadata":[',
+        `"metadata":[["a","${random.int(0, 9)}"]${text.includes('"metadata":[]') ? "" : ","}`,
+      ),
+    ],
+    "as a frame": (text) => [Buffer.from(text)],
+    "with a stranger": (text) => [
+      text,
+      '{"type":"confirmed","id":"00000000-0000-4000-8000-000000000000","run_id":"00000000-0000-4000-8000-000000000000"}',
+    ],
+  };
+  return (data) => {
+    const late = held;
+    held = undefined;
+    const before = late === undefined ? [] : [late];
+    if (!random.chance(probability)) return [data, ...before];
+    const moves: [string, (data: never) => Sent[]][] = Object.entries(typeof data === "string" ? messages : frames);
+    const [name, move] = random.pick(moves);
+    onEvent(`a hostile ${typeof data === "string" ? "message" : "frame"} ${name}`);
+    return [...move(data as never), ...before];
+  };
+}
+
+function flip(frame: Buffer, from: number, random: Random): Buffer {
+  const copy = Buffer.from(frame);
+  const to = from === 0 ? Math.min(headerBytes, frame.length) : frame.length;
+  if (to > from) copy[random.int(from, to - 1)]! ^= 1 << random.int(0, 7);
+  return copy;
+}

@@ -1,0 +1,204 @@
+/** What must hold at every frame and every commit, looked at from outside with code of its own. */
+import { createHash } from "node:crypto";
+import { asSandpiperError } from "../../src/errors.ts";
+import type { PrimaryMessage } from "../../src/sync/messages.ts";
+import type { PrimaryPort } from "../../src/sync/primary-port.ts";
+import { tagsIn } from "./names.ts";
+import type { SimSession } from "./sim-database.ts";
+import { type Changes, type Chunks, type Grains, ordered, type SliceRow, type Tables } from "./tables.ts";
+
+/** A state that a slice had at its primary. */
+interface State {
+  content: string;
+  hash: string;
+  fromMs: number;
+  /** Until when; infinity for the present one. */
+  toMs: number;
+}
+
+export interface Owner {
+  id: string;
+  number: number;
+  hostile: boolean;
+}
+
+const noGrains: Grains = new Map();
+const noChunks: Chunks = new Map();
+
+/** What a slice holds, in one word. */
+export function contentOf(tables: Tables, slice: SliceRow): string {
+  const hash = createHash("sha1");
+  const chunks = tables.chunks.get(slice.content) ?? noChunks;
+  for (const grain of ordered(tables.grains.get(slice.content) ?? noGrains)) {
+    hash.update(grain.id).update(grain.record);
+    if (grain.payload !== null) continue;
+    for (let n = 0, data = chunks.get(`${grain.id}/0`); data !== undefined; data = chunks.get(`${grain.id}/${++n}`))
+      hash.update(data);
+  }
+  for (const pair of tables.metadata.get(slice.key) ?? []) hash.update(JSON.stringify(pair));
+  return hash.digest("base64");
+}
+
+const emptyContent = createHash("sha1").digest("base64");
+
+export class Oracle {
+  readonly violations: string[] = [];
+  /** By primary and slice id, oldest first. */
+  readonly #history = new Map<string, State[]>();
+  /** The newest state that a secondary has had of a slice. */
+  readonly #reached = new Map<string, number>();
+  /** When the rights of a partner at a primary changed last. */
+  readonly #rightsMs = new Map<string, number>();
+
+  constructor(
+    private readonly owners: readonly Owner[],
+    private readonly nowMs: () => number,
+  ) {}
+
+  fail(what: string): void {
+    if (this.violations.length < 10) this.violations.push(`${this.nowMs().toFixed(1)} ms: ${what}`);
+  }
+
+  /** A commit at a primary: its slices have new states, or its partners other rights. */
+  atPrimary(owner: Owner, before: Tables, after: Tables): void {
+    if (before.companies !== after.companies || before.subscriptions !== after.subscriptions)
+      for (const company of after.companies.keys()) this.#rightsMs.set(`${owner.id} ${company}`, this.nowMs());
+    for (const slice of after.slices.values()) {
+      if (!changed(before, after, slice)) continue;
+      const key = `${owner.id} ${slice.id}`;
+      const states = this.#history.get(key) ?? [];
+      const content = contentOf(after, slice);
+      const last = states.at(-1);
+      if (last?.content === content && last.hash === slice.hash) continue;
+      if (last !== undefined) last.toMs = this.nowMs();
+      states.push({ content, hash: slice.hash, fromMs: this.nowMs(), toMs: Number.POSITIVE_INFINITY });
+      this.#history.set(key, states);
+    }
+  }
+
+  /** A commit at a secondary: no slice is mixed, and nothing is touched that another primary delivered. */
+  atSecondary(name: string, session: SimSession, before: Tables, after: Tables, changes: Changes): void {
+    const by = session.purpose;
+    for (const slice of after.slices.values()) {
+      if (!changed(before, after, slice)) continue;
+      if (by !== "operator" && slice.company !== by)
+        this.fail(`${name}: ${by} changed slice ${slice.id} of ${slice.company}`);
+      this.#checkSlice(name, before, after, slice);
+    }
+    for (const slice of before.slices.values()) {
+      if (after.slices.has(slice.key)) continue;
+      this.#reached.delete(`${name} ${slice.company} ${slice.id}`);
+      if (by !== "operator") this.fail(`${name}: ${by} removed slice ${slice.id}`);
+    }
+    for (const [key, row] of (changes.get("subscriptions") ?? []) as Map<number, { company: string } | undefined>) {
+      const company = row?.company ?? before.subscriptions.get(key)?.company;
+      if (by !== "operator" && company !== by) this.fail(`${name}: ${by} changed a subscription of ${company}`);
+    }
+  }
+
+  #checkSlice(name: string, before: Tables, after: Tables, slice: SliceRow): void {
+    const content = contentOf(after, slice);
+    const was = before.slices.get(slice.key);
+    const same = was !== undefined && contentOf(before, was) === content && was.hash === slice.hash;
+    if (same || (content === emptyContent && slice.hash === "")) return;
+    const count = after.grains.get(slice.content)?.size ?? 0;
+    if (count !== slice.count) this.fail(`${name}: slice ${slice.id} says ${slice.count} grains and has ${count}`);
+    const owner = this.owners.find(({ id }) => id === slice.company);
+    if (owner?.hostile) return;
+    const states = this.#history.get(`${slice.company} ${slice.id}`) ?? [];
+    const reachedKey = `${name} ${slice.company} ${slice.id}`;
+    const state = states.findLastIndex((one) => one.content === content);
+    if (state < 0) this.fail(`${name}: slice ${slice.id} of ${slice.company} is mixed`);
+    else if (states[state]!.hash !== slice.hash) this.fail(`${name}: slice ${slice.id} has a hash that is not its own`);
+    else if (state < (this.#reached.get(reachedKey) ?? -1)) this.fail(`${name}: slice ${slice.id} went back in time`);
+    this.#reached.set(reachedKey, state);
+  }
+
+  /** A run said that all went well: then every slice is as it was at the primary at some moment of it. */
+  atSuccess(name: string, owner: Owner, company: string, startedMs: number, local: Tables, primary: Tables): void {
+    if (owner.hostile) return;
+    for (const subscription of local.subscriptions.values()) {
+      const slice = local.slices.get(subscription.slice)!;
+      if (slice.company !== owner.id || !subscription.active || !subscription.offered) continue;
+      if (subscription.withdrawnAt !== null) continue;
+      const content = contentOf(local, slice);
+      const states = this.#history.get(`${owner.id} ${slice.id}`) ?? [];
+      if (!states.some((state) => state.content === content && state.toMs >= startedMs))
+        this.fail(`${name}: success was reported, and slice ${slice.id} is not what it was`);
+    }
+    if ((this.#rightsMs.get(`${owner.id} ${company}`) ?? 0) >= startedMs) return;
+    const here = new Map([...local.subscriptions.values()].map((row) => [`${row.company} ${row.id}`, row]));
+    for (const row of primary.subscriptions.values()) {
+      if (row.company === company && !here.has(`${owner.id} ${row.id}`))
+        this.fail(`${name}: success was reported, and subscription ${row.id} is not here`);
+    }
+  }
+
+  /** Watches what a primary sends to a partner: nothing of a slice that it may not have at that very moment. */
+  watch(owner: Owner, tables: () => Tables, port: PrimaryPort, company: string): PrimaryPort {
+    let asked = "";
+    const may = (id: string) => {
+      const now = tables();
+      if (!now.companies.get(company)?.active) return false;
+      const slice = [...now.slices.values()].find((row) => row.id === id);
+      return [...now.subscriptions.values()].some(
+        (row) => row.company === company && row.slice === slice?.key && row.active,
+      );
+    };
+    const check = (id: string, what: string) => {
+      if (!may(id))
+        this.fail(`primary ${owner.number} sent ${what} of slice ${id} to ${company}, which may not have it`);
+    };
+    const tags = (bytes: Buffer | string) => {
+      for (const tag of new Set(tagsIn(bytes))) {
+        const [, primary, slice] = /<(\d+)\/(\d+)>/.exec(tag)!;
+        const row = [...tables().slices.values()].find(({ nameKey }) => nameKey.endsWith(`slice ${slice}`));
+        if (Number(primary) !== owner.number || row === undefined || !may(row.id))
+          this.fail(`primary ${owner.number} sent bytes of ${tag} to ${company}, which may not have them`);
+      }
+    };
+    const watched: Partial<PrimaryPort> = {
+      receive: async () => {
+        const incoming = await port.receive();
+        const id = "text" in incoming ? /"id":"([^"]+)"/.exec(incoming.text)?.[1] : undefined;
+        if (id !== undefined) asked = id;
+        return incoming;
+      },
+      send: (message: PrimaryMessage) => {
+        if (message.type === "content") check(message.id, "the content");
+        if (message.type === "refused" && message.hash !== undefined) check(message.id, "the hash");
+        if (message.type === "compared")
+          for (const { id, state } of message.slices) if (state !== "unavailable") check(id, "the state");
+        tags(JSON.stringify(message));
+        return port.send(message);
+      },
+      sendFrame: (frame: Buffer) => {
+        check(asked, "a frame");
+        tags(frame);
+        return port.sendFrame(frame);
+      },
+    };
+    return new Proxy(port, {
+      get: (target, name: keyof PrimaryPort) => {
+        const operation = (watched[name] ?? target[name].bind(target)) as (...args: unknown[]) => Promise<unknown>;
+        return async (...args: unknown[]) => {
+          try {
+            return await operation(...args);
+          } catch (error) {
+            const found = asSandpiperError(error);
+            if (found.code === "internal")
+              this.fail(`primary ${owner.number}: ${name}: ${((found.cause ?? found) as Error).stack}`);
+            throw error;
+          }
+        };
+      },
+    });
+  }
+}
+
+/** Whether anything that a slice shows was written. */
+const changed = (before: Tables, after: Tables, slice: SliceRow): boolean =>
+  before.slices.get(slice.key) !== slice ||
+  before.grains.get(slice.content) !== after.grains.get(slice.content) ||
+  before.chunks.get(slice.content) !== after.chunks.get(slice.content) ||
+  before.metadata.get(slice.key) !== after.metadata.get(slice.key);

@@ -1,0 +1,149 @@
+/** A primary in the simulation: the program's own session, adapter and store, behind a login and a list as the server gives them. */
+import { asSandpiperError, meanings, SandpiperError } from "../../src/errors.ts";
+import type { CompanyId } from "../../src/slices/slice.ts";
+import { listOffers, nameOffers } from "../../src/subscriptions/subscription-store.ts";
+import { drive } from "../../src/sync/effects.ts";
+import { PrimaryAdapter } from "../../src/sync/primary-adapter.ts";
+import type { Login, Offers } from "../../src/sync/primary-client.ts";
+import type { PrimaryPort } from "../../src/sync/primary-port.ts";
+import { primarySession } from "../../src/sync/primary-session.ts";
+import { SliceCache } from "../../src/sync/slice-cache.ts";
+import type { Connection } from "./network.ts";
+import type { SimDatabase, SimPool } from "./sim-database.ts";
+import type { Tables } from "./tables.ts";
+
+/** How soon a right that was taken away is noticed on an open connection. */
+const recheckMs = 2000;
+
+interface Identity {
+  company: CompanyId;
+  apiKey: string;
+  expiresMs: number;
+}
+
+const refused = (code: "auth" | "network", message: string) => new SandpiperError(code, message);
+
+export class PrimaryNode {
+  up = true;
+  /** Goes up when the process starts anew. */
+  generation = 0;
+  pool: SimPool;
+  readonly connections = new Set<Connection>();
+  #cache = new SliceCache(100_000);
+  #tokens = new Map<string, Identity>();
+  #nextToken = 1;
+
+  constructor(
+    readonly id: CompanyId,
+    readonly db: SimDatabase,
+    /** Milliseconds that a token is good for. */
+    public tokenMs: number,
+    /** Watches what leaves for a partner. */
+    private readonly watch: (port: PrimaryPort, company: string) => PrimaryPort,
+    private readonly onEvent: (name: string) => void,
+  ) {
+    this.pool = db.connect(`primary ${id}`);
+  }
+
+  get tables(): Tables {
+    return this.db.tables;
+  }
+
+  async login(apiKey: string): Promise<Login> {
+    const company = [...this.tables.companies.values()].find((one) => one.apiKey === apiKey);
+    if (company === undefined || !company.active) throw refused("auth", "the API key is not valid");
+    const token = `token ${this.#nextToken++}`;
+    const expiresMs = this.db.clock.nowMs + this.tokenMs;
+    this.#tokens.set(token, { company: company.id as CompanyId, apiKey, expiresMs });
+    return { token, serverId: this.id, companyId: company.id };
+  }
+
+  /** As server/sync-subs.ts. */
+  async offers(token: string, etag: string | null): Promise<Offers> {
+    const { company } = this.#identity(token);
+    const db = this.pool.database.as({ company });
+    const name = `"${await nameOffers(db, company)}"`;
+    if (name === etag) {
+      this.onEvent("the list of subscriptions is the same");
+      return { rows: null, etag };
+    }
+    const offers = await listOffers(db, company, 1000);
+    return {
+      rows: offers.map(({ slice, ...row }) => ({
+        id: row.id,
+        name: row.name,
+        description: row.description,
+        active: row.active,
+        slice: { id: slice.id, name: slice.name, type: slice.type },
+      })),
+      etag: name,
+    };
+  }
+
+  /** As server/upgrade.ts. @throws `auth` before there is a session. */
+  accept(token: string, connection: Connection): void {
+    const identity = this.#identity(token);
+    this.connections.add(connection);
+    void this.#serve(identity, connection);
+  }
+
+  async #serve(identity: Identity, connection: Connection): Promise<void> {
+    const { clock } = this.db;
+    const channel = connection.primary;
+    const expired = () => clock.nowMs >= identity.expiresMs;
+    const adapter = new PrimaryAdapter(this.pool.database, this.#cache, identity.company, channel, expired);
+    let stop = () => {};
+    const { generation } = this;
+    const recheck = () => {
+      if (this.generation !== generation) return; // its process has died
+      adapter.closeIfExpired();
+      if (!this.#valid(identity)) {
+        this.onEvent("a partner that lost its right is cut off");
+        void channel.close(meanings.auth.close, "not authorised any more");
+      }
+      stop = clock.after(recheckMs, recheck);
+    };
+    stop = clock.after(recheckMs, recheck);
+    try {
+      const facts = { serverId: this.id, companyId: identity.company, maxSlices: 1000 };
+      await drive(primarySession(facts), this.watch(adapter, identity.company));
+      await channel.close(1000);
+    } catch (thrown) {
+      const error = asSandpiperError(thrown);
+      const { close, http } = meanings[error.code];
+      if (error.code === "internal") this.onEvent(`FAULT ${(error.cause as Error)?.stack ?? error.message}`);
+      await channel.close(close, http < 500 ? error.message.slice(0, 100) : "");
+    } finally {
+      stop();
+      this.connections.delete(connection);
+    }
+  }
+
+  /** The process dies; whoever was connected hears that the connection is gone. */
+  kill(): void {
+    if (!this.up) return;
+    this.up = false;
+    this.generation++;
+    this.pool.kill();
+    for (const connection of this.connections) connection.primary.kill();
+    this.connections.clear();
+  }
+
+  start(): void {
+    this.up = true;
+    this.pool = this.db.connect(`primary ${this.id}`);
+    this.#cache = new SliceCache(100_000);
+  }
+
+  #valid({ company, apiKey }: Identity): boolean {
+    const row = this.tables.companies.get(company);
+    return row?.active === true && row.apiKey === apiKey;
+  }
+
+  #identity(token: string): Identity {
+    const identity = this.#tokens.get(token);
+    if (identity === undefined || identity.expiresMs <= this.db.clock.nowMs || !this.#valid(identity))
+      throw refused("auth", "the token is not valid");
+    return identity;
+  }
+}

@@ -1,0 +1,64 @@
+/** What must have happened in a batch of schedules, or it has proved too little. */
+import type { SandpiperError } from "../../src/errors.ts";
+
+/** How a run's or a slice's error is called. */
+const errors: readonly [name: string, code: string, message: RegExp, hostile?: boolean][] = [
+  ["a slice is locked", "deferred", /is being updated at the primary/],
+  ["a slice kept changing", "deferred", /kept changing/],
+  ["a slice was changed here meanwhile", "deferred", /was changed here while/],
+  ["a slice was removed here meanwhile", "deferred", /was removed here while/],
+  ["a slice is not permitted any more", "denied", /does not let us have/],
+  ["a subscription is gone", "denied", /withdrawn or switched off/],
+  ["a primary could not serve", "unavailable", /could not serve/],
+  ["a key or token is refused", "auth", /./],
+  ["another run is going on", "busy", /./],
+  ["a slice would lose too much", "limit", /would go from/],
+  ["too many subscriptions disappeared", "limit", /disappeared/],
+  ["a database failed", "storage", /./],
+  ["it is not known whether a slice was committed", "storage", /whether it was is not known/],
+  ["a connection was lost", "network", /./],
+  ["a peer said nothing", "timeout", /./],
+  ["a hostile primary breaks the protocol", "protocol", /./, true],
+  ["a hostile primary is found out by the hash", "verification", /would not be what/, true],
+  ["a grain was not asked for", "protocol", /not asked for/, true],
+  ["grains come in the wrong order", "protocol", /ascending|ascend/, true],
+  ["a frame is out of sequence", "protocol", /where frame/, true],
+  ["a frame is not whole", "protocol", /shorter than|as long as its header|hold the entries/, true],
+  ["a record is not whole", "protocol", /record|payload is not|six fields|16 bytes|not 1 to/, true],
+  ["more comes than was declared", "protocol", /more (grains|bytes|list|cells)/, true],
+  ["a slice ends early", "protocol", /ended a slice after/, true],
+  ["another hash or count than agreed", "protocol", /another hash or count/, true],
+  ["an answer for another slice", "protocol", /another slice|not asked about/, true],
+  ["a confirmation of what was not sent", "protocol", /what was not sent/, true],
+  ["a slice is too large to accept", "limit", /more than the/, true],
+  ["a count that is not the list's", "verification", /lists another number/, true],
+];
+
+export const rareEvents = {
+  /** The names of an error. */
+  of(error: SandpiperError, hostile: boolean): string[] {
+    return errors
+      .filter(
+        ([, code, message, only]) => code === error.code && message.test(error.message) && (only !== true || hostile),
+      )
+      .map(([name]) => name);
+  },
+
+  /** All that a batch must reach. */
+  names: [
+    ...errors.map(([name]) => name),
+    "a lock is waited for in vain",
+    "a commit is lost with its answer",
+    "the answer to a commit is lost",
+    "a staged batch is lost with the database",
+    "the disk is full",
+    "an answer is waited for in vain",
+    "a sender waits for its peer",
+    "a dead connection is noticed",
+    "a secondary dies in the middle of a run",
+    "a partner that lost its right is cut off",
+    "the list of subscriptions is the same",
+    "a stranger asks for a slice",
+    "a stranger is sent away",
+  ],
+};

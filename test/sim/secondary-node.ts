@@ -1,0 +1,153 @@
+/** A secondary in the simulation: runs of the program, against databases, primaries and a clock that are simulated. */
+import type { App } from "../../src/app.ts";
+import { SandpiperError } from "../../src/errors.ts";
+import type { Company } from "../../src/subscriptions/company.ts";
+import type { Wire } from "../../src/sync/channel.ts";
+import type { Outside } from "../../src/sync/outside.ts";
+import type { Login, Offers } from "../../src/sync/primary-client.ts";
+import type { PartnerReport } from "../../src/sync/report.ts";
+import { runPartner } from "../../src/sync/run-partner.ts";
+import type { Random } from "../harness/random.ts";
+import { Connection, type Watcher } from "./network.ts";
+import type { PrimaryNode } from "./primary-node.ts";
+import type { SimDatabase, SimPool } from "./sim-database.ts";
+
+export interface Limits {
+  max_grains: number;
+  max_grain_bytes: number;
+  max_subscriptions: number;
+}
+
+/** A run that goes on. */
+export interface Running {
+  primary: PrimaryNode;
+  /** For messages and traces. */
+  id: string;
+  startedMs: number;
+  test: boolean;
+  connections: Set<Connection>;
+  /** Requests that wait for an answer. */
+  requests: Set<(error: SandpiperError) => void>;
+}
+
+const gone = () => new SandpiperError("network", "the connection to the primary was lost");
+const never = <T>() => new Promise<T>(() => {});
+
+export class SecondaryNode {
+  pool: SimPool;
+  readonly running = new Set<Running>();
+  /** Are told when the process has died. */
+  readonly onKill = new Set<() => void>();
+  /** The API keys that it shows, by primary. */
+  readonly apiKeys = new Map<PrimaryNode, string>();
+  #runs = 0;
+
+  constructor(
+    readonly name: string,
+    readonly db: SimDatabase,
+    private readonly random: Random,
+    private readonly netMs: number,
+    private readonly limits: Limits,
+    private readonly watcher: Watcher,
+    /** A connection was made: somebody may want to do something to it. */
+    private readonly onConnect: (connection: Connection, primary: PrimaryNode) => void,
+  ) {
+    this.pool = db.connect(name);
+  }
+
+  /** `sandpiper sync` with one primary. @returns its report, unless the process dies first. */
+  async run(
+    primary: PrimaryNode,
+    options: { test: boolean; allowDrops: boolean; retryForSeconds: number },
+    onEnd: (running: Running, report: PartnerReport) => void,
+  ): Promise<void> {
+    const id = `${this.name}-${++this.#runs}`;
+    const running: Running = {
+      primary,
+      id,
+      startedMs: this.db.clock.nowMs,
+      test: options.test,
+      connections: new Set(),
+      requests: new Set(),
+    };
+    this.running.add(running);
+    const pool = this.pool;
+    const app = {
+      db: pool.handle(primary.id),
+      config: { limits: this.limits, database: { url: "simulated" }, sync: { idle_seconds: 20 }, data: "" },
+    } as unknown as App;
+    const company = { id: primary.id, name: `primary ${primary.id}` } as Company;
+    const runId = `00000000-0000-4000-8${this.name.slice(-1).padStart(3, "0")}-${String(this.#runs).padStart(12, "0")}`;
+    const report = await runPartner(app, company, { ...options, runId, waitSeconds: 0 }, () => this.#outside(running));
+    this.running.delete(running);
+    onEnd(running, report);
+  }
+
+  /** The process dies in the middle of whatever it does. */
+  kill(): void {
+    this.pool.kill();
+    for (const { connections } of this.running) for (const { secondary } of connections) secondary.kill();
+    this.running.clear();
+    this.pool = this.db.connect(this.name);
+    for (const tell of this.onKill) tell();
+    this.onKill.clear();
+  }
+
+  #outside(running: Running): Outside {
+    const { clock } = this.db;
+    const { primary } = running;
+    return {
+      login: () => this.#request(running, () => primary.login(this.apiKeys.get(primary)!)),
+      offers: ({ token }: Login, etag) => this.#request<Offers>(running, () => primary.offers(token, etag)),
+      connect: ({ token }: Login) =>
+        this.#request<Wire>(running, async () => {
+          const connection = new Connection(clock, this.random, this.netMs, this.watcher, (ended) =>
+            running.connections.delete(ended),
+          );
+          primary.accept(token, connection);
+          running.connections.add(connection);
+          this.onConnect(connection, primary);
+          return connection.secondary;
+        }),
+      nowMs: () => clock.nowMs,
+      random: () => this.random.next(),
+      wait: async (ms) => {
+        await clock.wait(ms);
+        if (!this.running.has(running)) await never();
+      },
+    };
+  }
+
+  /** A request over HTTP: there, done, and back, unless something comes between. */
+  async #request<T>(running: Running, work: () => Promise<T>): Promise<T> {
+    const { clock } = this.db;
+    const { primary } = running;
+    const alive = () => this.running.has(running);
+    const travel = () => clock.wait(-Math.log(1 - this.random.next()) * this.netMs);
+    await travel();
+    if (!alive()) return never();
+    if (!primary.up) throw new SandpiperError("network", "nothing listens there");
+    const { generation } = primary;
+    let fail: (error: SandpiperError) => void = () => {};
+    const broken = new Promise<never>((_resolve, reject) => {
+      fail = reject;
+    });
+    broken.catch(() => {});
+    running.requests.add(fail);
+    try {
+      const died = clock.after(30_000, () => fail(new SandpiperError("timeout", "the primary said nothing")));
+      const result = work();
+      result.catch(() => {});
+      const answer = await Promise.race([result, broken]).finally(died);
+      await Promise.race([travel(), broken]);
+      if (!alive()) return never();
+      if (primary.generation !== generation) throw gone();
+      return answer;
+    } catch (error) {
+      if (!alive()) return never();
+      throw error;
+    } finally {
+      running.requests.delete(fail);
+    }
+  }
+}

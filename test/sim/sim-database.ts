@@ -1,0 +1,384 @@
+/**
+ * A database in memory with what the program relies on in PostgreSQL: transactions that see what is committed, or one snapshot; row
+ * locks and advisory locks, with a time limit; commits that are on disk or, with synchronous_commit off, not yet; row-level security.
+ * It knows the program's statements (statements.ts), and is held to the real one by conformance.test.ts.
+ */
+import { Writable } from "node:stream";
+import { type Database, type Session, type TransactionOptions, translate } from "../../src/database.ts";
+import { SandpiperError } from "../../src/errors.ts";
+import { everything, type Scope, scopeName } from "../../src/scope.ts";
+import { copyHeader, copyTrailer } from "../../src/slices/tuples.ts";
+import type { Random } from "../harness/random.ts";
+import type { Clock } from "./clock.ts";
+import { Blocked, Locks } from "./locks.ts";
+import { copyGrains, copyOut, run } from "./statements.ts";
+import {
+  apply,
+  type Changes,
+  type Holder,
+  noTables,
+  pgError,
+  type Sequence,
+  type TableName,
+  type Tables,
+  Tx,
+} from "./tables.ts";
+
+const lockTimeoutMs = 10_000;
+
+/** What the world can do to a database. */
+export interface Faults {
+  /** The next COMMIT's answer gets lost: after the commit, or before it. */
+  loseCommit: { committed: boolean } | undefined;
+  diskFull: boolean;
+}
+
+export class SimDatabase {
+  tables: Tables = noTables();
+  readonly locks = new Locks<Holder>();
+  readonly faults: Faults = { loseCommit: undefined, diskFull: false };
+  /** Is told of every commit: who made it, and what was before. */
+  onCommit: (session: SimSession, before: Tables, changes: Changes) => void = () => {};
+  /** Is told of what happens, by name. */
+  onEvent: (name: string) => void = () => {};
+  readonly sessions = new Set<SimSession>();
+  /** States since the last commit that is on disk; the first is that. */
+  #unflushed: Tables[] = [this.tables];
+  #waiting: (() => void)[] = [];
+  readonly #sequences = new Map<Sequence, number>();
+
+  constructor(
+    readonly name: string,
+    readonly clock: Clock,
+    readonly random: Random,
+    /** Milliseconds that a statement takes, on average. */
+    private readonly meanMs: number,
+    /** Whether row-level security is on. */
+    readonly rowSecurity: boolean,
+  ) {}
+
+  /** A pool of connections, as a process has one. `owner` says whose they are. */
+  connect(owner: string): SimPool {
+    return new SimPool(this, owner);
+  }
+
+  /** The next number of a sequence; no transaction gives it back. */
+  next = (sequence: Sequence): number => {
+    const number = (this.#sequences.get(sequence) ?? 0) + 1;
+    this.#sequences.set(sequence, number);
+    return number;
+  };
+
+  latencyMs(): number {
+    return -Math.log(1 - this.random.next()) * this.meanMs;
+  }
+
+  commit(session: SimSession, changes: Changes, durable: boolean): void {
+    const before = this.tables;
+    const after = { ...before } as Record<TableName, ReadonlyMap<unknown, unknown>>;
+    for (const [table, rows] of changes) after[table] = apply(before[table] as ReadonlyMap<unknown, unknown>, rows);
+    this.tables = after as Tables;
+    if (durable) this.#unflushed = [this.tables];
+    else this.#unflushed.push(this.tables);
+    this.onCommit(session, before, changes);
+  }
+
+  /** The server stops at once and is there again: connections are gone, and perhaps commits that nobody waited for. */
+  crash(): void {
+    for (const session of [...this.sessions]) session.drop();
+    const survived = this.random.int(0, this.#unflushed.length - 1);
+    if (survived < this.#unflushed.length - 1) this.onEvent("a staged batch is lost with the database");
+    this.tables = this.#unflushed[survived]!;
+    this.#unflushed = [this.tables];
+  }
+
+  /** Waits until a lock was let go. @returns what stops waiting. */
+  waitForLock(retry: () => void): () => void {
+    this.#waiting.push(retry);
+    return () => {
+      this.#waiting = this.#waiting.filter((one) => one !== retry);
+    };
+  }
+
+  /** Locks were let go: whoever waits looks again. */
+  freed(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const retry of waiting) this.clock.after(0, retry);
+  }
+}
+
+/** The pool of one process. */
+export class SimPool {
+  #idle: SimSession[] = [];
+  readonly #sessions = new Set<SimSession>();
+  #dead = false;
+
+  constructor(
+    readonly server: SimDatabase,
+    readonly owner: string,
+  ) {}
+
+  /** What the program is given. @param purpose is told with every commit. */
+  handle(purpose: string, scope: Scope = everything): Database {
+    const session = <T>(work: (session: Session) => Promise<T>): Promise<T> =>
+      this.#use(purpose, scopeName(scope), work);
+    return {
+      session,
+      query: (text, values) => session((s) => s.query(text, values)),
+      one: (text, values) => session((s) => s.one(text, values)),
+      run: (text, values) => session((s) => s.run(text, values)),
+      transaction: (work, options) => session((s) => s.transaction(work, options)),
+      as: (other) => this.handle(purpose, other),
+      close: async () => this.kill(),
+    };
+  }
+
+  get database(): Database {
+    return this.handle(this.owner);
+  }
+
+  /** The process has died: its connections are gone, and its code hears nothing more. */
+  kill(): void {
+    this.#dead = true;
+    for (const session of this.#sessions) session.drop(true);
+  }
+
+  /** Advisory locks that this process still holds. */
+  get kept(): string[] {
+    return this.server.locks.kept
+      .filter(({ holder }) => this.#sessions.has(holder as SimSession))
+      .map((one) => one.name);
+  }
+
+  /** Whether a transaction is open, or a connection is not as it was when it was made. */
+  get busy(): boolean {
+    return this.#idle.some(
+      (session) => session.busy || !session.durable || session.contentKey !== 0 || session.readOnly,
+    );
+  }
+
+  async #use<T>(purpose: string, scope: string, work: (session: Session) => Promise<T>): Promise<T> {
+    if (this.#dead) return new Promise(() => {});
+    const session = this.#idle.pop() ?? new SimSession(this.server);
+    this.#sessions.add(session);
+    session.scope = scope;
+    session.purpose = purpose;
+    let broken = false;
+    try {
+      return await work(session);
+    } catch (error) {
+      broken = !(error instanceof SandpiperError) || error.code === "storage";
+      throw error;
+    } finally {
+      if (broken || session.dropped) {
+        session.drop();
+        this.#sessions.delete(session);
+      } else this.#idle.push(session);
+    }
+  }
+}
+
+/** One connection. */
+export class SimSession implements Session, Holder {
+  scope = "all";
+  contentKey = 0;
+  durable = true;
+  readOnly = false;
+  dropped = false;
+  readonly backendPid = 0;
+  #silent = false;
+  #tx: Tx | undefined;
+  #tail: Promise<unknown> = Promise.resolve();
+
+  /** What its process uses it for at present. */
+  purpose = "";
+
+  constructor(readonly server: SimDatabase) {
+    server.sessions.add(this);
+  }
+
+  async query<Row>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
+    return (await this.#statement((tx) => run(this, tx, text, values))).rows as Row[];
+  }
+
+  async one<Row>(text: string, values?: readonly unknown[]): Promise<Row | undefined> {
+    return (await this.query<Row>(text, values))[0];
+  }
+
+  async run(text: string, values: readonly unknown[] = []): Promise<number> {
+    const { rows, count } = await this.#statement((tx) => run(this, tx, text, values));
+    return count ?? rows.length;
+  }
+
+  copyOut(text: string): never {
+    const read = this.#statement((tx) => copyOut(tx, text));
+    read.catch(() => {});
+    const body = async function* () {
+      yield Buffer.concat([copyHeader, await read, copyTrailer]);
+    };
+    return body() as never;
+  }
+
+  copyIn(text: string): Writable {
+    const pieces: Buffer[] = [];
+    return new Writable({
+      write: (piece: Buffer, _encoding, done) => {
+        pieces.push(piece);
+        done();
+      },
+      final: (done) => {
+        const body = Buffer.concat(pieces).subarray(copyHeader.length);
+        this.#statement((tx) => copyGrains(tx, text, body)).then(
+          () => done(),
+          (error) => done(error as Error),
+        );
+      },
+    });
+  }
+
+  async transaction<T>(work: (tx: Session) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
+    await this.#operation(() => this.#begin(options));
+    try {
+      const result = await work(this);
+      await this.#operation(() => this.#commit());
+      return result;
+    } catch (error) {
+      await this.#operation(() => this.#rollback()).catch(() => {});
+      throw translate(error);
+    }
+  }
+
+  destroy(): void {
+    this.drop();
+  }
+
+  /** The connection is gone. @param silent its process too: nobody hears of it. */
+  drop(silent = false): void {
+    this.#silent ||= silent;
+    if (this.dropped) return;
+    this.dropped = true;
+    this.#tx = undefined;
+    this.server.sessions.delete(this);
+    this.server.locks.release(this, true);
+    this.server.freed();
+  }
+
+  /** Whether a transaction is open. */
+  get busy(): boolean {
+    return this.#tx !== undefined;
+  }
+
+  #begin({ snapshot, readOnly }: TransactionOptions): void {
+    this.#tx = this.#newTx(snapshot ?? false, readOnly ?? this.readOnly);
+  }
+
+  #newTx(snapshot: boolean, readOnly: boolean): Tx {
+    const { server } = this;
+    // A snapshot is taken by the first statement.
+    let seen: Tables | undefined;
+    const base = snapshot ? () => (seen ??= server.tables) : () => server.tables;
+    return new Tx(base, server.locks, this, this.contentKey, server.next, readOnly);
+  }
+
+  #commit(): void {
+    const tx = this.#tx;
+    this.#tx = undefined;
+    if (tx !== undefined) this.#finish(tx);
+  }
+
+  #rollback(): void {
+    this.#tx = undefined;
+    this.#release();
+  }
+
+  #finish(tx: Tx): void {
+    const { server } = this;
+    if (tx.changes.size > 0) {
+      const lost = server.faults.loseCommit;
+      server.faults.loseCommit = undefined;
+      if (lost?.committed === false) {
+        server.onEvent("a commit is lost with its answer");
+        throw this.#gone();
+      }
+      server.commit(this, tx.changes, this.durable);
+      if (lost?.committed) {
+        server.onEvent("the answer to a commit is lost");
+        throw this.#gone();
+      }
+    }
+    this.#release();
+  }
+
+  #release(): void {
+    this.server.locks.release(this);
+    this.server.freed();
+  }
+
+  #gone(): Error {
+    this.drop();
+    return new Error("Connection terminated unexpectedly");
+  }
+
+  /** A statement, in the open transaction or in one of its own. */
+  #statement<T>(work: (tx: Tx) => T): Promise<T> {
+    return this.#operation(() => {
+      if (this.#tx !== undefined) {
+        this.#tx.refresh();
+        return work(this.#tx);
+      }
+      const own = this.#newTx(false, this.readOnly);
+      try {
+        const result = work(own);
+        this.#finish(own);
+        return result;
+      } catch (error) {
+        if (!(error instanceof Blocked)) this.#release();
+        throw error;
+      }
+    });
+  }
+
+  /** Operations of a connection come one after another, each after a while. */
+  #operation<T>(work: () => T): Promise<T> {
+    const turn = this.#tail.then(() => this.#perform(work));
+    this.#tail = turn.catch(() => {});
+    return turn;
+  }
+
+  #perform<T>(work: () => T): Promise<T> {
+    const { server } = this;
+    return new Promise<T>((resolve, reject) => {
+      let stopWaiting: (() => void) | undefined;
+      let timeout: (() => void) | undefined;
+      const fail = (error: unknown) => {
+        if (!this.#silent) reject(translate(error));
+      };
+      const attempt = () => {
+        if (this.dropped) {
+          timeout?.();
+          fail(new Error("Connection terminated unexpectedly"));
+          return;
+        }
+        try {
+          const result = work();
+          timeout?.();
+          resolve(result);
+        } catch (error) {
+          if (!(error instanceof Blocked)) {
+            timeout?.();
+            fail(error);
+            return;
+          }
+          stopWaiting = server.waitForLock(attempt);
+          timeout ??= server.clock.after(lockTimeoutMs, () => {
+            stopWaiting?.();
+            server.onEvent("a lock is waited for in vain");
+            fail(pgError("55P03", "canceling statement due to lock timeout"));
+          });
+        }
+      };
+      server.clock.after(server.latencyMs(), attempt);
+    });
+  }
+}

@@ -1,0 +1,31 @@
+/** The program with limits so small that what is rare becomes common. Everything else of it is unchanged. */
+import { type PatchedCopy, patchedCopy } from "../harness/patched-copy.ts";
+
+/** By file: what stands there, and what instead. */
+const limits: Record<string, [from: string, to: string][]> = {
+  "src/slices/slice.js": [["chunkBytes = 1024 * 1024", "chunkBytes = 256"]],
+  "src/sync/frames.js": [["firstCells = 128", "firstCells = 8"]],
+  "src/sync/slice-cache.js": [["keptCells = 4096", "keptCells = 16"]],
+  "src/sync/primary-store.js": [["listPage = 100_000", "listPage = 4"]],
+  "src/sync/find-difference.js": [["largeListBytes = 64 * 1024 * 1024", "largeListBytes = 64"]],
+  "src/sync/apply.js": [["deleteBatch = 10_000", "deleteBatch = 3"]],
+};
+
+export type Edits = Record<string, [from: string, to: string][]>;
+
+/** @param more further changes: faults that are planted. @throws when one does not find what it changes. */
+export function smallLimits(more: Edits = {}): PatchedCopy {
+  const files = new Set([...Object.keys(limits), ...Object.keys(more)]);
+  return patchedCopy(
+    Object.fromEntries(
+      [...files].map((file) => [
+        file,
+        (text: string) =>
+          [...(limits[file] ?? []), ...(more[file] ?? [])].reduce((changed, [from, to]) => {
+            if (!changed.includes(from)) throw new Error(`${file} does not hold: ${from}`);
+            return changed.replace(from, () => to);
+          }, text),
+      ]),
+    ),
+  );
+}

@@ -1,0 +1,105 @@
+/** The statements that the program sends, known by their text, white space aside: what is not here is refused loudly. */
+import { SandpiperError } from "../../src/errors.ts";
+import { uuidText } from "../../src/slices/slice.ts";
+import { tupleEnd } from "../../src/slices/tuples.ts";
+import { encodeTuple, tupleFields } from "../harness/tuples.ts";
+import { catalogue } from "./catalogue.ts";
+import { contents } from "./contents.ts";
+import { checkDisk, type Handler, plain, type Result, readable } from "./handler.ts";
+import type { SimSession } from "./sim-database.ts";
+import { addGrains, Grain, pgError, type Tx } from "./tables.ts";
+
+const handlers = new Map<string, Handler>(Object.entries({ ...contents, ...catalogue }));
+/** Those that are known by how they begin. */
+const beginnings = [...handlers]
+  .filter(([text]) => text.endsWith(" …"))
+  .map(([text, handler]) => ({ start: text.slice(0, -1), handler }));
+const found = new Map<string, { handler: Handler; rest: string }>();
+
+function find(text: string): { handler: Handler; rest: string } {
+  let known = found.get(text);
+  if (known !== undefined) return known;
+  const wanted = plain(text);
+  const begun = beginnings.find(({ start }) => `${wanted} `.startsWith(start));
+  const handler = handlers.get(wanted) ?? begun?.handler;
+  if (handler === undefined)
+    throw new SandpiperError("internal", `the simulated database does not know: ${wanted}`, {
+      hint: "Add it to test/sim/contents.ts or catalogue.ts, and to the traces of conformance.test.ts.",
+    });
+  known = { handler, rest: begun === undefined ? "" : wanted.slice(begun.start.length).trim() };
+  found.set(text, known);
+  return known;
+}
+
+export function run(session: SimSession, tx: Tx, text: string, values: readonly unknown[]): Result {
+  const { handler, rest } = find(text);
+  return handler(tx, values as never, session, rest);
+}
+
+/** Whether the session may read what is filed under a content key. */
+const mayRead = (tx: Tx, content: number) =>
+  readable(
+    tx,
+    tx.rows("slices").find((row) => row.content === content),
+  );
+
+const readGrains =
+  /^COPY \(SELECT (id, digest|id, digest, payload_bytes|id, grain_key, source, encoding, payload_bytes, payload) FROM grains WHERE content_key = (\d+)(?: AND id > '([^']+)'| AND id IN \(([^)]*)\))? ORDER BY id(?: LIMIT (\d+))? ?\) TO STDOUT \(FORMAT binary\)$/;
+const readChunk =
+  /^COPY \(SELECT data FROM grain_chunks WHERE content_key = (\d+) AND grain_id = '([^']+)' AND seq = (\d+)\) TO STDOUT \(FORMAT binary\)$/;
+
+/** The tuples of a `COPY ... TO STDOUT`. */
+export function copyOut(tx: Tx, text: string): Buffer {
+  const wanted = plain(text);
+  const chunk = readChunk.exec(wanted);
+  if (chunk !== null) {
+    const data = mayRead(tx, Number(chunk[1])) && tx.get("chunks", Number(chunk[1]))?.get(`${chunk[2]}/${chunk[3]}`);
+    return data ? encodeTuple([data]) : Buffer.alloc(0);
+  }
+  const match = readGrains.exec(wanted);
+  if (match === null) throw new SandpiperError("internal", `the simulated database does not know: ${wanted}`);
+  const [, columns, content, after, ids, limit] = match;
+  if (!mayRead(tx, Number(content))) return Buffer.alloc(0);
+  let grains = tx.grains(Number(content));
+  if (after !== undefined) grains = grains.filter((grain) => grain.id > after);
+  if (ids !== undefined) {
+    const named = new Set(ids.split(",").map((id) => id.slice(1, -1)));
+    grains = grains.filter((grain) => named.has(grain.id));
+  }
+  if (limit !== undefined) grains = grains.slice(0, Number(limit));
+  const tuple =
+    columns === "id, digest" ? "unit" : columns === "id, digest, payload_bytes" ? ("counted" as const) : "record";
+  return Buffer.concat(grains.map((grain) => grain[tuple]));
+}
+
+/** `COPY grain_rows FROM STDIN`. */
+export function copyGrains(tx: Tx, text: string, body: Buffer): Result {
+  if (!plain(text).startsWith("COPY grain_rows (id, grain_key, source, encoding, payload_bytes, payload) FROM STDIN"))
+    throw new SandpiperError("internal", `the simulated database does not know: ${text}`);
+  checkDisk(tx);
+  const grains: Grain[] = [];
+  for (let at = 0; at + 2 <= body.length && body.readUInt16BE(at) !== 0xffff; at = tupleEnd(body, at)) {
+    const [id, key, source, encoding, bytes, payload] = tupleFields(body, at) as [
+      Buffer,
+      Buffer,
+      Buffer,
+      Buffer,
+      Buffer,
+      Buffer | null,
+    ];
+    grains.push(
+      new Grain(
+        uuidText(id),
+        key.toString(),
+        source.toString(),
+        encoding.toString(),
+        Number(bytes.readBigInt64BE()),
+        payload && Buffer.from(payload),
+        null,
+      ),
+    );
+  }
+  if (tx.contentKey === 0) throw pgError("42704", "sandpiper.content_key is not set");
+  addGrains(tx, tx.contentKey, grains);
+  return { rows: [], count: grains.length };
+}

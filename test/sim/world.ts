@@ -1,0 +1,317 @@
+/** The world of one schedule: primaries, secondaries, their databases and the network, run through a plan and then healed. */
+import type { Database } from "../../src/database.ts";
+import { SandpiperError } from "../../src/errors.ts";
+import type { CompanyId, SliceKey } from "../../src/slices/slice.ts";
+import { addSlice } from "../../src/slices/slice-store.ts";
+import { addSubscription } from "../../src/subscriptions/subscription-store.ts";
+import type { PartnerReport } from "../../src/sync/report.ts";
+import { Random } from "../harness/random.ts";
+import { actionKinds } from "./actions.ts";
+import { Clock } from "./clock.ts";
+import { heal } from "./heal.ts";
+import { tamperer } from "./hostile.ts";
+import { idOf } from "./names.ts";
+import { type Connection, type Watcher, windowBytes } from "./network.ts";
+import { Oracle, type Owner } from "./oracle.ts";
+import type { Action, Plan } from "./plan.ts";
+import { PrimaryNode } from "./primary-node.ts";
+import { probe } from "./probe.ts";
+import { publish } from "./publish.ts";
+import { rareEvents } from "./rare.ts";
+import { type Running, SecondaryNode } from "./secondary-node.ts";
+import { SimDatabase } from "./sim-database.ts";
+import { type Grain, ordered, Tx } from "./tables.ts";
+
+/** A schedule has to end in so much virtual time and so many events. */
+const mostMs = 20 * 60_000;
+const mostEvents = 400_000;
+
+const limits = { max_grains: 1000, max_grain_bytes: 100_000, max_subscriptions: 100 };
+
+export interface Outcome {
+  violations: string[];
+  /** Names of what happened, and how often. */
+  events: Map<string, number>;
+  /** Faults and operators' acts that were carried out. */
+  actions: number;
+  /** Stands for everything that happened, and when. */
+  trace: number;
+  /** What happened, line by line, if it was asked for. */
+  lines: string[];
+}
+
+export class World {
+  readonly clock = new Clock();
+  readonly primaries: PrimaryNode[] = [];
+  readonly secondaries: SecondaryNode[] = [];
+  readonly owners: Owner[] = [];
+  readonly oracle: Oracle;
+  readonly connections: Connection[] = [];
+  readonly events = new Map<string, number>();
+  readonly lines: string[] = [];
+  #trace = 0x811c9dc5;
+  #actions = 0;
+  #version = 0;
+  /** Work that was begun, as commands of operators. */
+  #under = 0;
+
+  constructor(
+    readonly plan: Plan,
+    private readonly traced: boolean,
+  ) {
+    this.oracle = new Oracle(this.owners, () => this.clock.nowMs);
+  }
+
+  /** Runs the whole schedule. */
+  async run(): Promise<Outcome> {
+    this.#build();
+    await this.#finish(this.#populate(), "the beginning");
+    for (const action of this.plan.actions) this.clock.after(action.at, () => this.#act(action));
+    await this.#finish(this.clock.wait((this.plan.actions.at(-1)?.at ?? 0) + 1000), "the schedule");
+    if (this.oracle.violations.length === 0) await this.#finish(heal(this), "healing");
+    if (this.oracle.violations.length === 0) this.#atEnd();
+    return {
+      violations: this.oracle.violations,
+      events: this.events,
+      actions: this.#actions,
+      trace: this.#trace,
+      lines: this.lines,
+    };
+  }
+
+  /** Something happened that has a name. */
+  event = (name: string): void => {
+    if (name.startsWith("FAULT")) this.oracle.fail(name);
+    this.events.set(name, (this.events.get(name) ?? 0) + 1);
+    this.note(name);
+  };
+
+  note(what: string): void {
+    const text = `${this.clock.nowMs.toFixed(3)} ${what}`;
+    for (let i = 0; i < text.length; i++) this.#trace = Math.imul(this.#trace ^ text.charCodeAt(i), 0x01000193) >>> 0;
+    if (this.traced) this.lines.push(text);
+  }
+
+  /** Somebody at the console of a database. */
+  operator = (db: SimDatabase): Database => db.connect("operator").handle("operator");
+
+  /** A change that is simply there, as if an operator had made it. */
+  write(db: SimDatabase, work: (tx: Tx) => void): void {
+    const session = { scope: "all", purpose: "operator" };
+    const tx = new Tx(() => db.tables, db.locks, session, 0, db.next, false);
+    work(tx);
+    db.commit(session as never, tx.changes, true);
+  }
+
+  companyOf = (secondary: SecondaryNode): CompanyId => idOf(2, this.secondaries.indexOf(secondary)) as CompanyId;
+  numberOf = (primary: PrimaryNode): number => this.primaries.indexOf(primary);
+  nextVersion = (): number => ++this.#version;
+
+  grainsOf(primary: PrimaryNode, key: number): readonly Grain[] {
+    const { tables } = primary;
+    return ordered(tables.grains.get(tables.slices.get(key)?.content ?? -1) ?? new Map());
+  }
+
+  /** Assigns a slice to a partner. */
+  async offer(primary: PrimaryNode, secondary: SecondaryNode, key: number): Promise<void> {
+    const number = this.numberOf(primary);
+    const place = Number(/slice (\d+)$/.exec(primary.tables.slices.get(key)!.nameKey)![1]);
+    const partner = this.secondaries.indexOf(secondary);
+    const input = {
+      id: idOf(4, this.plan.sameIds ? 0 : number + 1, place, partner),
+      companyId: this.companyOf(secondary),
+      sliceKey: key as SliceKey,
+      name: `slice ${place} for ${partner}`,
+    };
+    await addSubscription(this.operator(primary.db), input).catch((error) => {
+      // It looks the new row up by a query that the simulation has no use for.
+      if (!/does not know/.test((error as Error).message)) throw error;
+    });
+  }
+
+  killSecondary(secondary: SecondaryNode): void {
+    if (secondary.running.size > 0) this.event("a secondary dies in the middle of a run");
+    secondary.kill();
+  }
+
+  failRequest(secondary: SecondaryNode): void {
+    for (const { requests } of secondary.running)
+      for (const fail of requests) fail(new SandpiperError("network", "the connection was reset"));
+  }
+
+  probe(primary: PrimaryNode, secondary: SecondaryNode, n: number): void {
+    if (primary.up) void probe(this, primary, secondary, n);
+  }
+
+  /** One run. @returns its report, or undefined when its process dies. */
+  sync(secondary: SecondaryNode, primary: PrimaryNode, n: number): Promise<PartnerReport | undefined> {
+    const options = { test: n % 11 === 10, allowDrops: n % 2 === 0, retryForSeconds: n % 3 === 0 ? 20 : 0 };
+    return new Promise((resolve) => {
+      const { pool } = secondary;
+      const wait = () => {
+        if (secondary.pool !== pool) resolve(undefined);
+      };
+      secondary.onKill.add(wait);
+      void secondary.run(primary, options, (running, report) => {
+        secondary.onKill.delete(wait);
+        this.#ended(secondary, running, report);
+        resolve(report);
+      });
+    });
+  }
+
+  #ended(secondary: SecondaryNode, running: Running, report: PartnerReport): void {
+    const owner = this.owners[this.numberOf(running.primary)]!;
+    this.note(`${running.id} ends with ${report.exitCode}: ${report.error?.code ?? ""}`);
+    for (const error of [report.error, ...report.results.map((result) => result.error)]) {
+      if (error === undefined) continue;
+      for (const name of rareEvents.of(error, owner.hostile)) this.event(name);
+      if (error.code === "internal")
+        this.oracle.fail(
+          `${secondary.name}: a fault of the program: ${(error.cause as Error | undefined)?.stack ?? error.message}`,
+        );
+      if (!owner.hostile && (error.code === "protocol" || error.code === "verification"))
+        this.oracle.fail(`${secondary.name}: an honest primary is accused: ${error.message}`);
+    }
+    for (const warning of report.warnings) this.event(warning.replace(/\d+/g, "n").slice(0, 60));
+    if (report.exitCode === 0 && !report.test) {
+      const { tables } = secondary.db;
+      const company = this.companyOf(secondary);
+      this.oracle.atSuccess(secondary.name, owner, company, running.startedMs, tables, running.primary.tables);
+    }
+    if (secondary.running.size === 0) {
+      for (const name of secondary.pool.kept) this.oracle.fail(`${secondary.name}: lock ${name} is kept after a run`);
+      if (secondary.pool.busy) this.oracle.fail(`${secondary.name}: a transaction is left open after a run`);
+    }
+  }
+
+  #act(action: Action): void {
+    this.note(`${action.kind} ${action.a} ${action.b} ${action.n}`);
+    if (action.kind === "run") {
+      const secondary = this.secondaries[action.a % this.secondaries.length]!;
+      for (const primary of this.primaries) void this.sync(secondary, primary, action.n);
+      return;
+    }
+    this.#actions++;
+    this.#under++;
+    Promise.resolve(actionKinds[action.kind]!.act(this, action)).then(
+      () => this.#under--,
+      (error: unknown) => {
+        this.#under--;
+        if (!(error instanceof SandpiperError) || error.code === "internal")
+          this.oracle.fail(`${action.kind}: ${(error as Error).stack}`);
+      },
+    );
+  }
+
+  async #finish(work: Promise<unknown>, what: string): Promise<void> {
+    let done = false;
+    let failure: unknown;
+    work.then(
+      () => {
+        done = true;
+      },
+      (error) => {
+        done = true;
+        failure = error;
+      },
+    );
+    const over = () => done || this.oracle.violations.length > 0;
+    if (!(await this.clock.run(over, this.clock.nowMs + mostMs, mostEvents)))
+      this.oracle.fail(`${what} does not end (${this.clock.events} events, ${this.clock.planned} planned)`);
+    if (failure !== undefined) this.oracle.fail(`${what}: ${(failure as Error).stack}`);
+  }
+
+  /** Nothing may be left over when everybody is done. */
+  #atEnd(): void {
+    if (this.connections.length > 0) this.oracle.fail(`${this.connections.length} connections are left`);
+    for (const secondary of this.secondaries)
+      if (secondary.running.size > 0) this.oracle.fail(`${secondary.name} still runs`);
+    for (const { db } of [...this.primaries, ...this.secondaries])
+      if (db.locks.kept.length > 0) this.oracle.fail(`${db.name}: locks are left: ${db.locks.kept[0]!.name}`);
+    if (this.clock.planned > 0) this.oracle.fail(`${this.clock.planned} timers are left`);
+  }
+
+  #build(): void {
+    const { plan, clock } = this;
+    const random = (n: number) => new Random(plan.seed * 31 + n);
+    const watcher: Watcher = {
+      event: this.event,
+      buffered: (bytes, largest) => {
+        if (bytes > windowBytes + 2 * largest) this.oracle.fail(`${bytes} bytes wait in a connection`);
+      },
+    };
+    for (const [i, { hostile }] of plan.primaries.entries()) {
+      const owner = { id: idOf(1, i), number: i, hostile };
+      const db = new SimDatabase(`primary ${i}`, clock, random(i), plan.dbMs, true);
+      db.onEvent = this.event;
+      db.onCommit = (_session, before) => {
+        this.note(`commit at primary ${i}`);
+        this.oracle.atPrimary(owner, before, db.tables);
+      };
+      const node: PrimaryNode = new PrimaryNode(
+        owner.id as CompanyId,
+        db,
+        plan.tokenMs,
+        (port, company) => (hostile ? port : this.oracle.watch(owner, () => db.tables, port, company)),
+        this.event,
+      );
+      this.owners.push(owner);
+      this.primaries.push(node);
+    }
+    for (const i of plan.secondaries.keys()) {
+      const name = `secondary ${i}`;
+      const db = new SimDatabase(name, clock, random(10 + i), plan.dbMs, true);
+      db.onEvent = this.event;
+      db.onCommit = (session, before, changes) => {
+        this.note(`commit at ${name} by ${session.purpose}`);
+        this.oracle.atSecondary(name, session, before, db.tables, changes);
+      };
+      const node = new SecondaryNode(name, db, random(20 + i), plan.netMs, limits, watcher, (connection, primary) => {
+        this.connections.push(connection);
+        void Promise.all([connection.primary.gone, connection.secondary.gone]).then(() =>
+          this.connections.splice(this.connections.indexOf(connection), 1),
+        );
+        if (this.owners[this.numberOf(primary)]!.hostile)
+          connection.primary.tamper = tamperer(new Random(plan.seed + this.nextVersion()), this.event);
+      });
+      this.secondaries.push(node);
+    }
+  }
+
+  async #populate(): Promise<void> {
+    const { plan } = this;
+    for (const [i, primary] of this.primaries.entries()) {
+      for (const secondary of this.secondaries) {
+        const id = this.companyOf(secondary);
+        const apiKey = `first key of ${id}`;
+        this.write(primary.db, (tx) =>
+          tx.put("companies", id, { id, name: secondary.name, active: true, apiKey, etag: null }),
+        );
+        this.write(secondary.db, (tx) =>
+          tx.put("companies", primary.id, {
+            id: primary.id,
+            name: `primary ${i}`,
+            active: true,
+            apiKey: "",
+            etag: null,
+          }),
+        );
+        secondary.apiKeys.set(primary, apiKey);
+      }
+      const { slices, grains } = plan.primaries[i]!;
+      for (let place = 0; place < slices; place++) {
+        const id = idOf(3, plan.sameIds ? 0 : i + 1, place);
+        const slice = await addSlice(this.operator(primary.db), {
+          companyId: primary.id,
+          id,
+          name: `Slice ${place}`,
+          type: "aces-items",
+        });
+        await publish(this, { primary, slice: primary.tables.slices.get(slice.key) }, grains, "first");
+        for (const [n, secondary] of this.secondaries.entries())
+          if ((plan.secondaries[n]![i]! >> place) & 1) await this.offer(primary, secondary, slice.key);
+      }
+    }
+  }
+}
