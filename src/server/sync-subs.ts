@@ -2,7 +2,7 @@
 import type { Router } from "express";
 import { SandpiperError } from "../errors.ts";
 import { step } from "../step.ts";
-import { listOffers, nameOffers } from "../subscriptions/subscription-store.ts";
+import { readOffers } from "../subscriptions/subscription-store.ts";
 import { endpoint, ok, resource } from "./endpoint.ts";
 import type { ServerContext } from "./server-context.ts";
 import { sliceJson } from "./slices.ts";
@@ -15,21 +15,17 @@ export function syncSubsRoutes(router: Router, context: ServerContext): void {
       allow: "all",
       on: "primary",
       handle: async ({ db, identity, request, response }) => {
-        // Named before it is read: what changes in between makes the next answer a list again.
-        const etag = `"${await nameOffers(db, identity.companyId)}"`;
-        response.setHeader("etag", etag);
-        if (request.headers["if-none-match"] === etag) {
-          step("p.subs");
-          return { status: 304 };
-        }
+        const known = /^"(.*)"$/.exec(request.headers["if-none-match"] ?? "")?.[1];
         // Switched off or not: a subscription that is missing here is one that was withdrawn. So never a part of the list, either.
-        const offers = await listOffers(db, identity.companyId, most + 1);
+        const { name, offers } = await readOffers(db, identity.companyId, known, most + 1);
+        response.setHeader("etag", `"${name}"`);
+        step("p.subs");
+        if (offers === null) return { status: 304 };
         if (offers.length > most) {
           throw new SandpiperError("limit", `there are more than ${most} subscriptions`, {
             hint: "Raise limits.max_subscriptions at the primary.",
           });
         }
-        step("p.subs");
         return ok(offers.map(({ slice, ...offer }) => ({ ...subscriptionJson(offer), slice: sliceJson(slice) })));
       },
     }),

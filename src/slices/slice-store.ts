@@ -192,6 +192,11 @@ type Content = { content_key: ContentKey };
 /** Removes a slice with its grains and subscriptions, in one transaction. */
 export async function removeSlice(db: Database, key: SliceKey): Promise<void> {
   await db.transaction(async (tx) => {
+    // The next sync looks at the primary's list of subscriptions whole. First, so that nobody applies a list meanwhile without knowing of this.
+    await tx.run(
+      "UPDATE companies SET subs_etag = NULL WHERE id = (SELECT company_id FROM slices WHERE slice_key = $1)",
+      [key],
+    );
     const shown = "SELECT content_key FROM slices WHERE slice_key = $1 FOR UPDATE";
     const staged = "DELETE FROM staging WHERE slice_key = $1 RETURNING content_key";
     await tx.run(`SELECT pg_advisory_xact_lock(${stageLock("content_key")}) FROM staging WHERE slice_key = $1`, [key]);
@@ -203,11 +208,6 @@ export async function removeSlice(db: Database, key: SliceKey): Promise<void> {
       await tx.run("DELETE FROM grains WHERE content_key = $1", [content_key]);
     }
     await tx.run("DELETE FROM subscriptions WHERE slice_key = $1", [key]);
-    // The next sync looks at the primary's list of subscriptions whole.
-    await tx.run(
-      "UPDATE companies SET subs_etag = NULL WHERE id = (SELECT company_id FROM slices WHERE slice_key = $1)",
-      [key],
-    );
     await tx.run("DELETE FROM slices WHERE slice_key = $1", [key]);
   });
 }

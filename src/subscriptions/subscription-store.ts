@@ -41,7 +41,7 @@ export async function listSubscriptions(
 export type Offered = Subscription & { slice: Slice };
 
 /** What a company may receive, in order of id, switched off or not; at most `limit`. */
-export async function listOffers(db: Queries, companyId: CompanyId, limit: number): Promise<Offered[]> {
+async function listOffers(db: Queries, companyId: CompanyId, limit: number): Promise<Offered[]> {
   const rows = await db.query<Subscription & Prefixed>(
     `SELECT ${columns}, s.content_key AS "slice.contentKey", s.company_id AS "slice.companyId", s.allow_sync AS "slice.allowSync", s.hash AS "slice.hash",
        s.content_hash AS "slice.contentHash", s.content_count AS "slice.count", s.content_bytes AS "slice.bytes",
@@ -74,7 +74,7 @@ export async function listOffers(db: Queries, companyId: CompanyId, limit: numbe
  * A name for what {@link listOffers} says of a company: of what the rules of subscriptions look at, rows, names and flags. What the
  * slices hold is compared elsewhere, and changes often.
  */
-export async function nameOffers(db: Queries, companyId: CompanyId): Promise<string> {
+async function nameOffers(db: Queries, companyId: CompanyId): Promise<string> {
   const row = await db.one<{ name: string }>(
     `SELECT encode(sha256(convert_to(coalesce(string_agg(
        jsonb_build_array(u.id, u.name, u.description, u.active, s.id, s.name, s.slice_type)::text, ',' ORDER BY u.id), ''), 'UTF8')), 'hex') AS name
@@ -82,6 +82,25 @@ export async function nameOffers(db: Queries, companyId: CompanyId): Promise<str
     [companyId],
   );
   return row!.name.slice(0, 32);
+}
+
+/**
+ * What a company may receive, and a name for it; without the list when that is the one with the name `known`. Both are of one moment: a
+ * list with the name of another would be taken for that other one when it comes back.
+ */
+export async function readOffers(
+  db: Database,
+  companyId: CompanyId,
+  known: string | undefined,
+  limit: number,
+): Promise<{ name: string; offers: Offered[] | null }> {
+  return db.transaction(
+    async (tx) => {
+      const name = await nameOffers(tx, companyId);
+      return { name, offers: name === known ? null : await listOffers(tx, companyId, limit) };
+    },
+    { readOnly: true, snapshot: true },
+  );
 }
 
 type Prefixed = { [K in keyof Slice as `slice.${K}`]: Slice[K] };
@@ -185,23 +204,22 @@ async function insertSubscription(
   );
 }
 
-/** After a change here the primary's list is looked at whole, even if it is the one that was applied last. */
-const forgetList = "UPDATE companies SET subs_etag = NULL WHERE id IN (SELECT company_id FROM changed)";
+/**
+ * After a change here the primary's list is looked at whole, even if it is the one that was applied last. The company's row is taken
+ * first: whoever applies a list at this moment (update-subscriptions.ts) has it, and would not know of the change.
+ */
+const forgetList = `WITH owner AS (UPDATE companies SET subs_etag = NULL
+  WHERE id = (SELECT company_id FROM subscriptions WHERE subscription_key = $1) RETURNING id)`;
+const ofOwner = "WHERE subscription_key = $1 AND company_id IN (SELECT id FROM owner)";
 
 /** Switches a subscription on or off on this side. */
 export async function setSubscriptionActive(db: Queries, key: number, active: boolean): Promise<void> {
-  await db.run(
-    `WITH changed AS (UPDATE subscriptions SET active = $2, updated_at = now() WHERE subscription_key = $1 RETURNING company_id) ${forgetList}`,
-    [key, active],
-  );
+  await db.run(`${forgetList} UPDATE subscriptions SET active = $2, updated_at = now() ${ofOwner}`, [key, active]);
 }
 
 /** Removes a subscription; the slice and its data stay. */
 export async function removeSubscription(db: Queries, key: number): Promise<void> {
-  await db.run(
-    `WITH changed AS (DELETE FROM subscriptions WHERE subscription_key = $1 RETURNING company_id) ${forgetList}`,
-    [key],
-  );
+  await db.run(`${forgetList} DELETE FROM subscriptions ${ofOwner}`, [key]);
 }
 
 /** What the rules need to know of this database besides the subscriptions of one primary. */

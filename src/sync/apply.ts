@@ -26,6 +26,10 @@ export interface StoredSlice extends LocalSlice {
 
 const deleteBatch = 10_000;
 
+/** The slice is not as it was when the run began: an operator did something to it. */
+export const changedHere = ({ name }: LocalSlice): SandpiperError =>
+  new SandpiperError("deferred", `slice ${name} was changed here while it was transferred`, { hint: "Run again." });
+
 /**
  * @throws `verification` when what would be stored is not what the primary declared, `conflict` when the slice was changed here
  * meanwhile, `storage` when the database fails; the slice is as it was then, unless the commit's outcome is unknown.
@@ -44,11 +48,7 @@ export async function applyChange(
        FROM slices s JOIN staging g USING (slice_key) WHERE s.slice_key = $1 AND g.hash = $2 FOR UPDATE`,
       [slice.key, change.content.hash],
     );
-    if (now?.hash !== slice.hash || now.count !== slice.count) {
-      throw new SandpiperError("deferred", `slice ${slice.name} was changed here while it was transferred`, {
-        hint: "Run again.",
-      });
-    }
+    if (now?.hash !== slice.hash || now.count !== slice.count) throw changedHere(slice);
     await remove(tx, now.shown, slice.count, change.removed);
     step("s.tx.delete");
     await digestChunks(tx, now.staged);

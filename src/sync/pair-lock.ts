@@ -1,9 +1,9 @@
 /** One sync of a (secondary, primary) pair at a time: a session lock in the database, which dies with its holder. */
 import { hostname } from "node:os";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Session } from "../database.ts";
 import { SandpiperError } from "../errors.ts";
 import type { Company } from "../subscriptions/company.ts";
+import type { Outside } from "./outside.ts";
 
 const lockKey = "hashtextextended('sandpiper:sync:' || $1::text, 0)";
 const pollMs = 250;
@@ -17,12 +17,12 @@ export async function withPairLock<T>(
   session: Session,
   company: Company,
   waitSeconds: number,
-  signal: AbortSignal | undefined,
+  outside: Pick<Outside, "nowMs" | "wait">,
   work: () => Promise<T>,
 ): Promise<T> {
-  const deadline = performance.now() + waitSeconds * 1000;
+  const deadline = outside.nowMs() + waitSeconds * 1000;
   while (!(await tryLock(session, company.id))) {
-    if (performance.now() >= deadline) {
+    if (outside.nowMs() >= deadline) {
       throw new SandpiperError(
         "busy",
         `another sync with ${company.name} is running (${await holder(session, company.id)})`,
@@ -31,7 +31,7 @@ export async function withPairLock<T>(
         },
       );
     }
-    await sleep(pollMs, undefined, { signal });
+    await outside.wait(pollMs);
   }
   // Whoever finds the lock taken sees this name (63 bytes at most).
   await session.run("SELECT set_config('application_name', $1, false)", [

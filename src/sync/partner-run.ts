@@ -48,6 +48,8 @@ export class PartnerRun {
   #remaining: StoredSlice[] = [];
   /** Subscriptions that the primary took away. */
   #lost = 0;
+  /** A slice that was done was removed here, and is now one that was never synced. */
+  #removedHere = false;
   /** Why a slice of the last session is tried again, if one is. */
   #held: SandpiperError | undefined;
   #queued = false;
@@ -89,6 +91,11 @@ export class PartnerRun {
           },
         );
       }
+      if (this.#removedHere) {
+        report.error ??= new SandpiperError("deferred", "a slice was removed here after this run had synced it", {
+          hint: "It is subscribed to, and is fetched anew by the next run.",
+        });
+      }
     } finally {
       options.signal?.removeEventListener("abort", onAbort);
       await session.run("RESET enable_sort; RESET default_transaction_read_only").catch(() => {});
@@ -122,8 +129,10 @@ export class PartnerRun {
     try {
       let credentials = await this.#login();
       // Taken anew for every try: what is here, and what the primary offers, may have changed since the last.
-      const done = new Set(report.results.map((result) => result.slice.id));
-      this.#remaining = (await this.#takeSubscriptions(credentials)).filter((slice) => !done.has(slice.id));
+      const done = new Map(report.results.map((result) => [result.slice.id, (result.slice as StoredSlice).key]));
+      const due = await this.#takeSubscriptions(credentials);
+      this.#remaining = due.filter((slice) => !done.has(slice.id));
+      this.#removedHere ||= due.some((slice) => done.has(slice.id) && done.get(slice.id) !== slice.key);
       let renewed = false;
       // A session that one slice ended goes on with the others in a new one, as long as each gets further.
       while (this.#remaining.length > 0) {

@@ -31,7 +31,7 @@ export async function runPartner(
   const startedMs = outside.nowMs();
   try {
     await app.db.session((session) =>
-      withPairLock(session, company, options.waitSeconds, options.signal, () =>
+      withPairLock(session, company, options.waitSeconds, outside, () =>
         new PartnerRun(app, company, options, report, session, outside, startedMs).go(),
       ),
     );

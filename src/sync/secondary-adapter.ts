@@ -4,7 +4,7 @@ import { asSandpiperError, SandpiperError } from "../errors.ts";
 import type { CompanyId } from "../slices/slice.ts";
 import { step } from "../step.ts";
 import { addActivity } from "../subscriptions/activity-store.ts";
-import { applyChange, type StoredSlice } from "./apply.ts";
+import { applyChange, changedHere, type StoredSlice } from "./apply.ts";
 import type { Wire } from "./channel.ts";
 import { unpack } from "./compression.ts";
 import { readList } from "./grain-lists.ts";
@@ -84,7 +84,19 @@ export class SecondaryAdapter implements SecondaryPort {
 
   async readLocalList(slice: LocalSlice): Promise<Buffer> {
     step("s.list");
-    return readList(this.#o.session, stored(slice).contentKey, null);
+    const { key, contentKey, hash, count } = stored(slice);
+    return this.#o.session.transaction(
+      async (tx) => {
+        const now = await tx.one<{ hash: string; count: number }>(
+          "SELECT hash, content_count AS count FROM slices WHERE slice_key = $1",
+          [key],
+        );
+        // An operator removes slices while they are synced; that is not the primary's fault.
+        if (now?.hash !== hash || now.count !== count) throw changedHere(slice);
+        return readList(tx, contentKey, null);
+      },
+      { readOnly: true, snapshot: true },
+    );
   }
 
   async openStage(slice: LocalSlice, hash: string, due: Due): Promise<StagedSoFar> {
@@ -111,8 +123,15 @@ export class SecondaryAdapter implements SecondaryPort {
   }
 
   async closeStage(): Promise<void> {
-    await this.#stage?.close();
+    const stage = this.#stage;
     this.#stage = undefined;
+    try {
+      await stage?.close();
+    } catch (error) {
+      // The session goes on to the next slice, and must be as it was.
+      await stage?.keep();
+      throw error;
+    }
   }
 
   async apply(slice: LocalSlice, change: Change, confirm: Confirm): Promise<void> {

@@ -13,7 +13,7 @@ export function* serveContent({ id, hash, want }: Request<"reconcile">): Steps<R
   if (refusal !== undefined) return refusal;
   const { count, bytes } = view!;
   yield* ask.send({ type: "content", id, hash, count, bytes, metadata: metadata.map(([key, value]) => [key, value]) });
-  if (want === "list") return yield* sendList(id, hash);
+  if (want === "list") return yield* sendList(id, hash, count);
   if (want === "cells") return yield* sendCells(id, hash, 0, firstCells);
   return undefined;
 }
@@ -39,19 +39,23 @@ function* sendCells(id: string, hash: string, first: number, end: number): Steps
   return undefined;
 }
 
-function* sendList(id: string, hash: string): Steps<Refusal | undefined> {
+/** Sends exactly `count` entries: the partner waits for so many, and for nothing after them. */
+function* sendList(id: string, hash: string, count: number): Steps<Refusal | undefined> {
   let sequence = 0;
-  for (let after: Buffer | null = null; ; ) {
+  let sent = 0;
+  for (let after: Buffer | null = null; sent < count; ) {
     const read: Read<Buffer> = yield* ask.readList(id, after);
     const refusal = judge(read.view, hash);
     if (refusal !== undefined) return refusal;
     const entries = read.data;
-    if (entries.length === 0) return undefined;
+    if (entries.length === 0) return "failed";
     for (const frame of entryFrames("list", entries, sequence)) {
       const late = yield* sendFrame(id, hash, frame);
       if (late !== undefined) return late;
       sequence++;
     }
+    sent += entries.length / listEntryBytes;
     after = entries.subarray(entries.length - listEntryBytes, entries.length - listEntryBytes + idBytes);
   }
+  return undefined;
 }

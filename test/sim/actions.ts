@@ -5,6 +5,7 @@
 import { removeSlice, setAllowSync } from "../../src/slices/slice-store.ts";
 import { removeSubscription, setSubscriptionActive } from "../../src/subscriptions/subscription-store.ts";
 import type { PrimaryNode } from "./primary-node.ts";
+import { probe } from "./probe.ts";
 import { publish } from "./publish.ts";
 import type { World } from "./world.ts";
 
@@ -42,7 +43,7 @@ function holdRow(world: World, { a, b, n }: ActionArgs): void {
   const secondary = at(world.secondaries, a);
   const slices = [...secondary.db.tables.slices.keys()];
   if (slices.length === 0) return;
-  const holder = { scope: "all" };
+  const holder = { scope: "all", purpose: "psql", server: secondary.db };
   if (!secondary.db.locks.try(`slices ${at(slices, b)}`, holder, "update")) return;
   world.clock.after(n * 20, () => {
     secondary.db.locks.release(holder);
@@ -189,5 +190,11 @@ export const actionKinds: Record<string, ActionKind> = {
   },
 
   // A stranger with a partner's key
-  probe: { weight: 2, act: (world, { a, b, n }) => world.probe(at(world.primaries, a), at(world.secondaries, b), n) },
+  probe: {
+    weight: 2,
+    act: (world, { a, b, n }) => {
+      const primary = at(world.primaries, a);
+      if (primary.up) void probe(world, primary, at(world.secondaries, b), n);
+    },
+  },
 };

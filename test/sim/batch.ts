@@ -1,6 +1,6 @@
-/** A process of its own that runs schedules: `node batch.js FIRST COUNT [STEP]`, from a copy with small limits. Prints JSON. */
-import { type Plan, planOf } from "./plan.ts";
-import { type Outcome, World } from "./world.ts";
+/** Runs many schedules one after another. */
+import { planOf } from "./draw.ts";
+import { simulate } from "./schedule.ts";
 
 export interface BatchResult {
   schedules: number;
@@ -8,18 +8,14 @@ export interface BatchResult {
   events: Record<string, number>;
   /** Seeds that failed, with what was found. */
   failed: { seed: number; violations: string[] }[];
-  ms: number;
 }
-
-/** Runs one plan. */
-export const simulate = (plan: Plan, traced = false): Promise<Outcome> => new World(plan, traced).run();
 
 /** One schedule in so many is run twice, and must be the same both times. */
 const twiceEvery = 50;
 
+/** @param step from one seed to the next. */
 export async function runBatch(first: number, count: number, step: number, mostFailures: number): Promise<BatchResult> {
-  const begun = performance.now();
-  const result: BatchResult = { schedules: 0, actions: 0, events: {}, failed: [], ms: 0 };
+  const result: BatchResult = { schedules: 0, actions: 0, events: {}, failed: [] };
   for (let i = 0; i < count && result.failed.length < mostFailures; i++) {
     const seed = first + i * step;
     const { violations, events, actions, trace } = await simulate(planOf(seed));
@@ -30,6 +26,5 @@ export async function runBatch(first: number, count: number, step: number, mostF
       violations.push("the same seed gave another trace");
     if (violations.length > 0) result.failed.push({ seed, violations });
   }
-  result.ms = performance.now() - begun;
   return result;
 }

@@ -54,7 +54,7 @@ const subscriptionColumns =
 
 /** Row-level security of subscriptions, companies and the like. */
 const own = (tx: Tx, company: string) => {
-  const { scope, server } = tx.holder as unknown as { scope: string; server: { rowSecurity: boolean } };
+  const { scope, server } = tx.holder;
   return scope === "all" || !server.rowSecurity || scope === company;
 };
 
@@ -62,7 +62,8 @@ const ofCompany = (tx: Tx, company: string) =>
   tx.rows("subscriptions").filter((row) => row.company === company && own(tx, company));
 
 function changeSubscription(tx: Tx, key: number, change: Partial<SubscriptionRow>): void {
-  const row = tx.get("subscriptions", key)!;
+  const row = tx.get("subscriptions", key);
+  if (row === undefined) return;
   tx.lock("subscriptions", key, "no-key-update");
   const next = { ...row, ...change };
   if (next.nameKey !== row.nameKey && tx.rows("subscriptions").some((other) => other.nameKey === next.nameKey))
@@ -76,6 +77,19 @@ function renameSlice(tx: Tx, key: number, name: string | undefined, nameKey: str
   if (row.nameKey !== nameKey && tx.rows("slices").some((other) => other.nameKey === nameKey))
     throw pgError("23505", "duplicate name", "slices_name_key_key");
   tx.put("slices", key, { ...row, name: name ?? row.name, nameKey });
+}
+
+const forgetList =
+  "WITH owner AS (UPDATE companies SET subs_etag = NULL WHERE id = (SELECT company_id FROM subscriptions WHERE subscription_key = $1) RETURNING id)";
+const ofOwner = "WHERE subscription_key = $1 AND company_id IN (SELECT id FROM owner)";
+
+/** The list of the subscription's company is forgotten. @returns whether there is such a subscription. */
+function forgets(tx: Tx, key: number): boolean {
+  const row = tx.get("subscriptions", key);
+  if (row === undefined) return false;
+  tx.lock("companies", row.company, "no-key-update");
+  tx.put("companies", row.company, { ...tx.get("companies", row.company)!, etag: null });
+  return true;
 }
 
 export const catalogue: Record<string, Handler> = {
@@ -192,6 +206,11 @@ export const catalogue: Record<string, Handler> = {
     tx.lock("companies", slice.company, "no-key-update");
     tx.put("companies", slice.company, { ...tx.get("companies", slice.company)!, etag: null });
     return touched(1);
+  },
+
+  "SELECT 1 FROM companies WHERE id = $1 FOR NO KEY UPDATE": (tx, [id]: [string]) => {
+    tx.lock("companies", id, "no-key-update");
+    return rows({});
   },
 
   // subscription-store.ts
@@ -341,17 +360,18 @@ export const catalogue: Record<string, Handler> = {
     }
     return touched(gone.length);
   },
-  "WITH changed AS (UPDATE subscriptions SET active = $2, updated_at = now() WHERE subscription_key = $1 RETURNING company_id) UPDATE companies SET subs_etag = NULL WHERE id IN (SELECT company_id FROM changed)":
-    (tx, [key, active]: [number, boolean]) => {
-      if (tx.get("subscriptions", key) === undefined) return touched(0);
-      changeSubscription(tx, key, { active });
-      return touched(1);
-    },
-  "WITH changed AS (DELETE FROM subscriptions WHERE subscription_key = $1 RETURNING company_id) UPDATE companies SET subs_etag = NULL WHERE id IN (SELECT company_id FROM changed)":
-    (tx, [key]: [number]) => {
-      if (tx.get("subscriptions", key) === undefined) return touched(0);
-      tx.lock("subscriptions", key, "update");
-      tx.put("subscriptions", key, undefined);
-      return touched(1);
-    },
+  [`${forgetList} UPDATE subscriptions SET active = $2, updated_at = now() ${ofOwner}`]: (
+    tx,
+    [key, active]: [number, boolean],
+  ) => {
+    if (!forgets(tx, key)) return touched(0);
+    changeSubscription(tx, key, { active });
+    return touched(1);
+  },
+  [`${forgetList} DELETE FROM subscriptions ${ofOwner}`]: (tx, [key]: [number]) => {
+    if (!forgets(tx, key)) return touched(0);
+    tx.lock("subscriptions", key, "update");
+    tx.put("subscriptions", key, undefined);
+    return touched(1);
+  },
 };

@@ -89,6 +89,10 @@ export const contents: Record<string, Handler> = {
     tx.lock("slices", key, "key-share");
     return rows({});
   },
+  "SELECT hash, content_count AS count FROM slices WHERE slice_key = $1": (tx, [key]: [number]) => {
+    const slice = tx.get("slices", key);
+    return rows(slice && { hash: slice.hash, count: slice.count });
+  },
   "SELECT 1 FROM slices WHERE slice_key = $1": (tx, [key]: [number]) =>
     tx.get("slices", key) === undefined ? rows() : rows({}),
   "SELECT 1 FROM slices WHERE company_id = $1 AND id = $2 FOR UPDATE": (tx, [company, id]: [string, string]) => {

@@ -1,5 +1,4 @@
 /** What the handlers of statements share. */
-import type { SimSession } from "./sim-database.ts";
 import { pgError, type SliceRow, type Tx } from "./tables.ts";
 
 export interface Result {
@@ -8,8 +7,15 @@ export interface Result {
   count?: number;
 }
 
+/** The settings of a session. */
+export interface Settings {
+  durable: boolean;
+  contentKey: number;
+  readOnly: boolean;
+}
+
 /** @param rest what stands in the place of the "…" that the text, which the handler is known by, ends with. */
-export type Handler = (tx: Tx, values: never, session: SimSession, rest: string) => Result;
+export type Handler = (tx: Tx, values: never, session: Settings, rest: string) => Result;
 
 export const rows = (...all: (object | undefined)[]): Result => ({ rows: all.filter((row) => row !== undefined) });
 export const touched = (count: number): Result => ({ rows: [], count });
@@ -19,14 +25,14 @@ export const plain = (text: string) => text.replace(/\s+/g, " ").trim();
 
 /** Row-level security of slices: a partner sees those that it has a subscription to, switched on or off. */
 export function visible(tx: Tx, slice: SliceRow): boolean {
-  const { scope, server } = tx.holder as SimSession;
+  const { scope, server } = tx.holder;
   if (scope === "all" || !server.rowSecurity) return true;
   return tx.rows("subscriptions").some((row) => row.slice === slice.key && row.company === scope);
 }
 
 /** Row-level security of what a slice holds: only with a subscription that is switched on. */
 export function readable(tx: Tx, slice: SliceRow | undefined): boolean {
-  const { scope, server } = tx.holder as SimSession;
+  const { scope, server } = tx.holder;
   if (scope === "all" || !server.rowSecurity) return true;
   return (
     slice !== undefined &&
@@ -37,7 +43,7 @@ export function readable(tx: Tx, slice: SliceRow | undefined): boolean {
 
 /** @throws 53100 while the disk is full. */
 export function checkDisk(tx: Tx): void {
-  const { server } = tx.holder as SimSession;
+  const { server } = tx.holder;
   if (!server.faults.diskFull) return;
   server.onEvent("the disk is full");
   throw pgError("53100", "could not extend file: No space left on device");

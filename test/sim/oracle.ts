@@ -4,8 +4,7 @@ import { asSandpiperError } from "../../src/errors.ts";
 import type { PrimaryMessage } from "../../src/sync/messages.ts";
 import type { PrimaryPort } from "../../src/sync/primary-port.ts";
 import { tagsIn } from "./names.ts";
-import type { SimSession } from "./sim-database.ts";
-import { type Changes, type Chunks, type Grains, ordered, type SliceRow, type Tables } from "./tables.ts";
+import { type Changes, type Chunks, type Grains, type Holder, ordered, type SliceRow, type Tables } from "./tables.ts";
 
 /** A state that a slice had at its primary. */
 interface State {
@@ -50,6 +49,9 @@ export class Oracle {
   /** When the rights of a partner at a primary changed last. */
   readonly #rightsMs = new Map<string, number>();
 
+  /** When an operator of a secondary removed a subscription of a primary last. */
+  readonly #removedMs = new Map<string, number>();
+
   constructor(
     private readonly owners: readonly Owner[],
     private readonly nowMs: () => number,
@@ -77,7 +79,7 @@ export class Oracle {
   }
 
   /** A commit at a secondary: no slice is mixed, and nothing is touched that another primary delivered. */
-  atSecondary(name: string, session: SimSession, before: Tables, after: Tables, changes: Changes): void {
+  atSecondary(name: string, session: Holder, before: Tables, after: Tables, changes: Changes): void {
     const by = session.purpose;
     for (const slice of after.slices.values()) {
       if (!changed(before, after, slice)) continue;
@@ -92,6 +94,7 @@ export class Oracle {
     }
     for (const [key, row] of (changes.get("subscriptions") ?? []) as Map<number, { company: string } | undefined>) {
       const company = row?.company ?? before.subscriptions.get(key)?.company;
+      if (row === undefined) this.#removedMs.set(`${name} ${company}`, this.nowMs());
       if (by !== "operator" && company !== by) this.fail(`${name}: ${by} changed a subscription of ${company}`);
     }
   }
@@ -127,6 +130,7 @@ export class Oracle {
         this.fail(`${name}: success was reported, and slice ${slice.id} is not what it was`);
     }
     if ((this.#rightsMs.get(`${owner.id} ${company}`) ?? 0) >= startedMs) return;
+    if ((this.#removedMs.get(`${name} ${owner.id}`) ?? 0) >= startedMs) return;
     const here = new Map([...local.subscriptions.values()].map((row) => [`${row.company} ${row.id}`, row]));
     for (const row of primary.subscriptions.values()) {
       if (row.company === company && !here.has(`${owner.id} ${row.id}`))

@@ -1,7 +1,7 @@
 /** A primary in the simulation: the program's own session, adapter and store, behind a login and a list as the server gives them. */
 import { asSandpiperError, meanings, SandpiperError } from "../../src/errors.ts";
 import type { CompanyId } from "../../src/slices/slice.ts";
-import { listOffers, nameOffers } from "../../src/subscriptions/subscription-store.ts";
+import { readOffers } from "../../src/subscriptions/subscription-store.ts";
 import { drive } from "../../src/sync/effects.ts";
 import { PrimaryAdapter } from "../../src/sync/primary-adapter.ts";
 import type { Login, Offers } from "../../src/sync/primary-client.ts";
@@ -61,13 +61,12 @@ export class PrimaryNode {
   /** As server/sync-subs.ts. */
   async offers(token: string, etag: string | null): Promise<Offers> {
     const { company } = this.#identity(token);
-    const db = this.pool.database.as({ company });
-    const name = `"${await nameOffers(db, company)}"`;
-    if (name === etag) {
+    const known = etag === null ? undefined : etag.slice(1, -1);
+    const { name, offers } = await readOffers(this.pool.database.as({ company }), company, known, 1000);
+    if (offers === null) {
       this.onEvent("the list of subscriptions is the same");
       return { rows: null, etag };
     }
-    const offers = await listOffers(db, company, 1000);
     return {
       rows: offers.map(({ slice, ...row }) => ({
         id: row.id,
@@ -76,7 +75,7 @@ export class PrimaryNode {
         active: row.active,
         slice: { id: slice.id, name: slice.name, type: slice.type },
       })),
-      etag: name,
+      etag: `"${name}"`,
     };
   }
 

@@ -10,11 +10,13 @@ import { everything, type Scope, scopeName } from "../../src/scope.ts";
 import { copyHeader, copyTrailer } from "../../src/slices/tuples.ts";
 import type { Random } from "../harness/random.ts";
 import type { Clock } from "./clock.ts";
+import type { Settings } from "./handler.ts";
 import { Blocked, Locks } from "./locks.ts";
 import { copyGrains, copyOut, run } from "./statements.ts";
 import {
   apply,
   type Changes,
+  type Faults,
   type Holder,
   noTables,
   pgError,
@@ -26,19 +28,12 @@ import {
 
 const lockTimeoutMs = 10_000;
 
-/** What the world can do to a database. */
-export interface Faults {
-  /** The next COMMIT's answer gets lost: after the commit, or before it. */
-  loseCommit: { committed: boolean } | undefined;
-  diskFull: boolean;
-}
-
 export class SimDatabase {
   tables: Tables = noTables();
   readonly locks = new Locks<Holder>();
   readonly faults: Faults = { loseCommit: undefined, diskFull: false };
   /** Is told of every commit: who made it, and what was before. */
-  onCommit: (session: SimSession, before: Tables, changes: Changes) => void = () => {};
+  onCommit: (session: Holder, before: Tables, changes: Changes) => void = () => {};
   /** Is told of what happens, by name. */
   onEvent: (name: string) => void = () => {};
   readonly sessions = new Set<SimSession>();
@@ -73,7 +68,7 @@ export class SimDatabase {
     return -Math.log(1 - this.random.next()) * this.meanMs;
   }
 
-  commit(session: SimSession, changes: Changes, durable: boolean): void {
+  commit(session: Holder, changes: Changes, durable: boolean): void {
     const before = this.tables;
     const after = { ...before } as Record<TableName, ReadonlyMap<unknown, unknown>>;
     for (const [table, rows] of changes) after[table] = apply(before[table] as ReadonlyMap<unknown, unknown>, rows);
@@ -160,6 +155,8 @@ export class SimPool {
 
   async #use<T>(purpose: string, scope: string, work: (session: Session) => Promise<T>): Promise<T> {
     if (this.#dead) return new Promise(() => {});
+    // A connection that breaks while nobody uses it is noticed by the pool.
+    this.#idle = this.#idle.filter((one) => !one.dropped);
     const session = this.#idle.pop() ?? new SimSession(this.server);
     this.#sessions.add(session);
     session.scope = scope;
@@ -180,7 +177,7 @@ export class SimPool {
 }
 
 /** One connection. */
-export class SimSession implements Session, Holder {
+export class SimSession implements Session, Holder, Settings {
   scope = "all";
   contentKey = 0;
   durable = true;

@@ -5,8 +5,7 @@ import { tupleEnd } from "../../src/slices/tuples.ts";
 import { encodeTuple, tupleFields } from "../harness/tuples.ts";
 import { catalogue } from "./catalogue.ts";
 import { contents } from "./contents.ts";
-import { checkDisk, type Handler, plain, type Result, readable } from "./handler.ts";
-import type { SimSession } from "./sim-database.ts";
+import { checkDisk, type Handler, plain, type Result, readable, type Settings } from "./handler.ts";
 import { addGrains, Grain, pgError, type Tx } from "./tables.ts";
 
 const handlers = new Map<string, Handler>(Object.entries({ ...contents, ...catalogue }));
@@ -31,7 +30,7 @@ function find(text: string): { handler: Handler; rest: string } {
   return known;
 }
 
-export function run(session: SimSession, tx: Tx, text: string, values: readonly unknown[]): Result {
+export function run(session: Settings, tx: Tx, text: string, values: readonly unknown[]): Result {
   const { handler, rest } = find(text);
   return handler(tx, values as never, session, rest);
 }

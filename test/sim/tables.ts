@@ -148,7 +148,21 @@ export type Changes = Map<TableName, Map<unknown, unknown>>;
 
 export interface Holder {
   /** "all", or the company whose rows alone are seen: row-level security. */
-  scope: string;
+  readonly scope: string;
+  /** What is told to whoever watches commits. */
+  readonly purpose: string;
+  readonly server: {
+    readonly rowSecurity: boolean;
+    readonly faults: Readonly<Faults>;
+    onEvent(name: string): void;
+  };
+}
+
+/** What the world can do to a database. */
+export interface Faults {
+  /** The next COMMIT's answer gets lost: after the commit, or before it. */
+  loseCommit: { committed: boolean } | undefined;
+  diskFull: boolean;
 }
 
 /** A transaction, or a statement on its own. */

@@ -1,45 +1,25 @@
-/** The world of one schedule: primaries, secondaries, their databases and the network, run through a plan and then healed. */
+/** The world of one schedule: primaries, secondaries, their databases and the network, and what may be done to them. */
 import type { Database } from "../../src/database.ts";
 import { SandpiperError } from "../../src/errors.ts";
 import type { CompanyId, SliceKey } from "../../src/slices/slice.ts";
-import { addSlice } from "../../src/slices/slice-store.ts";
 import { addSubscription } from "../../src/subscriptions/subscription-store.ts";
 import type { PartnerReport } from "../../src/sync/report.ts";
 import { Random } from "../harness/random.ts";
-import { actionKinds } from "./actions.ts";
 import { Clock } from "./clock.ts";
-import { heal } from "./heal.ts";
 import { tamperer } from "./hostile.ts";
 import { idOf } from "./names.ts";
 import { type Connection, type Watcher, windowBytes } from "./network.ts";
 import { Oracle, type Owner } from "./oracle.ts";
-import type { Action, Plan } from "./plan.ts";
+import type { Plan } from "./plan.ts";
 import { PrimaryNode } from "./primary-node.ts";
-import { probe } from "./probe.ts";
-import { publish } from "./publish.ts";
 import { rareEvents } from "./rare.ts";
 import { type Running, SecondaryNode } from "./secondary-node.ts";
 import { SimDatabase } from "./sim-database.ts";
-import { type Grain, ordered, Tx } from "./tables.ts";
-
-/** A schedule has to end in so much virtual time and so many events. */
-const mostMs = 20 * 60_000;
-const mostEvents = 400_000;
+import { type Grain, type Holder, ordered, Tx } from "./tables.ts";
 
 const limits = { max_grains: 1000, max_grain_bytes: 100_000, max_subscriptions: 100 };
 
-export interface Outcome {
-  violations: string[];
-  /** Names of what happened, and how often. */
-  events: Map<string, number>;
-  /** Faults and operators' acts that were carried out. */
-  actions: number;
-  /** Stands for everything that happened, and when. */
-  trace: number;
-  /** What happened, line by line, if it was asked for. */
-  lines: string[];
-}
-
+/** Who takes part, and what they do to each other. */
 export class World {
   readonly clock = new Clock();
   readonly primaries: PrimaryNode[] = [];
@@ -49,34 +29,16 @@ export class World {
   readonly connections: Connection[] = [];
   readonly events = new Map<string, number>();
   readonly lines: string[] = [];
-  #trace = 0x811c9dc5;
-  #actions = 0;
+  /** Stands for everything that happened, and when. */
+  trace = 0x811c9dc5;
   #version = 0;
-  /** Work that was begun, as commands of operators. */
-  #under = 0;
 
   constructor(
     readonly plan: Plan,
     private readonly traced: boolean,
   ) {
     this.oracle = new Oracle(this.owners, () => this.clock.nowMs);
-  }
-
-  /** Runs the whole schedule. */
-  async run(): Promise<Outcome> {
     this.#build();
-    await this.#finish(this.#populate(), "the beginning");
-    for (const action of this.plan.actions) this.clock.after(action.at, () => this.#act(action));
-    await this.#finish(this.clock.wait((this.plan.actions.at(-1)?.at ?? 0) + 1000), "the schedule");
-    if (this.oracle.violations.length === 0) await this.#finish(heal(this), "healing");
-    if (this.oracle.violations.length === 0) this.#atEnd();
-    return {
-      violations: this.oracle.violations,
-      events: this.events,
-      actions: this.#actions,
-      trace: this.#trace,
-      lines: this.lines,
-    };
   }
 
   /** Something happened that has a name. */
@@ -88,7 +50,7 @@ export class World {
 
   note(what: string): void {
     const text = `${this.clock.nowMs.toFixed(3)} ${what}`;
-    for (let i = 0; i < text.length; i++) this.#trace = Math.imul(this.#trace ^ text.charCodeAt(i), 0x01000193) >>> 0;
+    for (let i = 0; i < text.length; i++) this.trace = Math.imul(this.trace ^ text.charCodeAt(i), 0x01000193) >>> 0;
     if (this.traced) this.lines.push(text);
   }
 
@@ -97,10 +59,10 @@ export class World {
 
   /** A change that is simply there, as if an operator had made it. */
   write(db: SimDatabase, work: (tx: Tx) => void): void {
-    const session = { scope: "all", purpose: "operator" };
+    const session: Holder = { scope: "all", purpose: "operator", server: db };
     const tx = new Tx(() => db.tables, db.locks, session, 0, db.next, false);
     work(tx);
-    db.commit(session as never, tx.changes, true);
+    db.commit(session, tx.changes, true);
   }
 
   companyOf = (secondary: SecondaryNode): CompanyId => idOf(2, this.secondaries.indexOf(secondary)) as CompanyId;
@@ -137,10 +99,6 @@ export class World {
   failRequest(secondary: SecondaryNode): void {
     for (const { requests } of secondary.running)
       for (const fail of requests) fail(new SandpiperError("network", "the connection was reset"));
-  }
-
-  probe(primary: PrimaryNode, secondary: SecondaryNode, n: number): void {
-    if (primary.up) void probe(this, primary, secondary, n);
   }
 
   /** One run. @returns its report, or undefined when its process dies. */
@@ -185,45 +143,8 @@ export class World {
     }
   }
 
-  #act(action: Action): void {
-    this.note(`${action.kind} ${action.a} ${action.b} ${action.n}`);
-    if (action.kind === "run") {
-      const secondary = this.secondaries[action.a % this.secondaries.length]!;
-      for (const primary of this.primaries) void this.sync(secondary, primary, action.n);
-      return;
-    }
-    this.#actions++;
-    this.#under++;
-    Promise.resolve(actionKinds[action.kind]!.act(this, action)).then(
-      () => this.#under--,
-      (error: unknown) => {
-        this.#under--;
-        if (!(error instanceof SandpiperError) || error.code === "internal")
-          this.oracle.fail(`${action.kind}: ${(error as Error).stack}`);
-      },
-    );
-  }
-
-  async #finish(work: Promise<unknown>, what: string): Promise<void> {
-    let done = false;
-    let failure: unknown;
-    work.then(
-      () => {
-        done = true;
-      },
-      (error) => {
-        done = true;
-        failure = error;
-      },
-    );
-    const over = () => done || this.oracle.violations.length > 0;
-    if (!(await this.clock.run(over, this.clock.nowMs + mostMs, mostEvents)))
-      this.oracle.fail(`${what} does not end (${this.clock.events} events, ${this.clock.planned} planned)`);
-    if (failure !== undefined) this.oracle.fail(`${what}: ${(failure as Error).stack}`);
-  }
-
   /** Nothing may be left over when everybody is done. */
-  #atEnd(): void {
+  checkEnd(): void {
     if (this.connections.length > 0) this.oracle.fail(`${this.connections.length} connections are left`);
     for (const secondary of this.secondaries)
       if (secondary.running.size > 0) this.oracle.fail(`${secondary.name} still runs`);
@@ -276,42 +197,6 @@ export class World {
           connection.primary.tamper = tamperer(new Random(plan.seed + this.nextVersion()), this.event);
       });
       this.secondaries.push(node);
-    }
-  }
-
-  async #populate(): Promise<void> {
-    const { plan } = this;
-    for (const [i, primary] of this.primaries.entries()) {
-      for (const secondary of this.secondaries) {
-        const id = this.companyOf(secondary);
-        const apiKey = `first key of ${id}`;
-        this.write(primary.db, (tx) =>
-          tx.put("companies", id, { id, name: secondary.name, active: true, apiKey, etag: null }),
-        );
-        this.write(secondary.db, (tx) =>
-          tx.put("companies", primary.id, {
-            id: primary.id,
-            name: `primary ${i}`,
-            active: true,
-            apiKey: "",
-            etag: null,
-          }),
-        );
-        secondary.apiKeys.set(primary, apiKey);
-      }
-      const { slices, grains } = plan.primaries[i]!;
-      for (let place = 0; place < slices; place++) {
-        const id = idOf(3, plan.sameIds ? 0 : i + 1, place);
-        const slice = await addSlice(this.operator(primary.db), {
-          companyId: primary.id,
-          id,
-          name: `Slice ${place}`,
-          type: "aces-items",
-        });
-        await publish(this, { primary, slice: primary.tables.slices.get(slice.key) }, grains, "first");
-        for (const [n, secondary] of this.secondaries.entries())
-          if ((plan.secondaries[n]![i]! >> place) & 1) await this.offer(primary, secondary, slice.key);
-      }
     }
   }
 }

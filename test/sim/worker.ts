@@ -1,0 +1,47 @@
+/**
+ * The process that simulates, in a copy of the program with small limits (small-limits.ts). What it is asked comes as JSON on the
+ * command line, and what it found is the last line that it prints.
+ */
+import { type BatchResult, runBatch } from "./batch.ts";
+import { planOf } from "./draw.ts";
+import type { Plan } from "./plan.ts";
+import { simulate } from "./schedule.ts";
+import { seal } from "./sealed.ts";
+import { shrink } from "./shrink.ts";
+
+export type Question =
+  | { ask: "batch"; first: number; count: number; step: number; mostFailures: number }
+  /** Makes the plan of a seed small that fails. */
+  | { ask: "shrink"; seed: number }
+  | { ask: "replay"; plan: Plan }
+  | { ask: "replay seed"; seed: number };
+
+export interface Replay {
+  plan: Plan;
+  violations: string[];
+  lines: readonly string[];
+}
+
+export type Answer = { batch: BatchResult & { ms: number } } | { replay: Replay };
+
+const replay = async (plan: Plan): Promise<Answer> => {
+  const { violations, lines } = await simulate(plan, true);
+  return { replay: { plan, violations, lines } };
+};
+
+async function answer(question: Question, now: () => number): Promise<Answer> {
+  if (question.ask === "batch") {
+    const begun = now();
+    const { first, count, step, mostFailures } = question;
+    const result = await runBatch(first, count, step, mostFailures);
+    return { batch: { ...result, ms: now() - begun } };
+  }
+  if (question.ask === "replay") return replay(question.plan);
+  if (question.ask === "replay seed") return replay(planOf(question.seed));
+  const fails = async (plan: Plan) => (await simulate(plan)).violations.length > 0;
+  return replay(await shrink(planOf(question.seed), fails));
+}
+
+const question = JSON.parse(process.argv[2] ?? "") as Question;
+const { stdout } = process;
+stdout.write(`${JSON.stringify(await answer(question, seal()))}\n`);
