@@ -197,13 +197,11 @@ export async function removeSlice(db: Database, key: SliceKey): Promise<void> {
       "UPDATE companies SET subs_etag = NULL WHERE id = (SELECT company_id FROM slices WHERE slice_key = $1)",
       [key],
     );
-    const shown = "SELECT content_key FROM slices WHERE slice_key = $1 FOR UPDATE";
-    const staged = "DELETE FROM staging WHERE slice_key = $1 RETURNING content_key";
+    // Its row before what is staged for it: nobody begins to stage for a slice whose row is taken, and would not be waited for.
+    const shown = await tx.query<Content>("SELECT content_key FROM slices WHERE slice_key = $1 FOR UPDATE", [key]);
     await tx.run(`SELECT pg_advisory_xact_lock(${stageLock("content_key")}) FROM staging WHERE slice_key = $1`, [key]);
-    for (const { content_key } of [
-      ...(await tx.query<Content>(shown, [key])),
-      ...(await tx.query<Content>(staged, [key])),
-    ]) {
+    const staged = await tx.query<Content>("DELETE FROM staging WHERE slice_key = $1 RETURNING content_key", [key]);
+    for (const { content_key } of [...shown, ...staged]) {
       await tx.run("DELETE FROM grain_chunks WHERE content_key = $1", [content_key]);
       await tx.run("DELETE FROM grains WHERE content_key = $1", [content_key]);
     }

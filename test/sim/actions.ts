@@ -7,6 +7,7 @@ import { removeSubscription, setSubscriptionActive } from "../../src/subscriptio
 import type { PrimaryNode } from "./primary-node.ts";
 import { probe } from "./probe.ts";
 import { publish } from "./publish.ts";
+import type { SimDatabase } from "./sim-database.ts";
 import type { World } from "./world.ts";
 
 export interface ActionArgs {
@@ -52,6 +53,11 @@ function holdRow(world: World, { a, b, n }: ActionArgs): void {
 }
 
 const database = (world: World, { a }: ActionArgs) => at([...world.secondaries, ...world.primaries], a).db;
+
+function stop(db: SimDatabase, n: number): void {
+  db.crash();
+  db.leave(n % 30);
+}
 
 const rights = (world: World, primary: PrimaryNode, company: string, active: boolean) =>
   world.write(primary.db, (tx) => tx.put("companies", company, { ...tx.get("companies", company)!, active }));
@@ -164,7 +170,7 @@ export const actionKinds: Record<string, ActionKind> = {
       });
     },
   },
-  "stop a database": { weight: 3, act: (world, args) => database(world, args).crash() },
+  "stop a database": { weight: 3, act: (world, args) => stop(database(world, args), args.n) },
   "end a connection": {
     weight: 3,
     act: (world, args) => {
@@ -175,7 +181,7 @@ export const actionKinds: Record<string, ActionKind> = {
   "lose a commit": {
     weight: 4,
     act: (world, args) => {
-      database(world, args).faults.loseCommit = { committed: args.n % 2 === 0 };
+      database(world, args).faults.loseCommit = { committed: args.n % 2 === 0, awayMs: args.n % 5 === 0 ? 50 : 0 };
     },
   },
   "fill a disk": {

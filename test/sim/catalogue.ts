@@ -258,13 +258,18 @@ export const catalogue: Record<string, Handler> = {
       .filter((row) => row.company === company)
       .map(({ id, key }) => ({ id, key })),
   }),
-  'SELECT id, slice_key AS key, content_key AS "contentKey", hash, content_count AS count FROM slices WHERE company_id = $1':
-    (tx, [company]: [string]) => ({
-      rows: tx
-        .rows("slices")
-        .filter((row) => row.company === company)
-        .map(({ id, key, content, hash, count }) => ({ id, key, contentKey: content, hash, count })),
-    }),
+  'SELECT id, slice_key AS key, content_key AS "contentKey", hash, content_count AS count FROM slices WHERE …': (
+    tx,
+    [company]: [string],
+    _settings,
+    rest,
+  ) => ({
+    rows: tx
+      .rows("slices")
+      // Whose slices: unless that is forgotten on purpose (mutants.ts).
+      .filter((row) => (rest === "company_id = $1" ? row.company === company : rest === "$1 IS NOT NULL"))
+      .map(({ id, key, content, hash, count }) => ({ id, key, contentKey: content, hash, count })),
+  }),
   'SELECT s.id, s.name, u.name AS subscription, s.slice_key AS key, s.content_key AS "contentKey", s.hash, s.content_count AS count, u.id AS "subscriptionId" FROM subscriptions u JOIN slices s USING (slice_key) WHERE u.company_id = $1 AND u.active AND u.offered AND u.withdrawn_at IS NULL AND ($2::uuid IS NULL OR u.id = $2) ORDER BY u.name_key':
     (tx, [company, only]: [string, string | null]) => ({
       rows: ofCompany(tx, company)

@@ -51,6 +51,8 @@ async function converge(world: World, secondary: SecondaryNode, primary: Primary
     if (report?.exitCode === 0 && missing.length === 0) {
       if (world.clock.nowMs - begun > mostMs)
         world.oracle.fail(`${secondary.name}: healing took ${world.clock.nowMs - begun} ms`);
+      const company = world.companyOf(secondary);
+      world.oracle.atConverged(secondary.name, owner, company, secondary.db.tables, primary.tables);
       return;
     }
     world.note(`${secondary.name} is not healed: ${report?.exitCode} ${report?.error?.message} ${missing.join(" ")}`);

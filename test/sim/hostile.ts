@@ -1,9 +1,20 @@
 /** A hostile primary: the program's own, with every now and then something else on the wire than it meant to send. */
-import { headerBytes } from "../../src/sync/frames.ts";
+import { compressedFlag, frameTypes, headerBytes } from "../../src/sync/frames.ts";
 import type { Random } from "../harness/random.ts";
+import { encodeTuple, int8 } from "../harness/tuples.ts";
 import { idOf } from "./names.ts";
 
 type Sent = string | Buffer;
+
+/** A grain that nobody has. */
+const extra = encodeTuple([
+  Buffer.alloc(16, 0xff),
+  Buffer.from("a key of its own"),
+  Buffer.alloc(0),
+  Buffer.from("raw"),
+  int8(0),
+  Buffer.alloc(0),
+]);
 
 /** How often it lies. */
 const probability = 0.12;
@@ -29,6 +40,19 @@ export function tamperer(random: Random, onEvent: (name: string) => void): (data
           copy,
           at,
         );
+      return [copy];
+    },
+    "with one record more": (frame) => {
+      if (frame[0] !== frameTypes.grains || (frame[1]! & compressedFlag) !== 0) return [frame];
+      const more = Buffer.concat([frame, extra]);
+      more.writeUInt32BE(frame.readUInt32BE(8) + 1, 8);
+      more.writeUInt32BE(more.length - headerBytes, 12);
+      return [more];
+    },
+    "with the last id of all": (frame) => {
+      const copy = Buffer.from(frame);
+      if (frame[0] === frameTypes.grains && (frame[1]! & compressedFlag) === 0)
+        copy.fill(0xff, headerBytes + 6, headerBytes + 22);
       return [copy];
     },
     "as text": (frame) => [frame.toString("latin1")],

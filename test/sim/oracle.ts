@@ -1,6 +1,6 @@
 /** What must hold at every frame and every commit, looked at from outside with code of its own. */
 import { createHash } from "node:crypto";
-import { asSandpiperError } from "../../src/errors.ts";
+import { asSandpiperError, type SandpiperError } from "../../src/errors.ts";
 import type { PrimaryMessage } from "../../src/sync/messages.ts";
 import type { PrimaryPort } from "../../src/sync/primary-port.ts";
 import { tagsIn } from "./names.ts";
@@ -49,6 +49,8 @@ export class Oracle {
   /** When the rights of a partner at a primary changed last. */
   readonly #rightsMs = new Map<string, number>();
 
+  /** Runs and slices that were committed: secondary, primary, run and slice. */
+  readonly #applied = new Set<string>();
   /** When an operator of a secondary removed a subscription of a primary last. */
   readonly #removedMs = new Map<string, number>();
 
@@ -59,6 +61,11 @@ export class Oracle {
 
   fail(what: string): void {
     if (this.violations.length < 10) this.violations.push(`${this.nowMs().toFixed(1)} ms: ${what}`);
+  }
+
+  /** Everybody has what it begins with: from here on rights change. */
+  begin(): void {
+    this.#rightsMs.clear();
   }
 
   /** A commit at a primary: its slices have new states, or its partners other rights. */
@@ -92,6 +99,7 @@ export class Oracle {
       this.#reached.delete(`${name} ${slice.company} ${slice.id}`);
       if (by !== "operator") this.fail(`${name}: ${by} removed slice ${slice.id}`);
     }
+    for (const key of (changes.get("outbox") ?? new Map()).keys()) this.#applied.add(`${name} ${key}`);
     for (const [key, row] of (changes.get("subscriptions") ?? []) as Map<number, { company: string } | undefined>) {
       const company = row?.company ?? before.subscriptions.get(key)?.company;
       if (row === undefined) this.#removedMs.set(`${name} ${company}`, this.nowMs());
@@ -115,6 +123,41 @@ export class Oracle {
     else if (states[state]!.hash !== slice.hash) this.fail(`${name}: slice ${slice.id} has a hash that is not its own`);
     else if (state < (this.#reached.get(reachedKey) ?? -1)) this.fail(`${name}: slice ${slice.id} went back in time`);
     this.#reached.set(reachedKey, state);
+  }
+
+  /** A slice was reported as failed: then it was not committed after all. */
+  atFailure(name: string, primary: string, runId: string, slice: string, error: SandpiperError): void {
+    if (/whether it was is not known/.test(error.message)) return;
+    if (this.#applied.has(`${name} ${primary} ${runId} ${slice}`))
+      this.fail(`${name}: slice ${slice} was committed and is reported as failed: ${error.message}`);
+  }
+
+  /** Everybody is done: what a primary was told is what there is, and no grain is left that belongs to nothing. */
+  atEnd(name: string, tables: Tables): void {
+    const contents = new Set([...tables.slices.values(), ...tables.staging.values()].map(({ content }) => content));
+    for (const content of [...tables.grains.keys(), ...tables.chunks.keys()])
+      if (!contents.has(content)) this.fail(`${name}: grains are left under ${content}, which nothing shows`);
+  }
+
+  /** What a secondary holds, its primary knows, unless the confirmation is still on its way, or came while it had no right to the slice. */
+  atConverged(name: string, owner: Owner, company: string, local: Tables, primary: Tables): void {
+    if (this.#rightsMs.has(`${owner.id} ${company}`)) return;
+    const waiting = new Set([...local.outbox.values()].map((row) => `${row.company} ${row.slice}`));
+    const there = new Map([...primary.slices.values()].map((slice) => [slice.id, slice.key]));
+    for (const slice of local.slices.values()) {
+      if (slice.company !== owner.id || slice.hash === "" || waiting.has(`${owner.id} ${slice.id}`)) continue;
+      const holding = primary.holdings.get(`${company} ${there.get(slice.id)}`);
+      if (this.#permitted(primary, company, slice.id) && holding?.hash !== slice.hash)
+        this.fail(`${name}: primary ${owner.number} does not know what is held of slice ${slice.id}`);
+    }
+  }
+
+  #permitted(primary: Tables, company: string, id: string): boolean {
+    if (!primary.companies.get(company)?.active) return false;
+    const slice = [...primary.slices.values()].find((row) => row.id === id);
+    return [...primary.subscriptions.values()].some(
+      (row) => row.company === company && row.slice === slice?.key && row.active,
+    );
   }
 
   /** A run said that all went well: then every slice is as it was at the primary at some moment of it. */
@@ -141,14 +184,7 @@ export class Oracle {
   /** Watches what a primary sends to a partner: nothing of a slice that it may not have at that very moment. */
   watch(owner: Owner, tables: () => Tables, port: PrimaryPort, company: string): PrimaryPort {
     let asked = "";
-    const may = (id: string) => {
-      const now = tables();
-      if (!now.companies.get(company)?.active) return false;
-      const slice = [...now.slices.values()].find((row) => row.id === id);
-      return [...now.subscriptions.values()].some(
-        (row) => row.company === company && row.slice === slice?.key && row.active,
-      );
-    };
+    const may = (id: string) => this.#permitted(tables(), company, id);
     const check = (id: string, what: string) => {
       if (!may(id))
         this.fail(`primary ${owner.number} sent ${what} of slice ${id} to ${company}, which may not have it`);

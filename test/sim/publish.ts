@@ -40,7 +40,9 @@ export async function publish(
     const old = world.grainsOf(primary, slice.key);
     if (what === "all" || what === "none") await clearGrains(tx, content.contentKey);
     let gone = what === "some" ? old.filter(() => random.chance(0.3)) : old;
-    if (what === "some" && random.chance(0.2)) gone = old.slice(0, 1);
+    // Often only a little is changed.
+    const little = what === "some" && random.chance(0.5);
+    if (little) gone = old.slice(0, 1);
     if (what === "some")
       await deleteGrains(
         tx,
@@ -48,7 +50,7 @@ export async function publish(
         gone.map((grain) => grain.id),
       );
     const kept = new Set(what === "some" ? old.filter((grain) => !gone.includes(grain)).map((grain) => grain.key) : []);
-    const most = what === "none" ? 0 : what === "first" ? n : random.int(0, 14);
+    const most = what === "none" ? 0 : what === "first" ? n : little ? 1 : random.int(0, 14);
     for (let key = 0; key < most; key++) {
       const grain = make(key);
       if (kept.has(grain.key)) continue;

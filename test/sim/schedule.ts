@@ -29,6 +29,7 @@ export async function simulate(plan: Plan, traced = false): Promise<Outcome> {
   const world = new World(plan, traced);
   const { oracle, clock } = world;
   await finish(world, populate(world), "the beginning");
+  oracle.begin();
   let actions = 0;
   for (const action of plan.actions)
     clock.after(action.at, () => {

@@ -44,12 +44,12 @@ export function seal(): () => number {
       });
     }
   }
-  const RealDate = Date;
-  const SealedDate = function (...args: number[]) {
-    if (args.length === 0) throw new Error("new Date() is not to be had in the simulation");
-    return new RealDate(...(args as [number]));
-  };
-  globalThis.Date = Object.assign(SealedDate, { now: RealDate.now, parse: RealDate.parse, UTC: RealDate.UTC }) as never;
+  globalThis.Date = class extends Date {
+    constructor(...args: number[]) {
+      if (args.length === 0) throw new Error("new Date() is not to be had in the simulation");
+      super(...(args as [number]));
+    }
+  } as never;
   syncBuiltinESMExports();
   return now;
 }

@@ -40,6 +40,7 @@ export class SimDatabase {
   /** States since the last commit that is on disk; the first is that. */
   #unflushed: Tables[] = [this.tables];
   #waiting: (() => void)[] = [];
+  #awayUntilMs = 0;
   readonly #sequences = new Map<Sequence, number>();
 
   constructor(
@@ -76,6 +77,16 @@ export class SimDatabase {
     if (durable) this.#unflushed = [this.tables];
     else this.#unflushed.push(this.tables);
     this.onCommit(session, before, changes);
+  }
+
+  /** Whether connections are refused. */
+  get away(): boolean {
+    return this.clock.nowMs < this.#awayUntilMs;
+  }
+
+  /** For so long nobody can connect. */
+  leave(ms: number): void {
+    this.#awayUntilMs = this.clock.nowMs + ms;
   }
 
   /** The server stops at once and is there again: connections are gone, and perhaps commits that nobody waited for. */
@@ -155,6 +166,7 @@ export class SimPool {
 
   async #use<T>(purpose: string, scope: string, work: (session: Session) => Promise<T>): Promise<T> {
     if (this.#dead) return new Promise(() => {});
+    if (this.server.away) throw translate(new Error("Connection refused"));
     // A connection that breaks while nobody uses it is noticed by the pool.
     this.#idle = this.#idle.filter((one) => !one.dropped);
     const session = this.#idle.pop() ?? new SimSession(this.server);
@@ -294,6 +306,7 @@ export class SimSession implements Session, Holder, Settings {
     if (tx.changes.size > 0) {
       const lost = server.faults.loseCommit;
       server.faults.loseCommit = undefined;
+      if (lost !== undefined) server.leave(lost.awayMs);
       if (lost?.committed === false) {
         server.onEvent("a commit is lost with its answer");
         throw this.#gone();

@@ -160,8 +160,8 @@ export interface Holder {
 
 /** What the world can do to a database. */
 export interface Faults {
-  /** The next COMMIT's answer gets lost: after the commit, or before it. */
-  loseCommit: { committed: boolean } | undefined;
+  /** The next COMMIT's answer gets lost: after the commit, or before it; and the server is not to be reached for a while. */
+  loseCommit: { committed: boolean; awayMs: number } | undefined;
   diskFull: boolean;
 }
 

@@ -131,6 +131,8 @@ export class World {
       if (!owner.hostile && (error.code === "protocol" || error.code === "verification"))
         this.oracle.fail(`${secondary.name}: an honest primary is accused: ${error.message}`);
     }
+    for (const { error, slice } of report.results)
+      if (error !== undefined) this.oracle.atFailure(secondary.name, owner.id, report.runId, slice.id, error);
     for (const warning of report.warnings) this.event(warning.replace(/\d+/g, "n").slice(0, 60));
     if (report.exitCode === 0 && !report.test) {
       const { tables } = secondary.db;
@@ -146,8 +148,10 @@ export class World {
   /** Nothing may be left over when everybody is done. */
   checkEnd(): void {
     if (this.connections.length > 0) this.oracle.fail(`${this.connections.length} connections are left`);
-    for (const secondary of this.secondaries)
+    for (const secondary of this.secondaries) {
       if (secondary.running.size > 0) this.oracle.fail(`${secondary.name} still runs`);
+      this.oracle.atEnd(secondary.name, secondary.db.tables);
+    }
     for (const { db } of [...this.primaries, ...this.secondaries])
       if (db.locks.kept.length > 0) this.oracle.fail(`${db.name}: locks are left: ${db.locks.kept[0]!.name}`);
     if (this.clock.planned > 0) this.oracle.fail(`${this.clock.planned} timers are left`);
