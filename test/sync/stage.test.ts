@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import t from "tap";
 import { leftOf, openStage, roomFor, Stage } from "../../src/sync/stage.ts";
+import { asOwner } from "../bench/world.ts";
 import { openTestDatabase } from "../harness/open-database.ts";
 import { record } from "./memory-pair.ts";
 
@@ -58,4 +59,26 @@ t.test("two grains with one key are refused, and what was staged with them is go
       commit: (await db.one<{ commit: string }>("SELECT current_setting('synchronous_commit') AS commit"))!.commit,
     });
   });
+});
+
+t.test("a database that is lost between two pieces is a fault of storage", async (t) => {
+  const { db, slice, url } = await openTestDatabase(t, "secondary");
+  const { key } = await slice("parts");
+  const piece = (n: number) => record({ id: randomUUID(), key: `part ${n}`, payload: Buffer.alloc(100_000) });
+  for (const restMs of [0, 50]) {
+    const failed = db.session(async (session) => {
+      const stage = new Stage(session, key, (await openStage(session, key, "h")).contentKey);
+      await stage.grains(piece(1));
+      await stage.grains(piece(2));
+      await asOwner(url, (owner) => owner.run("SELECT pg_terminate_backend($1)", [session.backendPid]));
+      await new Promise((resolve) => setTimeout(resolve, restMs));
+      try {
+        for (let n = 3; n < 6; n++) await stage.grains(piece(n));
+        await stage.close();
+      } finally {
+        await stage.keep();
+      }
+    });
+    await t.rejects(failed, { code: "storage", exitCode: 9 }, `noticed after ${restMs} ms`);
+  }
 });
