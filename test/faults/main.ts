@@ -10,6 +10,7 @@ import { sendBadInputs } from "./bad-input.ts";
 import { sweepCuts } from "./cuts.ts";
 import { type Figures, line, missed } from "./figures.ts";
 import { killEverything } from "./kills.ts";
+import { keepSilent } from "./silences.ts";
 import { stopDatabases } from "./stops.ts";
 import type { Teardown } from "./subject.ts";
 
@@ -21,7 +22,10 @@ type Series = (test: Teardown) => Promise<Figures>;
 
 const every = Number.POSITIVE_INFINITY;
 const series: Record<string, readonly Series[]> = {
-  cuts: [(test) => sweepCuts(test, { inProcess: 2000, commands: 100, dead: 20 }, print)],
+  cuts: [
+    (test) => sweepCuts(test, { inProcess: 2000, commands: 100, dead: 20 }, print),
+    (test) => keepSilent(test, print),
+  ],
   kill: [
     (test) => killEverything(test, { places: every, random: 100, commits: every }, print),
     (test) => stopDatabases(test, { places: every, random: 12 }, print),
