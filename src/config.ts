@@ -10,6 +10,7 @@ import { parse as parseYaml } from "yaml";
 import yargsParser from "yargs-parser";
 import { z } from "zod";
 import { networks, secret, wholeNumber, yesOrNo } from "./config-fields.ts";
+import { requirePrivate } from "./config-privacy.ts";
 import { SandpiperError } from "./errors.ts";
 
 const schema = z.strictObject({
@@ -246,7 +247,11 @@ function deepFreeze<T extends object>(value: T): T {
   return Object.freeze(value);
 }
 
-/** Reads the configuration of this process: the given flags, its environment and `file` (which must exist if `required`). */
+/**
+ * Reads the configuration of this process: the given flags, its environment and `file` (which must exist if `required`).
+ *
+ * @throws `config` as {@link parseConfig}, and as {@link requirePrivate}.
+ */
 export function loadConfig(flags: string[], file: string, required = true): Config {
   if (!existsSync(file)) {
     if (required) {
@@ -265,6 +270,7 @@ export function loadConfig(flags: string[], file: string, required = true): Conf
       hint: "Check its owner and mode.",
     });
   }
+  requirePrivate(file, parseFile(file, text));
   return parseConfig({ flags, environment: process.env, file, text });
 }
 
