@@ -9,7 +9,7 @@ import { dirname, resolve } from "node:path";
 import { parse as parseYaml } from "yaml";
 import yargsParser from "yargs-parser";
 import { z } from "zod";
-import { networks, secret, wholeNumber, yesOrNo } from "./config-fields.ts";
+import { hostNames, networks, secret, wholeNumber, yesOrNo } from "./config-fields.ts";
 import { requirePrivate } from "./config-privacy.ts";
 import { SandpiperError } from "./errors.ts";
 
@@ -34,6 +34,8 @@ const schema = z.strictObject({
       tls_key: z.string().min(1).optional(),
       /** Proxies whose X-Forwarded-For is believed. */
       trusted_proxies: networks.default([]),
+      /** Names under which this server is asked; a request for another one is refused. */
+      names: hostNames.default([]),
       shutdown_seconds: wholeNumber(0, 3600).default(25),
       /** Memory for what many partners ask of the same slices. */
       cache_bytes: wholeNumber(0, 2 ** 40).default(64 * 2 ** 20),

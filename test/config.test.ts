@@ -57,6 +57,7 @@ t.test("every key can be set by its environment variable", async (t) => {
     if (key === "server.sync_url") return "https://sandpiper.example.com";
     if (key === "server.allow_private_addresses") return "true";
     if (key === "server.trusted_proxies") return "10.0.0.0/8";
+    if (key === "server.names") return "parts.example.com";
     if (/port|size|seconds|jobs|max|bytes/.test(key)) return "7";
     return "text";
   };

@@ -11,10 +11,12 @@ import { answerProblem } from "./answer.ts";
 import { checkFraming, splitAddress } from "./framing.ts";
 import { stopping } from "./health.ts";
 import { listen } from "./listen.ts";
+import { requireOwnName } from "./own-name.ts";
 import { noSuchAddress, RequestError, refuseSocket } from "./problem.ts";
 import { logLate, logRequests, requestFields } from "./request-log.ts";
 import { createRouter } from "./routes.ts";
 import { createContext, type ServerContext } from "./server-context.ts";
+import { limitSilent } from "./silent-connections.ts";
 import { createServer } from "./tls.ts";
 
 export interface RunningServer {
@@ -56,6 +58,7 @@ export async function startServer(app: App, options: ServerOptions = {}): Promis
     work.begin(response);
     handle(request, response);
   });
+  limitSilent(httpServer, app.log);
   httpServer.maxRequestsPerSocket = maxRequestsPerSocket;
   // What follows on such a connection gets a bare 503 of Node's. It was told to close, and has a second to do so.
   httpServer.on("dropRequest", (_request, socket) => setTimeout(() => socket.destroy(), 1000).unref());
@@ -68,6 +71,7 @@ export async function startServer(app: App, options: ServerOptions = {}): Promis
     httpServer.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       try {
         checkFraming(request);
+        requireOwnName(request, app.config.server.names);
         if (context.stopping.aborted) throw stopping();
       } catch (error) {
         app.log.info({
@@ -117,6 +121,7 @@ function createApplication(context: ServerContext, options: ServerOptions) {
     response.setHeader("cache-control", "no-store");
     if (context.stopping.aborted) response.setHeader("connection", "close");
     checkFraming(request);
+    requireOwnName(request, context.app.config.server.names);
     if (context.stopping.aborted && !/^(\/v1)?\/(healthz|readyz)$/.test(splitAddress(request.url)[0])) throw stopping();
     next();
   });
