@@ -11,6 +11,8 @@ import type { TestDatabase } from "./test-database.ts";
 export interface OwnServer {
   /** Empty; it goes with its server. */
   database: TestDatabase;
+  /** The data directory of its embedded PostgreSQL. */
+  dataDir: string;
   /** As `pg_ctl stop -m immediate`: no checkpoint, nobody is told. */
   stopNow(): Promise<void>;
   start(): Promise<void>;
@@ -31,6 +33,7 @@ export async function startOwnServer(test: { teardown(work: () => Promise<void>)
   const name = "sandpiper";
   return {
     database: { name, url: socketUrl(name, layout.socketDir, port), drop: async () => {} },
+    dataDir,
     stopNow: () => endPostmaster(dataDir),
     start,
   };
