@@ -33,12 +33,14 @@ export async function guessIds({ primary, prober }: BadInputWorld, count: number
 export async function sayNothing({ primary }: BadInputWorld, count: number): Promise<Crowd> {
   const { port, hostname: host } = new URL(primary.server!.url);
   const sockets: Socket[] = [];
-  for (let n = 0; n < count; n++) {
+  let told = 0;
+  const come = async () => {
     const socket = connect({ port: Number(port), host, localAddress: "127.0.0.2" });
-    socket.on("error", () => {}).resume();
+    socket.on("error", () => {}).once("data", () => told++);
     sockets.push(socket);
     await once(socket, "connect");
-  }
+  };
+  while (sockets.length < count) await Promise.all(Array.from({ length: 100 }, come));
   const open = () => sockets.filter((socket) => !socket.closed).length;
   await sleep(3000);
   const held = open();
@@ -46,5 +48,6 @@ export async function sayNothing({ primary }: BadInputWorld, count: number): Pro
   const left = open();
   for (const socket of sockets) socket.destroy();
   const wrong = held <= 256 && left === 0 ? [] : [`${count} silent connections: ${held} after 3 s, ${left} after 14 s`];
-  return { wrong, logged: held };
+  // Who was told (408) was logged; who had to go for being one too many was not.
+  return { wrong, logged: told };
 }
