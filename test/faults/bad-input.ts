@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { requestInit } from "../harness/request.ts";
 import type { Party } from "../integration/parties.ts";
 import { type Crowd, guessIds, sayNothing } from "./bad-crowds.ts";
 import { type BadInputWorld, makeWorld } from "./bad-input-world.ts";
@@ -208,15 +209,7 @@ async function sendCall(
   { call, token, json, body, headers }: Extract<Sent, { call: string }>,
 ): Promise<Outcome> {
   const [method, path] = call.split(" ") as [string, string];
-  const answer = await fetch(url + path, {
-    method,
-    headers: {
-      ...(json === undefined ? {} : { "content-type": "application/json" }),
-      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-      ...headers,
-    },
-    body: body ?? (json === undefined ? undefined : JSON.stringify(json)),
-  });
+  const answer = await fetch(url + path, requestInit(method, { token, body: json, raw: body, headers }));
   const lines = [...answer.headers].map(([name, value]) => `${name}: ${value}\r\n`).join("");
   return { got: answer.status, text: `HTTP/1.1 ${answer.status}\r\n${lines}\r\n${await answer.text()}` };
 }

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import t from "tap";
 import { asOwner } from "../bench/world.ts";
 import { startOwnServer } from "../harness/own-server.ts";
+import { requestInit } from "../harness/request.ts";
 import { events, makePair, offer, type Party } from "../integration/parties.ts";
 
 t.setTimeout(180_000);
@@ -57,14 +58,7 @@ t.test("no canary gets out", async (t) => {
   t.equal(sync.code, 0, sync.stderr);
 
   const call = async (method: string, path: string, token?: string, body?: unknown) => {
-    const response = await fetch(server.url + path, {
-      method,
-      headers: {
-        ...(body === undefined ? {} : { "content-type": "application/json" }),
-        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-      },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    });
+    const response = await fetch(server.url + path, requestInit(method, { token, body }));
     return { status: response.status, text: await response.text() };
   };
   const login = await call("POST", "/login", undefined, { username: "maria", password });
