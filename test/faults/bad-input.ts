@@ -94,7 +94,8 @@ export async function sendBadInputs(
   };
 
   const running = healthy();
-  const crowds = [crowd(guessIds(world, patient ? 10_000 : 200)), ...(patient ? [crowd(sayNothing(world, 1000))] : [])];
+  const crowds = patient ? [crowd(guessIds(world, 10_000)), crowd(sayNothing(world, 1000))] : [];
+  if (!patient) await crowd(guessIds(world, 200));
   // The order counts for a few (guesses at a password): two lanes, of whole groups.
   const slow = inputs.filter(isSlow);
   const lane = async (all: readonly BadInput[]) => {
