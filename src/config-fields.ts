@@ -16,13 +16,24 @@ export const yesOrNo = z
   .union([z.boolean(), z.enum(["true", "false"])], "must be true or false")
   .transform((value) => value === true || value === "true");
 
-/** Addresses and networks, as a list or as text with commas. */
-export const networks = z
+/** A list, or text with commas. */
+const list = z
   .union([z.array(z.string()), z.string()])
   .transform((value) =>
     (typeof value === "string" ? value.split(",") : value).map((entry) => entry.trim()).filter((entry) => entry !== ""),
-  )
-  .refine((entries) => entries.every(isNetwork), "must be a list of IP addresses and networks such as 10.0.0.0/8");
+  );
+
+export const networks = list.refine(
+  (entries) => entries.every(isNetwork),
+  "must be a list of IP addresses and networks such as 10.0.0.0/8",
+);
+
+export const hostNames = list
+  .transform((entries) => entries.map((entry) => entry.toLowerCase()))
+  .refine(
+    (entries) => entries.every((entry) => /^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/.test(entry)),
+    "must be a list of names such as sandpiper.example.com, without ports",
+  );
 
 function isNetwork(entry: string): boolean {
   const [address = "", prefix, ...rest] = entry.split("/");

@@ -9,7 +9,8 @@ import { dirname, resolve } from "node:path";
 import { parse as parseYaml } from "yaml";
 import yargsParser from "yargs-parser";
 import { z } from "zod";
-import { networks, secret, wholeNumber, yesOrNo } from "./config-fields.ts";
+import { hostNames, networks, secret, wholeNumber, yesOrNo } from "./config-fields.ts";
+import { requirePrivate } from "./config-privacy.ts";
 import { SandpiperError } from "./errors.ts";
 
 const schema = z.strictObject({
@@ -33,6 +34,8 @@ const schema = z.strictObject({
       tls_key: z.string().min(1).optional(),
       /** Proxies whose X-Forwarded-For is believed. */
       trusted_proxies: networks.default([]),
+      /** Names under which this server is asked; a request for another one is refused. */
+      names: hostNames.default([]),
       shutdown_seconds: wholeNumber(0, 3600).default(25),
       /** Memory for what many partners ask of the same slices. */
       cache_bytes: wholeNumber(0, 2 ** 40).default(64 * 2 ** 20),
@@ -246,7 +249,11 @@ function deepFreeze<T extends object>(value: T): T {
   return Object.freeze(value);
 }
 
-/** Reads the configuration of this process: the given flags, its environment and `file` (which must exist if `required`). */
+/**
+ * Reads the configuration of this process: the given flags, its environment and `file` (which must exist if `required`).
+ *
+ * @throws `config` as {@link parseConfig}, and as {@link requirePrivate}.
+ */
 export function loadConfig(flags: string[], file: string, required = true): Config {
   if (!existsSync(file)) {
     if (required) {
@@ -265,6 +272,7 @@ export function loadConfig(flags: string[], file: string, required = true): Conf
       hint: "Check its owner and mode.",
     });
   }
+  requirePrivate(file, parseFile(file, text));
   return parseConfig({ flags, environment: process.env, file, text });
 }
 

@@ -228,7 +228,7 @@ function clientSession(client: pg.PoolClient): Session {
     query: async <Row>(text: string, values?: readonly unknown[]) => (await run(text, values)).rows as Row[],
     one: async <Row>(text: string, values?: readonly unknown[]) => (await run(text, values)).rows[0] as Row | undefined,
     run: async (text, values) => (await run(text, values)).rowCount ?? 0,
-    copyIn: (text) => client.query(copyFrom(text)),
+    copyIn: (text) => copyInto(client, text),
     copyOut: (text) => client.query(copyTo(text)),
     transaction: async (work, options) => {
       await run(
@@ -249,6 +249,16 @@ function clientSession(client: pg.PoolClient): Session {
     backendPid: (client as unknown as { processID: number }).processID,
   };
   return self;
+}
+
+/** A COPY that fails as a stream does: when the database has failed, pg-copy-streams stumbles at the next write over the connection that it forgot. */
+function copyInto(client: pg.PoolClient, text: string): Writable {
+  const stream = client.query(copyFrom(text));
+  stream.once("error", (error) => {
+    stream._write = (_chunk, _encoding, done) => done(error);
+    stream._writev = (_chunks, done) => done(error);
+  });
+  return stream;
 }
 
 /** The unique constraint that an insert ran into, if that is what `error` is. */

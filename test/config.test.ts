@@ -1,4 +1,4 @@
-import { chmod, writeFile } from "node:fs/promises";
+import { chmod, chown, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
 import t from "tap";
@@ -57,6 +57,7 @@ t.test("every key can be set by its environment variable", async (t) => {
     if (key === "server.sync_url") return "https://sandpiper.example.com";
     if (key === "server.allow_private_addresses") return "true";
     if (key === "server.trusted_proxies") return "10.0.0.0/8";
+    if (key === "server.names") return "parts.example.com";
     if (/port|size|seconds|jobs|max|bytes/.test(key)) return "7";
     return "text";
   };
@@ -205,4 +206,35 @@ t.test("the file of this process", async (t) => {
     await chmod(path, 0);
     t.throws(() => loadConfig([], path), { code: "config", message: /cannot read/ });
   }
+});
+
+t.test("a file that holds a secret is nobody else's to read", async (t) => {
+  const path = join(await scratch(t), "sandpiper.yaml");
+  const read = async (text: string, mode: number) => {
+    await writeFile(path, text);
+    await chmod(path, mode);
+    return () => loadConfig([], path);
+  };
+  const secret = `secrets: {token_key: ${"A".repeat(43)}}\n`;
+  const password = "database: {url: 'postgres://me:hunter2@localhost/parts'}\n";
+  for (const [text, what] of [
+    [secret, /secrets\.token_key/],
+    [password, /the password of database\.url/],
+  ] as const) {
+    for (const mode of [0o644, 0o640, 0o604, 0o620]) {
+      t.throws(await read(text, mode), { code: "config", message: what, hint: `chmod 600 ${path}` }, mode.toString(8));
+    }
+    t.doesNotThrow(await read(text, 0o600));
+    t.doesNotThrow(await read(text, 0o400));
+  }
+  t.doesNotThrow(await read("server: {port: 1}\ndatabase: {url: 'postgres://me@localhost/parts'}\n", 0o644));
+  t.throws(await read("secrets: [\n", 0o644), { code: "config", message: /not valid YAML/ });
+  t.throws(await read("secrets: 5\n", 0o644), { code: "config", message: /secrets/ });
+  t.throws(await read("secrets: {token_key: hunter2}\n", 0o644), { code: "config", message: /^(?!.*hunter2)/s });
+  if (process.getuid?.() !== 0) return;
+  await read(secret, 0o640);
+  await chown(path, 4711, 4711);
+  t.doesNotThrow(() => loadConfig([], path), "the group of who gave it to us");
+  await chmod(path, 0o644);
+  t.throws(() => loadConfig([], path), { code: "config" });
 });

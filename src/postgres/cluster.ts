@@ -23,11 +23,14 @@ export interface ClusterOptions {
   fast?: boolean;
 }
 
+/** How large the log of the database grows at most between two checkpoints. */
+export const maxLogBytes = 4 * 2 ** 30;
+
 /** Written into postgresql.conf once, so that an operator can tune them there. */
 const settings = {
   max_connections: "100",
   shared_buffers: "128MB",
-  max_wal_size: "4GB",
+  max_wal_size: `${maxLogBytes / 2 ** 30}GB`,
   checkpoint_timeout: "15min",
   wal_compression: "on",
   // No replication is needed, and a bulk load into a new table then writes no WAL.

@@ -11,10 +11,12 @@ import { answerProblem } from "./answer.ts";
 import { checkFraming, splitAddress } from "./framing.ts";
 import { stopping } from "./health.ts";
 import { listen } from "./listen.ts";
+import { requireOwnName } from "./own-name.ts";
 import { noSuchAddress, RequestError, refuseSocket } from "./problem.ts";
-import { logLate, logRequests, requestFields } from "./request-log.ts";
+import { logBroken, logLate, logRequests, requestFields } from "./request-log.ts";
 import { createRouter } from "./routes.ts";
 import { createContext, type ServerContext } from "./server-context.ts";
+import { limitSilent } from "./silent-connections.ts";
 import { createServer } from "./tls.ts";
 
 export interface RunningServer {
@@ -56,6 +58,7 @@ export async function startServer(app: App, options: ServerOptions = {}): Promis
     work.begin(response);
     handle(request, response);
   });
+  limitSilent(httpServer, app.log);
   httpServer.maxRequestsPerSocket = maxRequestsPerSocket;
   // What follows on such a connection gets a bare 503 of Node's. It was told to close, and has a second to do so.
   httpServer.on("dropRequest", (_request, socket) => setTimeout(() => socket.destroy(), 1000).unref());
@@ -64,10 +67,15 @@ export async function startServer(app: App, options: ServerOptions = {}): Promis
     app.log.info({ ...requestFields(request, context.trustedProxies), status: 417 });
     answerProblem(response, new RequestError(417, "usage", "the expectation cannot be met"));
   });
+  httpServer.on("connect", (request: IncomingMessage, socket: Duplex) => {
+    app.log.info({ ...requestFields(request, context.trustedProxies), code: "method" });
+    socket.destroy();
+  });
   if (options.onUpgrade !== undefined) {
     httpServer.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       try {
         checkFraming(request);
+        requireOwnName(request, app.config.server.names);
         if (context.stopping.aborted) throw stopping();
       } catch (error) {
         app.log.info({
@@ -117,6 +125,7 @@ function createApplication(context: ServerContext, options: ServerOptions) {
     response.setHeader("cache-control", "no-store");
     if (context.stopping.aborted) response.setHeader("connection", "close");
     checkFraming(request);
+    requireOwnName(request, context.app.config.server.names);
     if (context.stopping.aborted && !/^(\/v1)?\/(healthz|readyz)$/.test(splitAddress(request.url)[0])) throw stopping();
     next();
   });
@@ -141,12 +150,11 @@ function answerBroken(app: App, error: NodeJS.ErrnoException, socket: Socket): v
       : error.code === "ERR_HTTP_REQUEST_TIMEOUT"
         ? new SandpiperError("timeout", "the request did not arrive in time")
         : new SandpiperError("usage", "the request is not HTTP/1.1");
-  if (error.code !== "ECONNRESET") {
-    app.log.info({ event: "http.request", peer: socket.remoteAddress, code: problem.code, reason: error.code });
-  }
+  const untold = error.code === "ECONNRESET" || logBroken(app.log, socket, problem, error.code);
   // Without TLS there is nothing to answer by.
   if (error.code?.startsWith("ERR_SSL") || error.code?.startsWith("ERR_TLS")) socket.destroy();
-  else refuseSocket(socket, problem);
+  else if (untold) refuseSocket(socket, problem);
+  else socket.end();
 }
 
 /** What is being worked on: answers that are not sent yet, and upgraded connections. */

@@ -1,18 +1,44 @@
 /** One line a request, when it is over. Never a query, a header, a body or a token. */
 import type { IncomingMessage } from "node:http";
-import type { BlockList } from "node:net";
+import type { BlockList, Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import type { NextFunction, Request, Response } from "express";
 import { SandpiperError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { clientAddress } from "./client-address.ts";
 import { splitAddress } from "./framing.ts";
 
+/** Requests that are being answered, by their connections. */
+const inWork = new WeakMap<Duplex, Response>();
+/** Connections of which it was logged that they carry no request. */
+const broken = new WeakSet<Duplex>();
+
+/**
+ * Notes that the rest of a connection is no HTTP. One line a request: if one is being answered on it, the line of that will say it.
+ *
+ * @returns whether the client is still to be told.
+ */
+export function logBroken(log: Logger, socket: Socket, error: SandpiperError, reason: string | undefined): boolean {
+  const response = inWork.get(socket);
+  if (response !== undefined) {
+    if (response.headersSent) return false;
+    response.locals.error = error;
+    return true;
+  }
+  if (broken.has(socket)) return false;
+  broken.add(socket);
+  log.info({ event: "http.request", peer: socket.remoteAddress, code: error.code, reason });
+  return true;
+}
+
 /** Express middleware; what went wrong is left in `response.locals.error` by the error handler. */
 export function logRequests(log: Logger, trusted: BlockList) {
   return (request: Request, response: Response, next: NextFunction): void => {
     const begun = performance.now();
     const about = requestFields(request, trusted); // express changes the address while it routes, and a closed socket has no peer
+    inWork.set(request.socket, response);
     response.once("close", () => {
+      inWork.delete(request.socket);
       const error: unknown = response.locals.error;
       const line = {
         ...about,

@@ -11,7 +11,7 @@ import { readList } from "./grain-lists.ts";
 import type { Confirm, Incoming, SecondaryMessage } from "./messages.ts";
 import { readOutbox, settleOutbox, wasCommitted } from "./outbox-store.ts";
 import type { Change, Due, LocalSlice, SecondaryPort, SliceResult, StagedSoFar } from "./secondary-port.ts";
-import { checkRoom, clearStage, openStage, Stage } from "./stage.ts";
+import { checkRoom, clearStage, leftOf, openStage, Stage } from "./stage.ts";
 
 /** How long a primary may think before our first request and after it, pings notwithstanding. */
 const firstAnswerMs = 15_000;
@@ -101,8 +101,8 @@ export class SecondaryAdapter implements SecondaryPort {
 
   async openStage(slice: LocalSlice, hash: string, due: Due): Promise<StagedSoFar> {
     const { key } = stored(slice);
-    await checkRoom(this.#o.dataDirectory, due);
     const soFar = await openStage(this.#o.session, key, hash);
+    await checkRoom(this.#o.dataDirectory, leftOf(due, soFar));
     this.#stage = new Stage(this.#o.session, key, soFar.contentKey);
     this.#slice = slice;
     this.#grains = soFar.grains;

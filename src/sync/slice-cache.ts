@@ -2,17 +2,21 @@
  * What many partners ask of the same slice, kept in memory: its first cells, which are the same for everybody, and the list that says
  * which grain has which symbol. Bounded, least recently used out first; one build at a time. Losing it costs time only.
  */
+import { setImmediate as breathe } from "node:timers/promises";
 import type { Database } from "../database.ts";
 import type { Scope } from "../scope.ts";
 import type { SliceKey } from "../slices/slice.ts";
 import { addList, Cells, entriesWith } from "./coded-symbols.ts";
-import { cellBytes } from "./frames.ts";
+import { cellBytes, listEntryBytes } from "./frames.ts";
 import { listPieces } from "./grain-lists.ts";
 import type { Read } from "./primary-port.ts";
 import { read } from "./primary-store.ts";
 
 /** Cells that are kept of a slice: 57 KB. */
 const keptCells = 4096;
+
+/** Entries of a list that are added without a pause, in which others are served: some milliseconds. */
+const pieceBytes = 8192 * listEntryBytes;
 
 interface Entry {
   hash: string;
@@ -39,6 +43,8 @@ export class SliceCache {
   async readCells(db: Database, scope: Scope, id: string, length: number): Promise<Read<Cells>> {
     const { view, data: entry } = await this.#entry(db, scope, id);
     if (entry === undefined || length <= keptCells) return { view, data: entry?.cells ?? new Cells(0) };
+    const { list } = entry;
+    if (list !== undefined) return { view, data: await this.#inTurn(() => cellsOf(list, length)) };
     return this.#inTurn(() =>
       read(db, scope, id, new Cells(0), async (tx, { content }) => {
         const cells = new Cells(length);
@@ -122,4 +128,13 @@ export class SliceCache {
     this.#entries.delete(key);
     this.#bytes -= weight(entry);
   }
+}
+
+async function cellsOf(list: Buffer, length: number): Promise<Cells> {
+  const cells = new Cells(length);
+  for (let at = 0; at < list.length; at += pieceBytes) {
+    addList(cells, list.subarray(at, at + pieceBytes));
+    await breathe();
+  }
+  return cells;
 }

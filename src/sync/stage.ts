@@ -7,6 +7,7 @@ import { statfs } from "node:fs/promises";
 import type { Writable } from "node:stream";
 import { isDiskFull, type Session, translate, violatedConstraint } from "../database.ts";
 import { asSandpiperError, SandpiperError } from "../errors.ts";
+import { maxLogBytes } from "../postgres/cluster.ts";
 import { clearGrains } from "../slices/grain-store.ts";
 import { type CompanyId, type ContentKey, chunkBytes, type SliceKey, uuidText } from "../slices/slice.ts";
 import { stageLock } from "../slices/slice-store.ts";
@@ -75,15 +76,14 @@ export async function openStage(
 }
 
 /**
- * Looks whether the disk has room for what is due, where that can be known: in a directory of our own. Grains are written to the
- * tables and to the log of the database.
+ * Looks whether the disk has room for grains that are yet to be staged, where that can be known: in a directory of our own.
  *
  * @throws `storage` when there is less.
  */
-export async function checkRoom(directory: string | undefined, due: Due): Promise<void> {
-  if (directory === undefined) return;
+export async function checkRoom(directory: string | undefined, left: Due): Promise<void> {
+  if (directory === undefined || left.grains === 0) return;
   const { bavail, bsize } = await statfs(directory);
-  const needed = roomFor(due);
+  const needed = roomFor(left);
   if (bavail * bsize >= needed) return;
   const mb = (bytes: number) => `${Math.round(bytes / 1e6)} MB`;
   throw new SandpiperError("storage", `about ${mb(needed)} of disk are needed, and ${mb(bavail * bsize)} are free`, {
@@ -91,8 +91,18 @@ export async function checkRoom(directory: string | undefined, due: Due): Promis
   });
 }
 
-/** Bytes of disk that grains take, with their rows, indexes and log. */
-const roomFor = ({ grains, bytes }: Due) => 2 * bytes + 600 * grains;
+/** What of the grains that are due is not staged yet. */
+export const leftOf = (due: Due, soFar: StagedSoFar): Due => {
+  const begun = soFar.large === null ? 0 : 1;
+  return {
+    grains: due.grains - soFar.grains + begun,
+    // About how many bytes are due is known, not exactly.
+    bytes: Math.max(0, due.bytes - soFar.bytes + (soFar.large?.left ?? 0)),
+  };
+};
+
+/** Bytes of disk that grains take: with their rows and indexes in the tables, and once more in the log of the database, which has a bound. */
+export const roomFor = ({ grains, bytes }: Due): number => bytes + 300 * grains + Math.min(bytes, maxLogBytes);
 
 /** Writes the grains of one slice under their content key; nothing else may use the session until it is closed. */
 export class Stage {

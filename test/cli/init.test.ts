@@ -96,7 +96,7 @@ t.test("an existing file with a database.url is used and left as it is", async (
   const file = join(directory, "sandpiper.yaml");
   const env = { SANDPIPER_DATABASE_URL: undefined };
   const lacking = `database:\n  url: ${JSON.stringify(databaseUrl)}\n`;
-  await writeFile(file, lacking);
+  await writeFile(file, lacking, { mode: 0o600 });
   t.match(await run(primary, { env }), { code: 2, stderr: "secrets.token_key is missing" });
   const secret = (c: string) => c.repeat(43);
   const text = `${lacking}secrets: {token_key: ${secret("a")}, api_key_hmac: ${secret("b")}, partner_key: ${secret("c")}}\n`;

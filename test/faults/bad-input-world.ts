@@ -43,7 +43,7 @@ export async function makeWorld(test: Teardown): Promise<BadInputWorld> {
     await Party.make(test, "primary", "ABC Brakes"),
     await Party.make(test, "secondary", "Epicor"),
   ];
-  await primary.serve();
+  await primary.serve({ args: ["--server.names", "parts.example.com"] });
   await introduce(primary, secondary);
   await secondary.serve();
   await offer(primary, "Own", "aces-items", secondary);

@@ -1,8 +1,11 @@
 /** Sends every bad input (bad-inputs.ts) to servers that go on serving, and looks at what they answer, log, and lose. */
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { requestInit } from "../harness/request.ts";
 import type { Party } from "../integration/parties.ts";
+import { type Crowd, guessIds, sayNothing } from "./bad-crowds.ts";
 import { type BadInputWorld, makeWorld } from "./bad-input-world.ts";
 import { type BadInput, badInputs, type Sent } from "./bad-inputs.ts";
 import type { Figures } from "./figures.ts";
@@ -27,7 +30,17 @@ export async function sendBadInputs(
 ): Promise<Figures> {
   const world = await makeWorld(test);
   const inputs = badInputs(world).filter((input) => patient || input.patient === undefined);
-  const figures = { inputs: inputs.length, "not as specified": 0, "5xx": 0, leaks: 0, restarts: 0, "failed syncs": 0 };
+  const figures = {
+    inputs: inputs.length,
+    "not as specified": 0,
+    "5xx": 0,
+    leaks: 0,
+    restarts: 0,
+    "failed syncs": 0,
+    "log lines too many or few": 0,
+    "servers over memory": 0,
+  };
+  const books = { primary: await Book.open(world.primary), secondary: await Book.open(world.secondary) };
   const fault = (name: keyof typeof figures, what: string) => {
     figures[name]++;
     tell(`${name}: ${what}`);
@@ -40,11 +53,15 @@ export async function sendBadInputs(
         { add: { grain_key: "part 1", source: "", encoding: "raw", payload: `${n}` } },
       ]);
       const run = await world.secondary.run(["sync", "--retry-for", "0"]);
+      books.primary.requests += 2; // the login, and the list
       if (run.code !== 0) fault("failed syncs", `exit ${run.code}: ${run.stderr}`);
     }
   };
 
   const check = async (input: BadInput) => {
+    const book = books[input.at ?? "primary"];
+    if ("raw" in input.sent || "call" in input.sent) book.requests++;
+    book.requests++; // whether it is alive
     const { got, text } = await send(world, input).catch((error) => ({ got: -1, text: String(error) }));
     if (got !== input.expect)
       fault("not as specified", `${input.name}: ${got}, not ${input.expect} ${text.slice(-400)}`);
@@ -52,6 +69,7 @@ export async function sendBadInputs(
     const begun = performance.now();
     const well = await alive(world[input.at ?? "primary"]);
     if (!well || performance.now() - begun > 1000) fault("not as specified", `${input.name}: the server is not well`);
+    await book.weigh();
     if ("frames" in input.sent) return;
     if ("command" in input.sent) {
       if (/\bat .*\.js:\d/.test(text) || text.includes("hunter2")) fault("leaks", `${input.name}: ${text}`);
@@ -69,16 +87,36 @@ export async function sendBadInputs(
       fault("not as specified", `${input.name}: ${text}`);
   };
 
+  const crowd = async (come: Promise<Crowd>) => {
+    const { wrong, logged } = await come;
+    books.primary.requests += logged;
+    for (const what of wrong) fault("not as specified", what);
+  };
+
   const running = healthy();
+  const crowds = patient ? [crowd(guessIds(world, 10_000)), crowd(sayNothing(world, 1000))] : [];
+  if (!patient) await crowd(guessIds(world, 200));
   // The order counts for a few (guesses at a password): two lanes, of whole groups.
   const slow = inputs.filter(isSlow);
   const lane = async (all: readonly BadInput[]) => {
     for (const input of all) await check(input);
   };
-  await Promise.all([running, lane(inputs.filter((input) => !isSlow(input))), ...slow.map((input) => lane([input]))]);
+  await Promise.all([
+    running,
+    ...crowds,
+    lane(inputs.filter((input) => !isSlow(input))),
+    ...slow.map((input) => lane([input])),
+  ]);
 
-  for (const party of [world.primary, world.secondary]) {
+  for (const book of Object.values(books)) {
+    const { party } = book;
     const server = party.server!;
+    const [logged, grown] = [await book.logged(), book.grownMb];
+    if (logged !== book.requests)
+      fault("log lines too many or few", `${party.role}: ${logged} lines for ${book.requests} requests`);
+    if (grown > mostGrownMb) fault("servers over memory", `${party.role}: ${grown} MB`);
+    tell(`the ${party.role} logged ${logged} requests, and grew by ${grown} MB at most`);
+    book.requests++;
     if (!(await alive(party)) || (await Promise.race([server.exited.then(() => true), sleep(0, false)])))
       fault("restarts", `${party.role}: ${server.stderr().slice(-2000)}`);
     for (const line of server.stderr().trim().split("\n")) {
@@ -89,6 +127,52 @@ export async function sendBadInputs(
     }
   }
   return figures;
+}
+
+/** How much a server may grow over all inputs, among which is a line of 40 MB, and passwords to check, which take 20 MB each. */
+const mostGrownMb = 128;
+
+/** What a server should have logged, and how much memory it takes. */
+class Book {
+  /** Requests since it was opened. */
+  requests = 0;
+  #peakMb = 0;
+
+  private constructor(
+    readonly party: Party,
+    private readonly before: number,
+    private readonly beforeMb: number,
+  ) {}
+
+  static async open(party: Party): Promise<Book> {
+    await alive(party);
+    await sleep(300);
+    return new Book(party, requestLines(party), await residentMb(party));
+  }
+
+  /** Lines of requests since then; what was just answered may take a moment to be logged. */
+  async logged(): Promise<number> {
+    const lines = () => requestLines(this.party) - this.before;
+    for (let n = 0; n < 40 && lines() < this.requests; n++) await sleep(50);
+    return lines();
+  }
+
+  async weigh(): Promise<void> {
+    this.#peakMb = Math.max(this.#peakMb, await residentMb(this.party));
+  }
+
+  get grownMb(): number {
+    return Math.round(this.#peakMb - this.beforeMb);
+  }
+}
+
+const requestLines = ({ server }: Party): number =>
+  server!.stderr().match(/"event":"(http\.request|sync\.refused)"/g)?.length ?? 0;
+
+/** Memory of a server, as Linux tells it. */
+async function residentMb({ server }: Party): Promise<number> {
+  const status = await readFile(`/proc/${server!.pid}/status`, "utf8").catch(() => "");
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) / 1024;
 }
 
 const alive = (party: Party): Promise<boolean> =>
@@ -126,15 +210,7 @@ async function sendCall(
   { call, token, json, body, headers }: Extract<Sent, { call: string }>,
 ): Promise<Outcome> {
   const [method, path] = call.split(" ") as [string, string];
-  const answer = await fetch(url + path, {
-    method,
-    headers: {
-      ...(json === undefined ? {} : { "content-type": "application/json" }),
-      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-      ...headers,
-    },
-    body: body ?? (json === undefined ? undefined : JSON.stringify(json)),
-  });
+  const answer = await fetch(url + path, requestInit(method, { token, body: json, raw: body, headers }));
   const lines = [...answer.headers].map(([name, value]) => `${name}: ${value}\r\n`).join("");
   return { got: answer.status, text: `HTTP/1.1 ${answer.status}\r\n${lines}\r\n${await answer.text()}` };
 }

@@ -63,6 +63,13 @@ function framing(): BadInput[] {
     bad("CONNECT", head("CONNECT a:1 HTTP/1.1\r\nHost: x"), 0),
     bad("no Host", head("GET / HTTP/1.1"), 400, "usage"),
     bad("two Hosts", head("GET / HTTP/1.1\r\nHost: x\r\nHost: y"), 400, "usage"),
+    bad("a Host that is another's", head("GET /healthz HTTP/1.1\r\nHost: evil.example"), 421, "usage"),
+    bad(
+      "a Host that begins like ours",
+      head("GET /healthz HTTP/1.1\r\nHost: parts.example.com.evil.example"),
+      421,
+      "usage",
+    ),
     bad("a blank before the colon", head("GET / HTTP/1.1\r\nHost : x"), 400),
     bad("the address of another host", head("GET http://evil.example/ HTTP/1.1\r\nHost: x"), 400),
     bad("an asterisk for an address", head("OPTIONS * HTTP/1.1\r\nHost: x"), 400),
@@ -201,16 +208,19 @@ function bodies({ admin, spare, foreignGrain }: BadInputWorld): BadInput[] {
     company("UTF-16", '{"name": "x"}', 415, "media_type", { "content-type": "application/json; charset=utf-16" }),
     company("a compressed body", '{"name": "x"}', 415, "media_type", { "content-encoding": "gzip" }),
     company("2 MB where 1 is allowed", `{"name": "${"x".repeat(2_000_000)}"}`, 413, "limit"),
-    call("a number that is infinite", "POST /v1/activity", { success: true, duration: 1e308 }),
-    {
-      ...company("a number beyond 2^53", '{"success": true, "duration": 9007199254740993}'),
-      sent: {
-        call: "POST /v1/activity",
-        token: admin,
-        body: '{"success": true, "duration": 9007199254740993}',
-        headers: { "content-type": "application/json" },
-      },
-    },
+    ...["1e308", "1e400", "9007199254740993", "-0", "-1", "0x10", "NaN"].map(
+      (number): BadInput => ({
+        name: `the number ${number}`,
+        sent: {
+          call: "POST /v1/activity",
+          token: admin,
+          body: `{"success": true, "duration": ${number}}`,
+          headers: { "content-type": "application/json" },
+        },
+        expect: 400,
+        code: "usage",
+      }),
+    ),
     call("text for a number", "POST /v1/activity", { success: true, duration: "12" }),
     call("text for yes or no", "PATCH /v1/users/1", { active: "yes" }),
     call("a slice of a type that is none", "POST /v1/slices", { name: "x", slice_type: "../x" }),
@@ -359,6 +369,10 @@ function tokens({ forge, prober, secondaryAdmin }: BadInputWorld): BadInput[] {
     "a key in the header": forge((c) => c, { alg: "HS256", typ: "JWT", jwk: { kty: "oct", k: "AAAA" } }),
     "an unknown crit": forge((c) => c, { alg: "HS256", typ: "JWT", crit: ["x"] }),
     "another typ": forge((c) => c, { alg: "HS256", typ: "at+jwt" }),
+    x5u: forge((c) => c, { alg: "HS256", typ: "JWT", x5u: "http://127.0.0.1:9/cert" }),
+    x5c: forge((c) => c, { alg: "HS256", typ: "JWT", x5c: ["AAAA"] }),
+    "five parts": `${prober}.x.y`,
+    "a blank in it": `${prober.slice(0, 30)} ${prober.slice(30)}`,
     "two parts": prober.split(".").slice(0, 2).join("."),
     "four parts": `${prober}.x`,
     padding: `${prober}=`,
@@ -513,6 +527,7 @@ function upgrades({ prober, admin, forge }: BadInputWorld): BadInput[] {
     bad("another address", upgradeRequest([bearer], "/v1/slices"), 404, "not_found"),
     bad("POST", good.replace("GET", "POST"), 400, "usage"),
     bad("two Hosts", upgradeRequest([bearer, "Host: y"]), 400, "usage"),
+    bad("a Host that is another's", good.replace("Host: x", "Host: evil.example"), 421, "usage"),
     bad("a token in the address", upgradeRequest([bearer], `/v1/sync?token=${prober}`), 400, "usage"),
   ];
 }

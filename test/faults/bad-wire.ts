@@ -24,6 +24,8 @@ interface Pair {
 export class BadWire {
   /** What has passed since {@link begin}. */
   passed: Record<Side, number> = { secondary: 0, primary: 0 };
+  /** What had passed when each connection since {@link begin} was made. */
+  begun: Record<Side, number>[] = [];
   /** Whether the trouble has come. */
   tripped = false;
   /** Writes are of so many bytes at most, and wait so long before. */
@@ -53,6 +55,7 @@ export class BadWire {
   begin(trouble?: Trouble): void {
     this.#drop();
     this.passed = { secondary: 0, primary: 0 };
+    this.begun = [];
     this.#trouble = trouble;
     this.tripped = false;
   }
@@ -73,6 +76,7 @@ export class BadWire {
   #accept(secondary: Socket): void {
     const primary = connect({ port: Number(this.target.port), host: this.target.hostname, noDelay: true });
     const pair = { secondary, primary };
+    this.begun.push({ ...this.passed });
     this.#pairs.add(pair);
     for (const socket of [secondary, primary]) {
       socket.on("error", () => {});

@@ -82,12 +82,13 @@ export async function sweepCuts(test: Teardown, counts: CutCounts, tell: (fault:
   for (let i = 0; i < counts.dead; i++) {
     const from = sides[i % 2]!;
     const how = i % 4 < 2 ? "stall" : "half-open";
-    // In the second half of what the side sends: before that it is HTTP, whose answer is waited for 30 seconds.
+    // In the second half of what the side sends: before that it is HTTP, whose answer is waited for 30 seconds (silences.ts).
     const at = Math.floor(length[from] * (0.6 + (0.4 * i) / counts.dead));
     await cut({ from, how, at }, () => subject.sync());
     await converge(how);
   }
 
+  // What either side sends, from the first byte of the login to the last of the session.
   for (const [pieceBytes, delayMs] of [
     [1, 0],
     [700, 3],

@@ -7,6 +7,7 @@ import { Random } from "../harness/random.ts";
 import { CommitWire } from "./commit-wire.ts";
 import type { Figures } from "./figures.ts";
 import { Subject, type Teardown } from "./subject.ts";
+import { Verdict } from "./verdict.ts";
 
 export interface KillCounts {
   /** Most places (steps and their occurrences) of each side. */
@@ -17,7 +18,8 @@ export interface KillCounts {
   commits: number;
 }
 
-const failpoint = new URL("../harness/failpoint.js", import.meta.url).href;
+/** Loaded into a process to act at its steps. */
+export const failpoint = new URL("../harness/failpoint.js", import.meta.url).href;
 const watched = (env: Record<string, string>) => ({ nodeArgs: ["--import", failpoint], env });
 
 /** @param tell is told of each fault that was found. */
@@ -29,26 +31,8 @@ export async function killEverything(
   const subject = await Subject.make(test);
   const { primary, secondary } = subject;
   const { port } = new URL(primary.server!.url);
-  const figures = { kills: 0, mixed: 0, stuck: 0, "not converged": 0, "wrong exit codes": 0, "not reached": 0 };
-  const fault = (name: keyof typeof figures, what: string) => {
-    figures[name]++;
-    tell(`${name}: ${what}`);
-  };
-
-  /** A new state at the primary, `kill` while it crosses, and what must hold then. @param kill returns an exit code, or null for a process that is gone. */
-  const during = async (what: string, kill: () => Promise<number | null>, truthful: readonly number[]) => {
-    await subject.change();
-    const [before, after] = [await secondary.content(), await primary.content()];
-    const code = await kill();
-    figures.kills++;
-    const mixed = await subject.mixed(before, after);
-    if (mixed.length > 0) fault("mixed", `${what}: ${mixed.join(", ")}`);
-    if ((await subject.locks()) > 0) fault("stuck", what);
-    const wrong = code === 0 ? !(await subject.equal()) : code !== null && !truthful.includes(code);
-    if (wrong) fault("wrong exit codes", `${what}: ${code}`);
-    const next = await subject.sync();
-    if (next !== 0 || !(await subject.equal())) fault("not converged", `${what}: exit ${next}`);
-  };
+  const verdict = new Verdict(subject, tell);
+  const during = verdict.during.bind(verdict);
 
   const restart = async (options: Parameters<typeof primary.serve>[0] = {}) => {
     await primary.server!.kill9();
@@ -77,7 +61,7 @@ export async function killEverything(
   for (const place of await places("s")) {
     await during(place, async () => {
       const { code, signal } = await secondary.run(["sync"], watched({ SP_FP: `${place}:kill` }));
-      if (signal !== "SIGKILL") fault("not reached", place);
+      if (signal !== "SIGKILL") verdict.note("not reached", place);
       return code;
     }, []);
   }
@@ -86,7 +70,7 @@ export async function killEverything(
     await restart(watched({ SP_FP: `${place}:kill` }));
     await during(place, async () => {
       const code = await subject.sync();
-      if ((await primary.server!.exited).signal !== "SIGKILL") fault("not reached", place);
+      if ((await primary.server!.exited).signal !== "SIGKILL") verdict.note("not reached", place);
       await restart();
       return code;
     }, [3]);
@@ -132,7 +116,7 @@ export async function killEverything(
       await during(`COMMIT ${n}, ${committed ? "" : "not "}committed`, () => subject.syncThrough(wire.url), [9]);
     }
   }
-  return figures;
+  return { kills: verdict.made, ...verdict.wrong };
 }
 
 /** Ends every connection to the secondary's database but the tests' own. */

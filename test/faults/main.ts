@@ -3,24 +3,34 @@
  *
  *     node dist/test/faults/main.js cuts
  *
- * Prints each fault that it finds and at the end a line of figures; the exit code is 1 when a figure is missed.
+ * Prints each fault that it finds and at the end lines of figures; the exit code is 1 when a figure is missed.
  */
 import t from "tap";
 import { sendBadInputs } from "./bad-input.ts";
 import { sweepCuts } from "./cuts.ts";
 import { type Figures, line, missed } from "./figures.ts";
 import { killEverything } from "./kills.ts";
+import { keepSilent } from "./silences.ts";
+import { stopDatabases } from "./stops.ts";
 import type { Teardown } from "./subject.ts";
 
 t.setTimeout(0);
 
 const print = (text: string) => process.stdout.write(`${text}\n`);
 
-const series: Record<string, (test: Teardown) => Promise<Figures>> = {
-  cuts: (test) => sweepCuts(test, { inProcess: 2000, commands: 100, dead: 20 }, print),
-  kill: (test) =>
-    killEverything(test, { places: Number.POSITIVE_INFINITY, random: 100, commits: Number.POSITIVE_INFINITY }, print),
-  badinput: (test) => sendBadInputs(test, { healthySyncs: 20, patient: true }, print),
+type Series = (test: Teardown) => Promise<Figures>;
+
+const every = Number.POSITIVE_INFINITY;
+const series: Record<string, readonly Series[]> = {
+  cuts: [
+    (test) => sweepCuts(test, { inProcess: 2000, commands: 100, dead: 20 }, print),
+    (test) => keepSilent(test, print),
+  ],
+  kill: [
+    (test) => killEverything(test, { places: every, random: 100, commits: every }, print),
+    (test) => stopDatabases(test, { places: every, random: 12 }, print),
+  ],
+  badinput: [(test) => sendBadInputs(test, { healthySyncs: 20, patient: true }, print)],
 };
 
 const name = process.argv[2] ?? "";
@@ -29,12 +39,13 @@ if (!Object.hasOwn(series, name)) {
   process.exit(2);
 }
 const endings: (() => Promise<void>)[] = [];
-const begun = performance.now();
 try {
-  const figures = await series[name]!({ teardown: (work) => endings.push(work) });
-  const wrong = missed(figures);
-  print(`${name}: ${line(figures)} (${Math.round((performance.now() - begun) / 1000)} s)`);
-  if (wrong.length > 0) process.exitCode = 1;
+  for (const one of series[name]!) {
+    const begun = performance.now();
+    const figures = await one({ teardown: (work) => endings.push(work) });
+    print(`${name}: ${line(figures)} (${Math.round((performance.now() - begun) / 1000)} s)`);
+    if (missed(figures).length > 0) process.exitCode = 1;
+  }
 } finally {
   for (const end of endings.reverse()) await end();
 }

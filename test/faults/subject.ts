@@ -29,8 +29,8 @@ export class Subject {
   ) {}
 
   /** A pair that is in sync, with three slices: one is compared by cells, one by lists, one has a grain in chunks. */
-  static async make(test: Teardown): Promise<Subject> {
-    const { primary, secondary } = await makePair(test);
+  static async make(test: Teardown, databases: Parameters<typeof makePair>[1] = {}): Promise<Subject> {
+    const { primary, secondary } = await makePair(test, databases);
     const wire = await BadWire.to(primary.server!.url);
     test.teardown(() => wire.close());
     await (await secondary.db()).run("UPDATE companies SET sync_addr = $1 WHERE sync_addr IS NOT NULL", [wire.url]);

@@ -29,8 +29,7 @@ export async function startCluster(): Promise<TestCluster> {
     await createCluster(dataDir, { fast: true });
     const server = await acquireEmbedded(dataDir, { fast: true });
     const { host, port } = server.connection("postgres");
-    // "localhost" only because a URL with a user must have a host; `host` below is the one that counts.
-    const adminUrl = `postgresql://postgres@localhost/postgres?host=${encodeURIComponent(host)}&port=${port}`;
+    const adminUrl = socketUrl("postgres", host, port);
     const stop = async () => {
       await server.release().catch(() => {}); // the guard ends what this could not
       await endGuard(guard);
@@ -49,8 +48,14 @@ export async function startCluster(): Promise<TestCluster> {
   }
 }
 
+/** The URL of a database behind a socket, as its superuser. */
+export function socketUrl(database: string, directory: string, port: number): string {
+  // "localhost" only because a URL with a user must have a host; `host` below is the one that counts.
+  return `postgresql://postgres@localhost/${database}?host=${encodeURIComponent(directory)}&port=${port}`;
+}
+
 /** In a session of its own, so that Ctrl-C ends the tests and not the guard; it acts when its standard input ends. */
-function startGuard(scratch: string): ChildProcess {
+export function startGuard(scratch: string): ChildProcess {
   const program = fileURLToPath(new URL("guard.js", import.meta.url));
   const guard = spawn(process.execPath, [program, scratch], { stdio: ["pipe", "ignore", "inherit"], detached: true });
   guard.unref();
@@ -58,7 +63,7 @@ function startGuard(scratch: string): ChildProcess {
   return guard;
 }
 
-async function endGuard(guard: ChildProcess): Promise<void> {
+export async function endGuard(guard: ChildProcess): Promise<void> {
   if (guard.exitCode !== null || guard.signalCode !== null) return;
   guard.ref();
   const gone = once(guard, "exit");

@@ -38,17 +38,18 @@ export class Party {
     readonly company: string,
   ) {}
 
-  /** Sets up a party; it is taken down with the test. */
+  /** Sets up a party; it is taken down with the test. @param database unless said otherwise, a new one of this test run. */
   static async make(
     test: Teardown,
     role: "primary" | "secondary",
     company: string,
     init: string[] = [],
+    database?: TestDatabase,
   ): Promise<Party> {
     const root = await makeScratch();
     const directory = join(root, role);
     await mkdir(directory);
-    const party = new Party(directory, await createTestDatabase(company), role, company);
+    const party = new Party(directory, database ?? (await createTestDatabase(company)), role, company);
     test.teardown(async () => {
       await party.server?.kill9();
       await party.#db?.close();
@@ -194,9 +195,12 @@ export async function subscribe(primary: Party, slice: string, secondary: Party)
 }
 
 /** A primary that serves and a secondary that knows it. */
-export async function makePair(test: Teardown): Promise<{ primary: Party; secondary: Party }> {
-  const primary = await Party.make(test, "primary", "ABC Brakes");
-  const secondary = await Party.make(test, "secondary", "Epicor");
+export async function makePair(
+  test: Teardown,
+  databases: { primary?: TestDatabase; secondary?: TestDatabase } = {},
+): Promise<{ primary: Party; secondary: Party }> {
+  const primary = await Party.make(test, "primary", "ABC Brakes", [], databases.primary);
+  const secondary = await Party.make(test, "secondary", "Epicor", [], databases.secondary);
   await primary.serve();
   await introduce(primary, secondary);
   return { primary, secondary };

@@ -1,8 +1,11 @@
-/** Nothing secret where others can read it: canaries are planted, real commands run and fail at trace level, and what they leave is searched. */
+/** Nothing secret where others can read it: canaries are planted, real commands run and fail at trace level, and what they leave is searched, files of PostgreSQL included. */
 import { randomBytes } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
+import { asOwner } from "../bench/world.ts";
+import { startOwnServer } from "../harness/own-server.ts";
+import { requestInit } from "../harness/request.ts";
 import { events, makePair, offer, type Party } from "../integration/parties.ts";
 
 t.setTimeout(180_000);
@@ -10,7 +13,8 @@ t.setTimeout(180_000);
 const canary = (what: string) => `canary-${what}-${randomBytes(9).toString("hex")}`;
 
 t.test("no canary gets out", async (t) => {
-  const { primary, secondary } = await makePair(t);
+  const [there, here] = await Promise.all([startOwnServer(t), startOwnServer(t)]);
+  const { primary, secondary } = await makePair(t, { primary: there.database, secondary: here.database });
   await offer(primary, "parts", "aces-items", secondary);
   const secrets = new Map<string, string>();
   for (const party of [primary, secondary])
@@ -27,7 +31,7 @@ t.test("no canary gets out", async (t) => {
     for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
       try {
         const line = readFileSync(`/proc/${pid}/cmdline`, "utf8");
-        if (line.includes("sandpiper")) lines.add(line);
+        if (/sandpiper|postgres/.test(line)) lines.add(line);
       } catch {
         // It has ended.
       }
@@ -54,14 +58,7 @@ t.test("no canary gets out", async (t) => {
   t.equal(sync.code, 0, sync.stderr);
 
   const call = async (method: string, path: string, token?: string, body?: unknown) => {
-    const response = await fetch(server.url + path, {
-      method,
-      headers: {
-        ...(body === undefined ? {} : { "content-type": "application/json" }),
-        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-      },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    });
+    const response = await fetch(server.url + path, requestInit(method, { token, body }));
     return { status: response.status, text: await response.text() };
   };
   const login = await call("POST", "/login", undefined, { username: "maria", password });
@@ -106,15 +103,28 @@ t.test("no canary gets out", async (t) => {
   clearInterval(watch);
   t.ok(lines.size > 3, "command lines were seen");
   for (const line of lines) seen.push(["command line", line]);
-  for (const party of [primary, secondary]) {
-    for (const name of readdirSync(party.directory, { recursive: true }) as string[]) {
-      const path = join(party.directory, name);
-      const status = statSync(path);
-      if (!status.isFile()) continue;
+  for (const { database } of [there, here]) await asOwner(database.url, (owner) => owner.run("CHECKPOINT"));
+  for (const directory of [primary.directory, secondary.directory, there.dataDir, here.dataDir]) {
+    for (const name of readdirSync(directory, { recursive: true }) as string[]) {
+      const path = join(directory, name);
+      const status = statSync(path, { throwIfNoEntry: false });
+      if (!status?.isFile()) continue;
       if (name === "sandpiper.yaml") t.equal(status.mode & 0o077, 0, `${name} is its owner's alone`);
       else seen.push([path, readFileSync(path, "latin1")]);
     }
   }
+  for (const [{ dataDir }, known] of [
+    [there, "maria"],
+    [here, "parts-Epicor"],
+  ] as const)
+    for (const kind of ["/base/", "/pg_wal/"])
+      t.ok(
+        seen.some(([path, text]) => path.startsWith(dataDir) && path.includes(kind) && text.includes(known)),
+        `the search sees what ${kind} holds`,
+      );
+  for (const [what, secret] of [...secrets])
+    if (/^[\w-]{43}$/.test(secret))
+      secrets.set(`${what}, as bytes`, Buffer.from(secret, "base64url").toString("latin1"));
   t.match(server.stderr(), '"path":"/nowhere/x"', "the search looks at what was logged");
   for (const [what, secret] of secrets)
     t.same(

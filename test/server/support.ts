@@ -11,6 +11,7 @@ import type { CompanyId } from "../../src/slices/slice.ts";
 import { roles, type ServerRole } from "../../src/subscriptions/company.ts";
 import { addCompany, initServer, issueApiKey } from "../../src/subscriptions/company-store.ts";
 import { addUser } from "../../src/subscriptions/user-store.ts";
+import { type Request, requestInit } from "../harness/request.ts";
 import { createTestDatabase } from "../harness/test-database.ts";
 
 export interface Answer {
@@ -19,15 +20,6 @@ export interface Answer {
   text: string;
   // biome-ignore lint/suspicious/noExplicitAny: a test says what it expects
   json: any;
-}
-
-export interface Request {
-  token?: string;
-  /** Sent as JSON. */
-  body?: unknown;
-  /** Sent as it is. */
-  raw?: string | Uint8Array;
-  headers?: Record<string, string>;
 }
 
 export interface TestServer extends RunningServer {
@@ -109,16 +101,8 @@ function configFor(url: string, settings: Record<string, string>): Config {
   });
 }
 
-async function send(url: string, method: string, { token, body, raw, headers = {} }: Request): Promise<Answer> {
-  const response = await fetch(url, {
-    method,
-    headers: {
-      ...(body === undefined ? {} : { "content-type": "application/json" }),
-      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-      ...headers,
-    },
-    body: raw ?? (body === undefined ? undefined : JSON.stringify(body)),
-  });
+async function send(url: string, method: string, request: Request): Promise<Answer> {
+  const response = await fetch(url, requestInit(method, request));
   const text = await response.text();
   const isJson = text !== "" && /json/.test(response.headers.get("content-type") ?? "");
   return { status: response.status, headers: response.headers, text, json: isJson ? JSON.parse(text) : undefined };

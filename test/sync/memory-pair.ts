@@ -71,7 +71,8 @@ export class MemorySlice {
   }
 }
 
-const record = (grain: MemoryGrain): Buffer =>
+/** A grain record as it travels: a tuple of a COPY. */
+export const record = (grain: MemoryGrain): Buffer =>
   encodeTuple([
     uuidBytes(grain.id),
     Buffer.from(grain.key),
