@@ -16,6 +16,8 @@ import { checkRoom, clearStage, openStage, Stage } from "./stage.ts";
 /** How long a primary may think before our first request and after it, pings notwithstanding. */
 const firstAnswerMs = 15_000;
 const answerMs = 300_000;
+/** How long it may let us wait for a place, in all. */
+const lineMs = 3_600_000;
 
 /** What a run wants to know while it goes on. */
 export interface Watcher {
@@ -46,6 +48,7 @@ export class SecondaryAdapter implements SecondaryPort {
   #grains = 0;
   #bytes = 0;
   #greeted = false;
+  #queuedSinceMs: number | undefined;
 
   constructor(options: AdapterOptions) {
     this.#o = options;
@@ -57,6 +60,12 @@ export class SecondaryAdapter implements SecondaryPort {
   }
 
   async queued(ahead: number): Promise<void> {
+    this.#queuedSinceMs ??= performance.now();
+    if (performance.now() - this.#queuedSinceMs > lineMs) {
+      throw new SandpiperError("unavailable", "the primary has let us wait for a place for an hour", {
+        hint: "Run again later; if it stays, ask the partner to raise server.max_syncs.",
+      });
+    }
     this.#o.watcher.queued(ahead);
   }
 
