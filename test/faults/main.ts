@@ -8,6 +8,7 @@
 import t from "tap";
 import { sendBadInputs } from "./bad-input.ts";
 import { sweepCuts } from "./cuts.ts";
+import { sufferEvil } from "./evil.ts";
 import { type Figures, line, missed } from "./figures.ts";
 import { killEverything } from "./kills.ts";
 import type { Teardown } from "./subject.ts";
@@ -20,6 +21,7 @@ const series: Record<string, (test: Teardown) => Promise<Figures>> = {
   cuts: (test) => sweepCuts(test, { inProcess: 2000, commands: 100, dead: 20 }, print),
   kill: (test) =>
     killEverything(test, { places: Number.POSITIVE_INFINITY, random: 100, commits: Number.POSITIVE_INFINITY }, print),
+  evil: () => sufferEvil({ patient: true, every: 1 }, print),
   badinput: (test) => sendBadInputs(test, { healthySyncs: 20, patient: true }, print),
 };
 
