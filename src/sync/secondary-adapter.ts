@@ -49,6 +49,8 @@ export class SecondaryAdapter implements SecondaryPort {
   #bytes = 0;
   #greeted = false;
   #queuedSinceMs: number | undefined;
+  /** A slice in which the primary broke the protocol: nothing that it sent for it is believed any more. */
+  #distrusted: LocalSlice | undefined;
 
   constructor(options: AdapterOptions) {
     this.#o = options;
@@ -140,6 +142,7 @@ export class SecondaryAdapter implements SecondaryPort {
 
   async finished(result: SliceResult): Promise<boolean> {
     const final = this.#o.watcher.finished(result);
+    if (result.error?.code === "protocol") this.#distrusted = result.slice;
     // What succeeded was logged with the slice; a rehearsal changes nothing.
     if (final && result.error !== undefined && !this.#o.test) await this.#logFailure(result, result.error);
     step("s.next");
@@ -164,11 +167,14 @@ export class SecondaryAdapter implements SecondaryPort {
     }).catch(() => {});
   }
 
-  /** Keeps what has arrived when a session ends in the middle of a slice. */
+  /** Keeps what has arrived when a session ends in the middle of a slice, unless it cannot be what it should: the next run would go on from it, and fail again. */
   async dispose(): Promise<void> {
     const stage = this.#stage;
     this.#stage = undefined;
     await stage?.keep();
+    const slice = this.#distrusted;
+    if (slice !== undefined && !this.#o.test)
+      await this.#o.session.transaction((tx) => clearStage(tx, stored(slice).key)).catch(() => {});
   }
 
   /** A connection that is lost at COMMIT leaves the outcome unknown: it is found out, never guessed. */
