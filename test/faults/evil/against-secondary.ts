@@ -71,6 +71,7 @@ export async function withstand(world: World, switches: Switches, move: PrimaryM
   }
   switches.allOn();
   await world.dial(evil.url);
+  for (let i = 1; i < (move.heals ?? 1); i++) await world.sync();
   const healed = await world.sync();
   if (healed.exitCode !== 0 || text(await world.here()) !== text(await world.there()))
     tally.fault("not converged", where(`after it: exit ${healed.exitCode} (${said(healed)})`));

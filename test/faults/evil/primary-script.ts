@@ -16,6 +16,8 @@ export interface PrimaryMove extends Script {
   exit: number;
   /** What it says then. */
   says?: RegExp;
+  /** How many honest runs it takes after it, if not one. */
+  heals?: number;
   /** Nothing is switched off: it would never end. */
   once?: true;
   /** The address that the secondary has for it. */
@@ -88,6 +90,11 @@ export const poked = (frame: Frame, change: (body: Buffer) => void): Frame =>
     change(body);
     return body;
   });
+
+/** Changes the last byte: in a record, that of the payload. */
+export const lastByte = (body: Buffer) => {
+  body[body.length - 1]! ^= 1;
+};
 
 /** A record with other fields: id, key, source, encoding, length of the payload, payload. */
 export const refilled = (frame: Frame, change: (fields: (Buffer | null)[]) => (Uint8Array | null)[]): Frame =>

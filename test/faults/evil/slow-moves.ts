@@ -1,9 +1,19 @@
 /** What takes long, or would never end: silence, single bytes, floods, and sizes that nobody has. */
 import type { Duplex } from "node:stream";
 import type { WebSocket } from "ws";
+import { uuidBytes } from "../../../src/slices/slice.ts";
 import { protocolVersion } from "../../../src/sync/messages.ts";
 import { opcodes, wireFrame } from "../websocket-wire.ts";
-import { instead, inventedGrain, inventedLarge, ofNobody, type PrimaryMove } from "./primary-script.ts";
+import {
+  at,
+  instead,
+  inventedGrain,
+  inventedLarge,
+  lastByte,
+  ofNobody,
+  type PrimaryMove,
+  poked,
+} from "./primary-script.ts";
 import type { SecondaryMove } from "./secondary-moves.ts";
 
 const say = (socket: WebSocket, message: object) => socket.send(JSON.stringify(message));
@@ -37,6 +47,20 @@ const endless = (name: string, exit: number, script: Partial<PrimaryMove>): Prim
   exit,
   once: true,
   ...script,
+});
+
+/** The second grain is another, and the connection is cut soon after it: what has arrived is kept. */
+const cutAfter = (last: number, change: (body: Buffer) => void): Pick<PrimaryMove, "session"> => ({
+  session: () => {
+    let cut = false;
+    return ({ type, n, message, frame, end }) => {
+      if (cut) return [];
+      if (type !== "grains") return [message ?? frame];
+      cut = n === last;
+      if (cut) setTimeout(end, 100);
+      return [n === 1 ? poked(frame, change) : frame];
+    };
+  },
 });
 
 /** They end by themselves, soon. */
@@ -93,18 +117,11 @@ export const endlessMoves: readonly PrimaryMove[] = [
       return true;
     },
   }),
-  endless("a byte of a payload changed, and the connection cut", 3, {
-    session: () => {
-      let cut = false;
-      return ({ type, n, message, frame, end }) => {
-        if (type !== "grains" || n < 1 || cut) return cut ? [] : [message ?? frame];
-        cut = n === 3;
-        if (cut) setTimeout(end, 100);
-        const body = Buffer.from(frame.body);
-        body[body.length - 1]! ^= 1;
-        return [n === 1 ? { ...frame, body } : frame];
-      };
-    },
+  endless("a byte of a payload changed, and the connection cut", 3, cutAfter(3, lastByte)),
+  // Where a staged beginning ends is where the next run goes on: behind everything, here.
+  endless("an id behind all others, and the connection cut", 3, {
+    ...cutAfter(1, (body) => void uuidBytes(ofNobody).copy(body, at.id)),
+    heals: 2,
   }),
 ];
 

@@ -15,6 +15,7 @@ import {
   insteadInOrder,
   inventedGrain,
   inventedLarge,
+  lastByte,
   longerList,
   many,
   ofAnother,
@@ -49,9 +50,6 @@ const swapped = (numbered: boolean): Pick<PrimaryMove, "session"> => ({
 });
 
 const withId = (id: string) => (passing: Passing) => [poked(passing.frame, (body) => uuidBytes(id).copy(body, at.id))];
-const lastByte = (body: Buffer) => {
-  body[body.length - 1]! ^= 1;
-};
 
 const orders: PrimaryMove[] = [
   ...[few, fresh].flatMap((slice) => [
