@@ -16,6 +16,8 @@ import { checkRoom, clearStage, leftOf, openStage, Stage } from "./stage.ts";
 /** How long a primary may think before our first request and after it, pings notwithstanding. */
 const firstAnswerMs = 15_000;
 const answerMs = 300_000;
+/** How long it may let us wait for a place, in all. */
+const lineMs = 3_600_000;
 
 /** What a run wants to know while it goes on. */
 export interface Watcher {
@@ -47,6 +49,9 @@ export class SecondaryAdapter implements SecondaryPort {
   #grains = 0;
   #bytes = 0;
   #greeted = false;
+  #queuedSinceMs: number | undefined;
+  /** A slice in which the primary broke the protocol: nothing that it sent for it is believed any more. */
+  #distrusted: LocalSlice | undefined;
 
   constructor(options: AdapterOptions) {
     this.#o = options;
@@ -58,6 +63,12 @@ export class SecondaryAdapter implements SecondaryPort {
   }
 
   async queued(ahead: number): Promise<void> {
+    this.#queuedSinceMs ??= performance.now();
+    if (performance.now() - this.#queuedSinceMs > lineMs) {
+      throw new SandpiperError("unavailable", "the primary has let us wait for a place for an hour", {
+        hint: "Run again later; if it stays, ask the partner to raise server.max_syncs.",
+      });
+    }
     this.#o.watcher.queued(ahead);
   }
 
@@ -151,6 +162,7 @@ export class SecondaryAdapter implements SecondaryPort {
 
   async finished(result: SliceResult): Promise<boolean> {
     const final = this.#o.watcher.finished(result);
+    if (result.error?.code === "protocol") this.#distrusted = result.slice;
     // What succeeded was logged with the slice; a rehearsal changes nothing.
     if (final && result.error !== undefined && !this.#o.test) await this.#logFailure(result, result.error);
     step("s.next");
@@ -175,11 +187,14 @@ export class SecondaryAdapter implements SecondaryPort {
     }).catch(() => {});
   }
 
-  /** Keeps what has arrived when a session ends in the middle of a slice. */
+  /** Keeps what has arrived when a session ends in the middle of a slice, unless it cannot be what it should: the next run would go on from it, and fail again. */
   async dispose(): Promise<void> {
     const stage = this.#stage;
     this.#stage = undefined;
     await stage?.keep();
+    const slice = this.#distrusted;
+    if (slice !== undefined && !this.#o.test)
+      await this.#o.session.transaction((tx) => clearStage(tx, stored(slice).key)).catch(() => {});
   }
 
   /** A connection that is lost at COMMIT leaves the outcome unknown: it is found out, never guessed. */

@@ -185,8 +185,9 @@ function* attemptSlice(
   try {
     yield* ask.apply(slice, { content, removed }, confirmation(run, holds, yield* ask.elapsedMs()));
   } catch (error) {
-    if (wanted.by === "symbols" && asSandpiperError(error).code === "verification")
-      return { again: "by list", now: undefined };
+    // Wrong may be what was peeled, or what an earlier run had staged: that is cleared now.
+    const mayBeOurs = wanted.by === "symbols" || staged.after !== null;
+    if (mayBeOurs && asSandpiperError(error).code === "verification") return { again: "by list", now: undefined };
     throw error;
   }
   return holds;

@@ -8,6 +8,7 @@
 import t from "tap";
 import { sendBadInputs } from "./bad-input.ts";
 import { sweepCuts } from "./cuts.ts";
+import { sufferEvil } from "./evil.ts";
 import { type Figures, line, missed } from "./figures.ts";
 import { killEverything } from "./kills.ts";
 import { keepSilent } from "./silences.ts";
@@ -30,6 +31,7 @@ const series: Record<string, readonly Series[]> = {
     (test) => killEverything(test, { places: every, random: 100, commits: every }, print),
     (test) => stopDatabases(test, { places: every, random: 12 }, print),
   ],
+  evil: [() => sufferEvil({ patient: true, every: 1 }, print)],
   badinput: [(test) => sendBadInputs(test, { healthySyncs: 20, patient: true }, print)],
 };
 

@@ -5,6 +5,7 @@ import { asSandpiperError } from "../../src/errors.ts";
 import { createLogger } from "../../src/log.ts";
 import { readServer } from "../../src/subscriptions/company-store.ts";
 import { runSync } from "../../src/sync/run.ts";
+import { heldLocks } from "../integration/oracle.ts";
 import { addLines, makePair, offer, type Party } from "../integration/parties.ts";
 import { BadWire } from "./bad-wire.ts";
 
@@ -106,18 +107,9 @@ export class Subject {
     return same(await this.secondary.content(), await this.primary.content());
   }
 
-  /** Locks that are still held in the secondary's database. A process that was killed is noticed by its server within a moment. */
-  async locks(withinMs = 5000): Promise<number> {
-    const db = await this.secondary.db();
-    const deadline = performance.now() + withinMs;
-    for (;;) {
-      const row = await db.one<{ n: number }>(
-        `SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory'
-           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
-      );
-      if (row!.n === 0 || performance.now() > deadline) return row!.n;
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
+  /** Locks that are still held in the secondary's database. */
+  async locks(withinMs?: number): Promise<number> {
+    return heldLocks(await this.secondary.db(), withinMs);
   }
 }
 

@@ -21,6 +21,7 @@ import {
 } from "../harness/process.ts";
 import { makeScratch, removeScratch } from "../harness/scratch.ts";
 import { createTestDatabase, type TestDatabase } from "../harness/test-database.ts";
+import { sliceContents } from "./oracle.ts";
 
 interface Teardown {
   teardown(work: () => Promise<void>): unknown;
@@ -125,15 +126,7 @@ export class Party {
 
   /** Everything that counts of the slices here, by id: what two parties must agree on. */
   async content(): Promise<Record<string, unknown>> {
-    const db = await this.db();
-    const rows = await db.query<{ id: string; hash: string; n: number; digest: string | null; metadata: unknown }>(
-      `SELECT s.id, s.hash, s.content_count AS n,
-         (SELECT encode(sha256(string_agg(g.id::text::bytea || g.digest || sha256(coalesce(g.payload, ''::bytea)), ''::bytea ORDER BY g.id)), 'hex') FROM grains g WHERE g.content_key = s.content_key)
-           || coalesce((SELECT encode(sha256(string_agg(c.grain_id::text::bytea || sha256(c.data), ''::bytea ORDER BY c.grain_id, c.seq)), 'hex') FROM grain_chunks c WHERE c.content_key = s.content_key), '') AS digest,
-         (SELECT jsonb_object_agg(key, value) FROM slice_metadata m WHERE m.slice_key = s.slice_key) AS metadata
-       FROM slices s ORDER BY s.id`,
-    );
-    return Object.fromEntries(rows.map(({ id, ...rest }) => [id, rest]));
+    return sliceContents(await this.db());
   }
 
   /** Grains that no slice shows: what is staged. */
