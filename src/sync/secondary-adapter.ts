@@ -63,8 +63,9 @@ export class SecondaryAdapter implements SecondaryPort {
   }
 
   async queued(ahead: number): Promise<void> {
-    this.#queuedSinceMs ??= performance.now();
-    if (performance.now() - this.#queuedSinceMs > lineMs) {
+    const nowMs = this.#o.elapsedMs();
+    this.#queuedSinceMs ??= nowMs;
+    if (nowMs - this.#queuedSinceMs > lineMs) {
       throw new SandpiperError("unavailable", "the primary has let us wait for a place for an hour", {
         hint: "Run again later; if it stays, ask the partner to raise server.max_syncs.",
       });
