@@ -13,7 +13,16 @@ import {
   usualBodyBytes,
 } from "./frames.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
-import { ask, judge, lastIdOf, type Read, type Records, type Steps, sendFrame } from "./primary-port.ts";
+import {
+  ask,
+  judge,
+  lastIdOf,
+  type Read,
+  type Records,
+  type SliceView,
+  type Steps,
+  sendFrame,
+} from "./primary-port.ts";
 import { idsBeyond } from "./reconcile.ts";
 
 /** One stream of frames of a slice. */
@@ -25,15 +34,16 @@ interface Stream {
   bytes: number;
 }
 
+type Request = Extract<SecondaryMessage, { type: "fetch" }>;
+
 /** @throws `protocol` when what is asked for cannot be meant. */
-export function* serveGrains(request: Extract<SecondaryMessage, { type: "fetch" }>): Steps<Refusal | undefined> {
+export function* serveGrains(request: Request): Steps<Refusal | undefined> {
   const { id, hash, by, count } = request;
-  const [view] = yield* ask.look([id]);
-  const refusal = judge(view, hash);
-  if (refusal === undefined && by !== "all" && count > view!.count)
-    throw violation("more grains were asked for than there are");
+  const { refusal, failure } = yield* mayServe(request);
   // What was named has to be read off the line even if it is not served.
-  const named = by === "all" ? null : yield* receiveNamed(by, count, refusal === undefined);
+  const served = refusal === undefined && failure === undefined;
+  const named = by === "all" ? null : yield* receiveNamed(by, count, served);
+  if (failure !== undefined) throw failure;
   if (refusal !== undefined) return refusal;
   const stream = { id, hash, sequence: 0, grains: 0, bytes: 0 };
   const after = request.after === null ? null : uuidBytes(request.after);
@@ -44,6 +54,20 @@ export function* serveGrains(request: Extract<SecondaryMessage, { type: "fetch" 
     if (cut !== undefined) return cut;
   }
   return yield* sendGrains(stream, after, wanted === null ? null : idsBeyond(wanted, after));
+}
+
+/** Whether a fetch is served, or why not; `failure` when that could not be found out. @throws `protocol` when it names more grains than there are. */
+function* mayServe({ id, hash, by, count }: Request): Steps<{ refusal?: Refusal | undefined; failure?: unknown }> {
+  let view: SliceView | undefined;
+  try {
+    [view] = yield* ask.look([id]);
+  } catch (failure) {
+    return { failure };
+  }
+  const refusal = judge(view, hash);
+  if (refusal === undefined && by !== "all" && count > view!.count)
+    throw violation("more grains were asked for than there are");
+  return { refusal };
 }
 
 /** The ids or symbols that follow a fetch, ascending; forgotten as they come unless `keep`. */

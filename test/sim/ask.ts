@@ -9,12 +9,18 @@ export function ask(directory: string, question: Question): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const program = join(directory, "dist/test/sim/worker.js");
     const options = { cwd: directory, maxBuffer: 2 ** 28 };
-    execFile(process.execPath, [program, JSON.stringify(question)], options, (error, out, err) => {
-      const last = out.trimEnd().split("\n").at(-1) ?? "";
-      if (error !== null || !last.startsWith("{"))
-        reject(new Error(`the simulation died: ${err || out}`, { cause: error }));
-      else resolve(JSON.parse(last) as Answer);
-    });
+    // Nearly all that is allocated is garbage soon.
+    execFile(
+      process.execPath,
+      ["--max-semi-space-size=64", program, JSON.stringify(question)],
+      options,
+      (error, out, err) => {
+        const last = out.trimEnd().split("\n").at(-1) ?? "";
+        if (error !== null || !last.startsWith("{"))
+          reject(new Error(`the simulation died: ${err || out}`, { cause: error }));
+        else resolve(JSON.parse(last) as Answer);
+      },
+    );
   });
 }
 

@@ -8,12 +8,12 @@ const runMs = 400;
 
 export function planOf(seed: number): Plan {
   const random = new Random(seed);
-  const primaries = Array.from({ length: random.pick([1, 1, 2, 2, 3]) }, (_, i) => ({
-    hostile: i > 0 && random.chance(0.5),
+  const primaries = Array.from({ length: random.pick([1, 1, 1, 1, 2, 2, 3]) }, (_, i) => ({
+    hostile: i > 0 && random.chance(0.6),
     slices: random.int(1, 3),
     grains: random.pick([0, 2, 6, 12, 20]),
   }));
-  const secondaries = Array.from({ length: random.int(1, 3) }, () =>
+  const secondaries = Array.from({ length: random.pick([1, 1, 1, 2, 2, 3]) }, () =>
     primaries.map(({ slices }) => random.int(1, 2 ** slices - 1)),
   );
   // A swarm: each kind of fault is on or off, with an intensity of its own.
@@ -25,7 +25,7 @@ export function planOf(seed: number): Plan {
   );
   const actions: Action[] = [];
   const starts: number[] = [];
-  const operations = random.int(2, 5);
+  const operations = random.int(1, 4);
   for (let i = 0; i < operations; i++) {
     const at = i * 600 + random.int(0, 500);
     starts.push(at);

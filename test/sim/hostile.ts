@@ -55,6 +55,11 @@ export function tamperer(random: Random, onEvent: (name: string) => void): (data
         copy.fill(0xff, headerBytes + 6, headerBytes + 22);
       return [copy];
     },
+    "with another symbol": (frame) => {
+      const copy = Buffer.from(frame);
+      if (frame[0] === frameTypes.list) copy[copy.length - 1]! ^= 1;
+      return [copy];
+    },
     "as text": (frame) => [frame.toString("latin1")],
   };
   const messages: Record<string, (text: string) => Sent[]> = {

@@ -3,7 +3,8 @@
  * locks and advisory locks, with a time limit; commits that are on disk or, with synchronous_commit off, not yet; row-level security.
  * It knows the program's statements (statements.ts), and is held to the real one by conformance.test.ts.
  */
-import { Writable } from "node:stream";
+import { EventEmitter } from "node:events";
+import type { Writable } from "node:stream";
 import { type Database, type Session, type TransactionOptions, translate } from "../../src/database.ts";
 import { SandpiperError } from "../../src/errors.ts";
 import { everything, type Scope, scopeName } from "../../src/scope.ts";
@@ -230,20 +231,8 @@ export class SimSession implements Session, Holder, Settings {
   }
 
   copyIn(text: string): Writable {
-    const pieces: Buffer[] = [];
-    return new Writable({
-      write: (piece: Buffer, _encoding, done) => {
-        pieces.push(piece);
-        done();
-      },
-      final: (done) => {
-        const body = Buffer.concat(pieces).subarray(copyHeader.length);
-        this.#statement((tx) => copyGrains(tx, text, body)).then(
-          () => done(),
-          (error) => done(error as Error),
-        );
-      },
-    });
+    const copy = new CopyIn((body) => this.#statement((tx) => copyGrains(tx, text, body)));
+    return copy as unknown as Writable;
   }
 
   async transaction<T>(work: (tx: Session) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
@@ -391,4 +380,28 @@ export class SimSession implements Session, Holder, Settings {
       server.clock.after(server.latencyMs(), attempt);
     });
   }
+}
+
+/** As much of a stream as a COPY takes: written, ended, and then "finish" or "error". */
+class CopyIn extends EventEmitter {
+  readonly #pieces: Buffer[] = [];
+
+  constructor(private readonly copy: (body: Buffer) => Promise<unknown>) {
+    super();
+  }
+
+  write(piece: Buffer): boolean {
+    this.#pieces.push(piece);
+    return true;
+  }
+
+  end(last: Buffer): void {
+    this.write(last);
+    this.copy(Buffer.concat(this.#pieces).subarray(copyHeader.length)).then(
+      () => this.emit("finish"),
+      (error) => this.emit("error", error),
+    );
+  }
+
+  destroy(): void {}
 }
