@@ -37,15 +37,25 @@ export interface Found {
 
 const processes = 2;
 
-/** Runs schedules in two processes at once. */
-export async function runSeeds(directory: string, first: number, count: number, mostFailures = 5): Promise<Found> {
+/** Runs schedules in two processes at once. @param events of batches before this one. */
+export async function runSeeds(
+  directory: string,
+  first: number,
+  count: number,
+  mostFailures = 5,
+  events: Record<string, number> = {},
+): Promise<Found> {
   const answers = await Promise.all(
     Array.from({ length: processes }, (_, i) => {
       const share = Math.floor((count + processes - 1 - i) / processes);
-      return ask(directory, { ask: "batch", first: first + i, count: share, step: processes, mostFailures });
+      const question = { ask: "batch", first: first + i, count: share, step: processes, mostFailures } as const;
+      return ask(directory, question).catch((error: Error): Answer => {
+        const failed = [{ seed: first + i, violations: [error.message] }];
+        return { batch: { schedules: 0, actions: 0, events: {}, failed, ms: 1 } };
+      });
     }),
   );
-  const found: Found = { schedules: 0, actions: 0, ms: 0, failed: [], missing: [], events: {} };
+  const found: Found = { schedules: 0, actions: 0, ms: 0, failed: [], missing: [], events };
   for (const answer of answers) {
     if (!("batch" in answer)) continue;
     const { batch } = answer;

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { slicesInScope } from "../../src/scope.ts";
 import { checkDisk, type Handler, plain, readable, rows, touched, visible } from "./handler.ts";
-import { addGrains, Grain, type SliceRow, type Tx } from "./tables.ts";
+import { addGrains, Grain, pgError, type SliceRow, type Tx } from "./tables.ts";
 
 const partnerFilter = `AND ${plain(slicesInScope({ company: "" } as never, "$1"))}`;
 /** What a filter is replaced by when it is forgotten on purpose. */
@@ -161,6 +161,9 @@ export const contents: Record<string, Handler> = {
     tx.lock("slices", key, "update");
     tx.put("slices", key, undefined);
     tx.put("metadata", key, undefined);
+    // What refers to it goes with it.
+    if (tx.get("staging", key) !== undefined) tx.put("staging", key, undefined);
+    for (const name of tx.all("holdings").keys()) if (name.endsWith(` ${key}`)) tx.put("holdings", name, undefined);
     return touched(1);
   },
 
@@ -251,6 +254,7 @@ export const contents: Record<string, Handler> = {
   "INSERT INTO staging (slice_key, hash) VALUES ($1, $2) ON CONFLICT (slice_key) DO UPDATE SET updated_at = now() RETURNING content_key AS content":
     (tx, [key, hash]: [number, string]) => {
       tx.lock("slices", key, "key-share");
+      if (tx.get("slices", key) === undefined) throw pgError("23503", "there is no such slice");
       tx.lock("staging", key, "update");
       const next = tx.next("content");
       const staged = tx.get("staging", key) ?? { slice: key, hash, content: next };

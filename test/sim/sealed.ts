@@ -28,9 +28,6 @@ const forbidden: readonly [name: string, where: object, functions: readonly stri
   ["child_process", childProcess, ["spawn", "execFile"]],
 ];
 
-/** Names of everything that is taken away. */
-export const sealedNames = forbidden.flatMap(([name, , functions]) => functions.map((one) => `${name}.${one}`));
-
 /** From here on every use of them throws. @returns the real clock, for whoever measures. */
 export function seal(): () => number {
   const now = performance.now.bind(performance);
@@ -54,4 +51,31 @@ export function seal(): () => number {
   Object.defineProperty(timersPromises, "setImmediate", { configurable: true, value: async () => {} });
   syncBuiltinESMExports();
   return now;
+}
+
+/** Tries all that is forbidden, and two names by which a program imports it. @returns what can be had after all. */
+export async function findOpen(): Promise<{ tried: number; open: string[] }> {
+  const open: string[] = [];
+  const uses: [string, () => unknown][] = forbidden.flatMap(([name, where, functions]) =>
+    functions.map((one): [string, () => unknown] => [
+      `${name}.${one}`,
+      () => (where as Record<string, () => unknown>)[one]!(),
+    ]),
+  );
+  const { randomUUID } = await import("node:crypto");
+  const { connect } = await import("node:net");
+  uses.push(
+    ["import of randomUUID", () => randomUUID()],
+    ["import of connect", () => connect(1)],
+    ["new Date()", () => new Date()],
+  );
+  for (const [name, use] of uses) {
+    try {
+      use();
+      open.push(name);
+    } catch (error) {
+      if (!/is not to be had in the simulation/.test((error as Error).message)) open.push(name);
+    }
+  }
+  return { tried: uses.length, open };
 }

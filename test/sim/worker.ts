@@ -6,7 +6,7 @@ import { type BatchResult, runBatch } from "./batch.ts";
 import { planOf } from "./draw.ts";
 import type { Plan } from "./plan.ts";
 import { simulate } from "./schedule.ts";
-import { seal } from "./sealed.ts";
+import { findOpen, seal } from "./sealed.ts";
 import { shrink } from "./shrink.ts";
 
 export type Question =
@@ -14,7 +14,9 @@ export type Question =
   /** Makes the plan of a seed small that fails. */
   | { ask: "shrink"; seed: number }
   | { ask: "replay"; plan: Plan }
-  | { ask: "replay seed"; seed: number };
+  | { ask: "replay seed"; seed: number }
+  /** Whether the process is without clock, chance, files and sockets. */
+  | { ask: "sealed" };
 
 export interface Replay {
   plan: Plan;
@@ -22,7 +24,10 @@ export interface Replay {
   lines: readonly string[];
 }
 
-export type Answer = { batch: BatchResult & { ms: number } } | { replay: Replay };
+export type Answer =
+  | { batch: BatchResult & { ms: number } }
+  | { replay: Replay }
+  | { sealed: { tried: number; open: string[] } };
 
 const replay = async (plan: Plan): Promise<Answer> => {
   const { violations, lines } = await simulate(plan, true);
@@ -38,6 +43,7 @@ async function answer(question: Question, now: () => number): Promise<Answer> {
     const result = await runBatch(first, count, step, mostFailures);
     return { batch: { ...result, ms: now() - begun } };
   }
+  if (question.ask === "sealed") return { sealed: await findOpen() };
   if (question.ask === "replay") return replay(question.plan);
   if (question.ask === "replay seed") return replay(planOf(question.seed));
   const fails = async (plan: Plan) => (await simulate(plan)).violations.length > 0;

@@ -1,0 +1,279 @@
+/** Faults of one line that are planted in the program, to see that the simulation finds them; and the guards that stand beside them. */
+import type { Edits } from "./small-limits.ts";
+
+export interface Mutant {
+  name: string;
+  edits: Edits;
+  /** Guards beside it, which might hide it: it is planted a second time with these switched off. */
+  neighbours: Guard;
+}
+
+/** Guards that can be switched off. */
+export const guards = {
+  "the proof before the commit": {
+    "src/sync/apply.js": [
+      ["if (stored.hash !== change.content.hash || stored.count !== change.content.count)", "if (false)"],
+    ],
+  },
+  "row-level security": { "test/sim/world.js": [["plan.dbMs, true);", "plan.dbMs, false);"]] },
+  "the order of grains": {
+    "src/sync/receive-grains.js": [["if (lastId !== null && body.compare(lastId", "if (false && body.compare(lastId"]],
+  },
+  "the sequence of frames": { "src/sync/frames.js": [["if (frame.sequence !== expected)", "if (false)"]] },
+  "the look at the slice before it is changed": {
+    "src/sync/apply.js": [["if (now?.hash !== slice.hash || now.count !== slice.count)", "if (now === undefined)"]],
+  },
+} as const satisfies Record<string, Record<string, readonly (readonly [string, string])[]>>;
+
+export type Guard = keyof typeof guards;
+
+const edit = (file: string, from: string, to: string): Edits => ({ [file]: [[from, to]] });
+const apply = "src/sync/apply.js";
+const stage = "src/sync/stage.js";
+
+export const mutants: readonly Mutant[] = [
+  {
+    name: "a slice is applied without a transaction",
+    edits: edit(apply, "await session.transaction(async (tx) => {", "await ((work) => work(session))(async (tx) => {"),
+    neighbours: "the proof before the commit",
+  },
+  {
+    name: "rights are looked at once a session",
+    edits: edit(
+      "src/sync/primary-adapter.js",
+      "return viewSlices(this.#db, this.#scope, ids);",
+      "return (this.seen ??= viewSlices(this.#db, this.#scope, ids));",
+    ),
+    neighbours: "row-level security",
+  },
+  {
+    name: "rights are not looked at before a frame",
+    edits: edit(
+      "src/sync/primary-port.js",
+      "const refusal = judge(view, hash);\n    if (refusal !== undefined)\n        return refusal;\n    yield* ask.sendFrame",
+      "yield* ask.sendFrame",
+    ),
+    neighbours: "row-level security",
+  },
+  {
+    name: "the filter of a query is forgotten",
+    edits: edit("src/sync/primary-store.js", `\${slicesInScope(scope, "$1")}`, "($1::uuid IS NULL OR TRUE)"),
+    neighbours: "row-level security",
+  },
+  {
+    name: "nothing is proved before the commit",
+    edits: guards["the proof before the commit"] as unknown as Edits,
+    neighbours: "the order of grains",
+  },
+  {
+    name: "slices of any primary are taken for this one's",
+    edits: edit(
+      "src/sync/update-subscriptions.js",
+      "FROM slices WHERE company_id = $1', [company.id]",
+      "FROM slices WHERE $1 IS NOT NULL', [company.id]",
+    ),
+    neighbours: "the look at the slice before it is changed",
+  },
+  {
+    name: "the count of a slice is not stored",
+    edits: edit(
+      "src/slices/refresh.js",
+      "[key, content.hash, content.contentHash, content.count,",
+      "[key, content.hash, content.contentHash, 0,",
+    ),
+    neighbours: "the proof before the commit",
+  },
+  {
+    name: "a commit whose answer is lost is taken for a failure",
+    edits: edit(
+      "src/sync/secondary-adapter.js",
+      'if (error.code !== "storage" || !(await this.#committedAfterAll(confirm)))',
+      "if (true)",
+    ),
+    neighbours: "the proof before the commit",
+  },
+  {
+    name: "a commit whose answer is lost is taken for a success",
+    edits: edit(
+      "src/sync/secondary-adapter.js",
+      'if (error.code !== "storage" || !(await this.#committedAfterAll(confirm)))',
+      'if (error.code !== "storage")',
+    ),
+    neighbours: "the proof before the commit",
+  },
+  {
+    name: "the lock of the pair is kept",
+    edits: edit("src/sync/pair-lock.js", "SELECT pg_advisory_unlock(", "SELECT pg_advisory_unlock_all("),
+    neighbours: "the look at the slice before it is changed",
+  },
+  {
+    name: "the lock of a stage is kept",
+    edits: edit(
+      stage,
+      "await this.#session.run(`SELECT pg_advisory_unlock_shared(",
+      "void (`SELECT pg_advisory_unlock_shared(",
+    ),
+    neighbours: "the proof before the commit",
+  },
+  {
+    name: "frames are taken in any sequence",
+    edits: guards["the sequence of frames"] as unknown as Edits,
+    neighbours: "the order of grains",
+  },
+  {
+    name: "grains are taken that were not asked for",
+    edits: edit("src/sync/receive-grains.js", "if (wanted !== null &&", "if (false &&"),
+    neighbours: "the proof before the commit",
+  },
+  {
+    name: "grains are taken in any order",
+    edits: guards["the order of grains"] as unknown as Edits,
+    neighbours: "the proof before the commit",
+  },
+  {
+    name: "more grains are taken than were declared",
+    edits: edit("src/sync/receive-grains.js", "if (progress.grains === progress.due)", "if (false)"),
+    neighbours: "the proof before the commit",
+  },
+  {
+    name: "more bytes are taken than were declared",
+    edits: edit("src/sync/receive-grains.js", "if (progress.bytes > content.bytes)", "if (false)"),
+    neighbours: "the proof before the commit",
+  },
+  {
+    name: "the answer may be for another slice",
+    edits: edit("src/sync/find-difference.js", "if (content.id !== slice.id)", "if (false)"),
+    neighbours: "the proof before the commit",
+  },
+  {
+    name: "what is acknowledged need not have been sent",
+    edits: edit("src/sync/secondary-port.js", "if (run.unconfirmed === 0)", "if (false)"),
+    neighbours: "the sequence of frames",
+  },
+  {
+    name: "what was staged for another state is gone on with",
+    edits: edit(stage, "old.hash !== hash", "false"),
+    neighbours: "the look at the slice before it is changed",
+  },
+  {
+    name: "what is staged for a slice that is gone is kept",
+    edits: edit(stage, "if (there === undefined)", "if (false)"),
+    neighbours: "the proof before the commit",
+  },
+  {
+    name: "a slice is not looked at before it is changed",
+    edits: guards["the look at the slice before it is changed"] as unknown as Edits,
+    neighbours: "the proof before the commit",
+  },
+  {
+    name: "what the primary dropped stays",
+    edits: edit(apply, "await remove(tx, now.shown, slice.count, change.removed);", ""),
+    neighbours: "the proof before the commit",
+  },
+  {
+    name: "metadata stays as it was",
+    edits: edit(apply, "await replaceMetadata(tx, slice.key, sortMetadata(change.content.metadata));", ""),
+    neighbours: "the proof before the commit",
+  },
+  {
+    name: "nothing is written down to be confirmed",
+    edits: edit(apply, "await addToOutbox(tx, companyId, confirm);", ""),
+    neighbours: "the proof before the commit",
+  },
+  {
+    name: "a token is good for ever",
+    edits: edit("src/sync/primary-adapter.js", "if (this.#expired())", "if (false)"),
+    neighbours: "row-level security",
+  },
+  {
+    name: "the cache does not ask which state of a slice it holds",
+    edits: edit("src/sync/slice-cache.js", "entry.hash !== hash", "false"),
+    neighbours: "the proof before the commit",
+  },
+  {
+    name: "it is tried again for ever",
+    edits: edit("src/sync/retry.js", "(leftMs <= 0 && !held)", "false"),
+    neighbours: "the sequence of frames",
+  },
+  {
+    name: "a slice may lose all its grains",
+    edits: edit(
+      "src/sync/secondary-session.js",
+      "if (isDrop(slice.count, content.count) && !run.allowDrops)",
+      "if (false)",
+    ),
+    neighbours: "the proof before the commit",
+  },
+  {
+    name: "all subscriptions may disappear at once",
+    edits: edit("src/subscriptions/rules.js", "if (gone.length * 2 > present.length && !allowDrops)", "if (false)"),
+    neighbours: "the look at the slice before it is changed",
+  },
+  {
+    name: "a transfer that is resumed begins one chunk late",
+    edits: edit(stage, "sequence: chunks.sequence }", "sequence: chunks.sequence + 1 }"),
+    neighbours: "the proof before the commit",
+  },
+  {
+    name: "a slice is committed without waiting for the disk",
+    edits: edit(stage, 'await this.#session.run("RESET synchronous_commit; RESET sandpiper.content_key");', ""),
+    neighbours: "the proof before the commit",
+  },
+  // What the simulation found in the program, put back.
+  {
+    name: "a list goes on after its last entry",
+    edits: edit("src/sync/serve-difference.js", "sent < count;)", ";)"),
+    neighbours: "row-level security",
+  },
+  {
+    name: "a list of subscriptions has the name of another",
+    edits: edit(
+      "src/subscriptions/subscription-store.js",
+      "}, { readOnly: true, snapshot: true });",
+      "}, { readOnly: true });",
+    ),
+    neighbours: "row-level security",
+  },
+  {
+    name: "a list is applied while subscriptions are changed here",
+    edits: edit(
+      "src/sync/update-subscriptions.js",
+      'await tx.run("SELECT 1 FROM companies WHERE id = $1 FOR NO KEY UPDATE", [company.id]);',
+      "",
+    ),
+    neighbours: "the look at the slice before it is changed",
+  },
+  {
+    name: "a stage that cannot be closed is left as it is",
+    edits: edit("src/sync/secondary-adapter.js", "await stage?.keep();", ""),
+    neighbours: "the proof before the commit",
+  },
+  {
+    name: "a slice that was removed and is back counts as done",
+    edits: edit("src/sync/partner-run.js", "this.#removedHere ||= ", "void "),
+    neighbours: "the proof before the commit",
+  },
+  {
+    name: "a slice that was removed here is the primary's fault",
+    edits: edit("src/sync/secondary-adapter.js", "if (now?.hash !== hash || now.count !== count)", "if (false)"),
+    neighbours: "the look at the slice before it is changed",
+  },
+  {
+    name: "a slice is removed while it begins to be staged",
+    edits: {
+      "src/slices/slice-store.js": [
+        ['const shown = await tx.query("SELECT content_key FROM slices WHERE slice_key = $1 FOR UPDATE", [key]);', ""],
+        [
+          "for (const { content_key } of [...shown, ...staged])",
+          'const shown = await tx.query("SELECT content_key FROM slices WHERE slice_key = $1 FOR UPDATE", [key]);\n        for (const { content_key } of [...shown, ...staged])',
+        ],
+      ],
+    },
+    neighbours: "the proof before the commit",
+  },
+  {
+    name: "what follows a fetch that fails is left on the line",
+    edits: edit("src/sync/serve-grains.js", "return { failure };", "throw failure;"),
+    neighbours: "the sequence of frames",
+  },
+];
