@@ -9,7 +9,7 @@ const runMs = 400;
 export function planOf(seed: number): Plan {
   const random = new Random(seed);
   const primaries = Array.from({ length: random.pick([1, 1, 1, 1, 2, 2, 3]) }, (_, i) => ({
-    hostile: i > 0 && random.chance(0.6),
+    hostile: random.chance(i === 0 ? 0.15 : 0.6),
     slices: random.int(1, 3),
     grains: random.pick([0, 2, 6, 12, 20]),
   }));

@@ -3,6 +3,7 @@ import { setAllowSync } from "../../src/slices/slice-store.ts";
 import { setSubscriptionActive } from "../../src/subscriptions/subscription-store.ts";
 import { contentOf } from "./oracle.ts";
 import type { PrimaryNode } from "./primary-node.ts";
+import { publish } from "./publish.ts";
 import type { SecondaryNode } from "./secondary-node.ts";
 import type { World } from "./world.ts";
 
@@ -46,7 +47,12 @@ async function converge(world: World, secondary: SecondaryNode, primary: Primary
         await setSubscriptionActive(world.operator(secondary.db), row.key, true);
     // Even: what the primary dropped is accepted. Not a multiple of three: no time to try again.
     const report = await world.sync(secondary, primary, 2);
-    if (owner.hostile) return;
+    if (owner.hostile) {
+      // It need not converge; but what it says of a small change is worth hearing.
+      if (n === mostRuns) return;
+      for (const slice of primary.tables.slices.values()) await publish(world, { primary, slice }, n, "some");
+      continue;
+    }
     const missing = permitted(world, secondary, primary).filter((id) => !equal(secondary, primary, id));
     if (report?.exitCode === 0 && missing.length === 0) {
       if (world.clock.nowMs - begun > mostMs)

@@ -73,6 +73,9 @@ export function tamperer(random: Random, onEvent: (name: string) => void): (data
     "with another count": (text) => [
       text.replace(/"(count|grains|bytes)":(\d+)/g, (_, name, n) => `"${name}":${Number(n) + random.int(-1, 3)}`),
     ],
+    "with fewer bytes": (text) => [
+      text.replace(/"bytes":(\d+)/, (_, n) => `"bytes":${Math.max(0, Number(n) - random.int(1, 50))}`),
+    ],
     "with an absurd count": (text) => [text.replace(/"(count|grains)":\d+/, `"$1":${Number.MAX_SAFE_INTEGER}`)],
     "with other metadata": (text) => [
       text.replace(
@@ -90,9 +93,12 @@ export function tamperer(random: Random, onEvent: (name: string) => void): (data
     const late = held;
     held = undefined;
     const before = late === undefined ? [] : [late];
-    if (!random.chance(probability)) return [data, ...before];
+    const seldom = typeof data !== "string" && data[0] === frameTypes.list;
+    if (!random.chance(seldom ? 0.25 : probability)) return [data, ...before];
     const moves: [string, (data: never) => Sent[]][] = Object.entries(typeof data === "string" ? messages : frames);
-    const [name, move] = random.pick(moves);
+    // What few frames lend themselves to is done to those that do.
+    const fitting = typeof data !== "string" && random.chance(0.5) ? moves.filter(([one]) => fits(data, one)) : moves;
+    const [name, move] = random.pick(fitting.length > 0 ? fitting : moves);
     onEvent(`a hostile ${typeof data === "string" ? "message" : "frame"} ${name}`);
     return [...move(data as never), ...before];
   };
@@ -104,3 +110,6 @@ function flip(frame: Buffer, from: number, random: Random): Buffer {
   if (to > from) copy[random.int(from, to - 1)]! ^= 1 << random.int(0, 7);
   return copy;
 }
+
+const fits = (frame: Buffer, move: string): boolean =>
+  frame[0] === frameTypes.list ? move === "with another symbol" : /id|record/.test(move);

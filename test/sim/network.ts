@@ -6,7 +6,7 @@ import type { Random } from "../harness/random.ts";
 import type { Clock } from "./clock.ts";
 
 /** What may be on its way in one direction before the sender waits. */
-export const windowBytes = 4096;
+export const windowBytes = 1200;
 /** A peer that is silent for so long is given up. */
 const idleMs = 20_000;
 
