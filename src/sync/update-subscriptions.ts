@@ -40,8 +40,8 @@ export async function updateSubscriptions(
   return session.transaction(async (tx) => {
     // Primaries are synced side by side, and their names must not clash: one list at a time.
     await tx.run("SELECT pg_advisory_xact_lock(hashtextextended('sandpiper:names', 0))");
-    // Whoever changes a subscription here meanwhile waits, and has the list looked at again.
-    await tx.run("SELECT 1 FROM companies WHERE id = $1 FOR NO KEY UPDATE", [company.id]);
+    // Whoever changes a subscription here meanwhile waits, and has the list looked at again. A rehearsal only reads, and may not lock rows.
+    if (!options.test) await tx.run("SELECT 1 FROM companies WHERE id = $1 FOR NO KEY UPDATE", [company.id]);
     const local = await listSubscriptions(tx, everything, { companyId: company.id });
     const { slices: known, taken } = await readNames(tx, company.id);
     const plan = planSubscriptions(local, listed, known, taken, options.allowDrops);
