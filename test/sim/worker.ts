@@ -4,7 +4,9 @@
  */
 import { type BatchResult, runBatch } from "./batch.ts";
 import { planOf } from "./draw.ts";
+import type { Trace } from "./operation.ts";
 import type { Plan } from "./plan.ts";
+import { record } from "./record.ts";
 import { simulate } from "./schedule.ts";
 import { seal } from "./sealed.ts";
 import { shrink } from "./shrink.ts";
@@ -14,7 +16,9 @@ export type Question =
   /** Makes the plan of a seed small that fails. */
   | { ask: "shrink"; seed: number }
   | { ask: "replay"; plan: Plan }
-  | { ask: "replay seed"; seed: number };
+  | { ask: "replay seed"; seed: number }
+  /** Records what is done in databases. */
+  | { ask: "traces"; first: number; count: number };
 
 export interface Replay {
   plan: Plan;
@@ -22,7 +26,7 @@ export interface Replay {
   lines: readonly string[];
 }
 
-export type Answer = { batch: BatchResult & { ms: number } } | { replay: Replay };
+export type Answer = { batch: BatchResult & { ms: number } } | { replay: Replay } | { traces: Trace[] };
 
 const replay = async (plan: Plan): Promise<Answer> => {
   const { violations, lines } = await simulate(plan, true);
@@ -38,6 +42,7 @@ async function answer(question: Question, now: () => number): Promise<Answer> {
     const result = await runBatch(first, count, step, mostFailures);
     return { batch: { ...result, ms: now() - begun } };
   }
+  if (question.ask === "traces") return { traces: await record(question.first, question.count) };
   if (question.ask === "replay") return replay(question.plan);
   if (question.ask === "replay seed") return replay(planOf(question.seed));
   const fails = async (plan: Plan) => (await simulate(plan)).violations.length > 0;
