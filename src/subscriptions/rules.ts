@@ -6,6 +6,7 @@
  * - What is new is added, with its slice. What is gone is marked withdrawn, its data kept; it is cleared when it reappears.
  * - Switched off there is switched off here. Switched on there changes nothing here: our own switch decides whether we try.
  * - A name that is taken here gets the id appended. It never fails a sync.
+ * - A slice that is offered under another id than before has one subscription, the new one, which is on or off here as the old one was.
  * - When more than half disappear at once, nothing is marked: a wrong empty list must not switch a catalogue off.
  */
 import { controlCharacters, maxNameLength, nameKey, nameProblem } from "../slices/slice.ts";
@@ -30,7 +31,9 @@ export interface KnownSlice {
 export interface SubscriptionPlan {
   addSlices: { id: string; name: string; type: string }[];
   changeSlices: { id: string; name: string; type: string }[];
-  add: { id: string; sliceId: string; name: string; description: string; active: boolean }[];
+  /** Subscriptions whose slice is offered under another id now; to be removed before the others are added. */
+  replace: Subscription[];
+  add: { id: string; sliceId: string; name: string; description: string; active: boolean; offered: boolean }[];
   /** The full new state of subscriptions that differ from their offer. */
   change: {
     id: string;
@@ -54,6 +57,7 @@ export interface SubscriptionPlan {
 const nothingNew = (): SubscriptionPlan => ({
   addSlices: [],
   changeSlices: [],
+  replace: [],
   add: [],
   change: [],
   withdraw: [],
@@ -77,8 +81,12 @@ export function planSubscriptions(
 ): SubscriptionPlan {
   const plan = nothingNew();
   const offered = new Set(offers.map((offer) => offer.id));
+  const offeredSlices = new Set(offers.map((offer) => offer.slice.id));
+  const replaced = new Map(
+    local.filter((row) => !offered.has(row.id) && offeredSlices.has(row.sliceId)).map((row) => [row.sliceId, row]),
+  );
   const present = local.filter((row) => row.withdrawnAt === null);
-  const gone = present.filter((row) => !offered.has(row.id));
+  const gone = present.filter((row) => !offered.has(row.id) && !offeredSlices.has(row.sliceId));
   if (gone.length * 2 > present.length && !allowDrops) {
     return { ...plan, massWithdrawal: { gone: gone.length, of: present.length } };
   }
@@ -90,7 +98,10 @@ export function planSubscriptions(
     knownSlices,
     taken.slices,
   );
-  const subscriptionNames = settleNames(offers, byId, taken.subscriptions);
+  const freed = new Set([...replaced.values()].map((row) => nameKey(row.name)));
+  const stillTaken = new Set([...taken.subscriptions].filter((name) => !freed.has(name)));
+  const subscriptionNames = settleNames(offers, byId, stillTaken);
+  plan.replace = [...replaced.values()];
 
   for (const { slice } of offers) {
     const known = knownSlices.get(slice.id);
@@ -103,14 +114,18 @@ export function planSubscriptions(
     const row = byId.get(offer.id);
     const name = subscriptionNames.get(offer.id)!;
     if (row === undefined) {
+      const old = replaced.get(offer.slice.id);
       plan.add.push({
         id: offer.id,
         sliceId: offer.slice.id,
         name,
         description: offer.description,
-        active: offer.active,
+        active: offer.active && (old?.active ?? true),
+        offered: offer.active,
       });
-      plan.notices.push(`new subscription ${name}${offer.active ? "" : " (switched off at the primary)"}`);
+      plan.notices.push(
+        `new subscription ${name}${old === undefined ? "" : ` in place of ${old.name}`}${offer.active ? "" : " (switched off at the primary)"}`,
+      );
       continue;
     }
     const switchedOff = row.active && !offer.active;
@@ -207,7 +222,7 @@ export function activeAfter(
   plan: SubscriptionPlan,
 ): { id: string; sliceId: string; name: string }[] {
   const changed = new Map(plan.change.map((row) => [row.id, row]));
-  const withdrawn = new Set(plan.withdraw.map((row) => row.id));
+  const withdrawn = new Set([...plan.withdraw, ...plan.replace].map((row) => row.id));
   const kept = local
     .filter((row) => !withdrawn.has(row.id) && (row.withdrawnAt === null || changed.get(row.id)?.restored === true))
     .map((row) => changed.get(row.id) ?? row)

@@ -262,6 +262,7 @@ export async function applyPlan(tx: Session, companyId: CompanyId, plan: Subscri
   }
   for (const slice of plan.addSlices)
     keys.set(slice.id, (await insertSlice(tx, { companyId, ...slice, hash: "" })).key);
+  for (const row of plan.replace) await tx.run("DELETE FROM subscriptions WHERE subscription_key = $1", [row.key]);
   for (const change of plan.change) {
     await tx.run(
       "UPDATE subscriptions SET name_key = subscription_key::text || ' ' || name_key WHERE company_id = $1 AND id = $2",
@@ -285,7 +286,7 @@ export async function applyPlan(tx: Session, companyId: CompanyId, plan: Subscri
     );
   }
   for (const row of plan.add) {
-    await insertSubscription(tx, { ...row, companyId, sliceKey: keys.get(row.sliceId)!, offered: row.active });
+    await insertSubscription(tx, { ...row, companyId, sliceKey: keys.get(row.sliceId)! });
   }
   for (const row of plan.withdraw) {
     await tx.run("UPDATE subscriptions SET withdrawn_at = now(), updated_at = now() WHERE subscription_key = $1", [

@@ -5,7 +5,8 @@
  * and rebuild itself inside node_modules to leave it out. The last line is `N passed, N failed`, in assertions as tap
  * counts them; a file that crashed, ended early or asserted nothing counts as one more that failed.
  *
- * SANDPIPER_TEST_JOBS=N runs N files at once; unless said otherwise as many as there are cores, but 2 at least and 4 at most.
+ * SANDPIPER_TEST_JOBS=N runs N files at once; unless said otherwise one more than there are cores, since many
+ * of them wait, but 4 at most.
  */
 import { randomBytes } from "node:crypto";
 import { existsSync, readdirSync } from "node:fs";
@@ -19,7 +20,7 @@ import { serverEnvironment, startTestServer } from "./test-database.ts";
 import { runTestFile } from "./test-file.ts";
 
 const testRoot = fileURLToPath(new URL("..", import.meta.url));
-const jobs = Number(process.env.SANDPIPER_TEST_JOBS ?? Math.min(4, Math.max(2, availableParallelism())));
+const jobs = Number(process.env.SANDPIPER_TEST_JOBS ?? Math.min(4, availableParallelism() + 1));
 const runId = randomBytes(16).toString("hex");
 const interrupted = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => interrupted.abort(signal));
@@ -85,7 +86,7 @@ function chosenFiles(named: string[]): string[] {
     (name) => name.endsWith(".test.js") && hasSource(name),
   );
   // The long ones first, so that none runs alone at the end.
-  const isLong = (name: string) => Number(name.startsWith(`integration${sep}`));
+  const isLong = (name: string) => Number(/^(integration|sim|faults|demo)\b/.test(name));
   return found.sort((a, b) => isLong(b) - isLong(a) || (a < b ? -1 : 1)).map((name) => resolve(testRoot, name));
 }
 

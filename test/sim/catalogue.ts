@@ -1,7 +1,8 @@
 /** Statements about companies, subscriptions, runs and what is logged, and advisory locks. */
 import { createHash } from "node:crypto";
+import { changeSlice } from "./contents.ts";
 import { type Handler, rows, touched } from "./handler.ts";
-import { pgError, type SliceRow, type SubscriptionRow, type Tx } from "./tables.ts";
+import { pgError, refer, type SliceRow, type SubscriptionRow, type Tx } from "./tables.ts";
 
 /** Values whose types the row says. */
 type Values = [never, never, never, never, never, never, never, never];
@@ -44,6 +45,10 @@ const subscriptionOf = (tx: Tx, row: SubscriptionRow) => {
   };
 };
 
+/** What of a slice its subscription's row does not have already. */
+const prefixed = ({ key: _key, id: _id, name: _name, type: _type, ...slice }: ReturnType<typeof sliceOf>) =>
+  Object.fromEntries(Object.entries(slice).map(([name, value]) => [`slice.${name}`, value]));
+
 const by =
   <T>(pick: (row: T) => string) =>
   (a: T, b: T) =>
@@ -71,25 +76,33 @@ function changeSubscription(tx: Tx, key: number, change: Partial<SubscriptionRow
   tx.put("subscriptions", key, next);
 }
 
-function renameSlice(tx: Tx, key: number, name: string | undefined, nameKey: string): void {
-  const row = tx.get("slices", key)!;
+function changeCompany(tx: Tx, id: string, etag: string | null): number {
+  if (tx.get("companies", id) === undefined) return 0;
+  tx.lock("companies", id, "no-key-update");
+  tx.put("companies", id, { ...tx.get("companies", id)!, etag });
+  return 1;
+}
+
+function renameSlice(tx: Tx, key: number, rename: (row: SliceRow) => Partial<SliceRow>): number {
+  const row = tx.get("slices", key);
+  if (row === undefined) return 0;
   tx.lock("slices", key, "update"); // names are unique, and so part of a key
-  if (row.nameKey !== nameKey && tx.rows("slices").some((other) => other.nameKey === nameKey))
+  const change = rename(row);
+  if (row.nameKey !== change.nameKey && tx.rows("slices").some((other) => other.nameKey === change.nameKey))
     throw pgError("23505", "duplicate name", "slices_name_key_key");
-  tx.put("slices", key, { ...row, name: name ?? row.name, nameKey });
+  return changeSlice(tx, key, "update", change);
 }
 
 const forgetList =
   "WITH owner AS (UPDATE companies SET subs_etag = NULL WHERE id = (SELECT company_id FROM subscriptions WHERE subscription_key = $1) RETURNING id)";
 const ofOwner = "WHERE subscription_key = $1 AND company_id IN (SELECT id FROM owner)";
 
-/** The list of the subscription's company is forgotten. @returns whether there is such a subscription. */
+/** The list of the subscription's company is forgotten. @returns whether there still is such a subscription. */
 function forgets(tx: Tx, key: number): boolean {
-  const row = tx.get("subscriptions", key);
-  if (row === undefined) return false;
-  tx.lock("companies", row.company, "no-key-update");
-  tx.put("companies", row.company, { ...tx.get("companies", row.company)!, etag: null });
-  return true;
+  const company = tx.once("owner", () => tx.get("subscriptions", key)?.company);
+  if (company === undefined) return false;
+  changeCompany(tx, company, null);
+  return tx.get("subscriptions", key) !== undefined;
 }
 
 export const catalogue: Record<string, Handler> = {
@@ -181,8 +194,9 @@ export const catalogue: Record<string, Handler> = {
     },
   "INSERT INTO holdings (company_id, slice_key, hash, content_count, confirmed_at) VALUES ($1, $2, $3, $4, now()) ON CONFLICT (company_id, slice_key) DO UPDATE SET hash = excluded.hash, content_count = excluded.content_count, confirmed_at = excluded.confirmed_at":
     (tx, [company, slice, hash, count]: [string, number, string, number]) => {
-      tx.lock("slices", slice, "key-share");
       tx.unique("holdings", company, slice);
+      // What a row refers to is looked at when it is new.
+      if (tx.get("holdings", `${company} ${slice}`) === undefined) refer(tx, "holdings", slice);
       tx.put("holdings", `${company} ${slice}`, { hash, count });
       return touched(1);
     },
@@ -193,19 +207,15 @@ export const catalogue: Record<string, Handler> = {
     return rows(company && { etag: company.etag });
   },
   "UPDATE companies SET subs_etag = $2 WHERE id = $1": (tx, [id, etag]: [string, string | null]) => {
-    tx.lock("companies", id, "no-key-update");
-    tx.put("companies", id, { ...tx.get("companies", id)!, etag });
-    return touched(1);
+    return touched(changeCompany(tx, id, etag));
   },
   "UPDATE companies SET subs_etag = NULL WHERE id = (SELECT company_id FROM slices WHERE slice_key = $1)": (
     tx,
     [key]: [number],
   ) => {
-    const slice = tx.get("slices", key);
-    if (slice === undefined) return touched(0);
-    tx.lock("companies", slice.company, "no-key-update");
-    tx.put("companies", slice.company, { ...tx.get("companies", slice.company)!, etag: null });
-    return touched(1);
+    const company = tx.once("owner", () => tx.get("slices", key)?.company);
+    if (company === undefined) return touched(0);
+    return touched(changeCompany(tx, company, null));
   },
 
   "SELECT 1 FROM companies WHERE id = $1 FOR NO KEY UPDATE": (tx, [id]: [string]) => {
@@ -226,9 +236,7 @@ export const catalogue: Record<string, Handler> = {
       .slice(0, limit)
       .map((row) => ({
         ...subscriptionOf(tx, row),
-        ...Object.fromEntries(
-          Object.entries(sliceOf(tx.get("slices", row.slice)!)).map(([name, value]) => [`slice.${name}`, value]),
-        ),
+        ...prefixed(sliceOf(tx.get("slices", row.slice)!)),
       })),
   }),
   "SELECT encode(sha256(convert_to(coalesce(string_agg( jsonb_build_array(u.id, u.name, u.description, u.active, s.id, s.name, s.slice_type)::text, ',' ORDER BY u.id), ''), 'UTF8')), 'hex') AS name …":
@@ -280,22 +288,14 @@ export const catalogue: Record<string, Handler> = {
           return { id, name, subscription: u.name, key, contentKey: content, hash, count, subscriptionId: u.id };
         }),
     }),
-  "UPDATE slices SET name_key = slice_key::text || ' ' || name_key WHERE slice_key = $1": (tx, [key]: [number]) => {
-    renameSlice(tx, key, undefined, `${key} ${tx.get("slices", key)!.nameKey}`);
-    return touched(1);
-  },
+  "UPDATE slices SET name_key = slice_key::text || ' ' || name_key WHERE slice_key = $1": (tx, [key]: [number]) =>
+    touched(renameSlice(tx, key, (row) => ({ nameKey: `${key} ${row.nameKey}` }))),
   "UPDATE slices SET name = $2, name_key = $3, updated_at = now() WHERE slice_key = $1": (
     tx,
     [key, name, nameKey]: [number, string, string],
-  ) => {
-    renameSlice(tx, key, name, nameKey);
-    return touched(1);
-  },
-  "UPDATE slices SET slice_type = $2, updated_at = now() WHERE slice_key = $1": (tx, [key, type]: [number, string]) => {
-    tx.lock("slices", key, "no-key-update");
-    tx.put("slices", key, { ...tx.get("slices", key)!, type });
-    return touched(1);
-  },
+  ) => touched(renameSlice(tx, key, () => ({ name, nameKey }))),
+  "UPDATE slices SET slice_type = $2, updated_at = now() WHERE slice_key = $1": (tx, [key, type]: [number, string]) =>
+    touched(changeSlice(tx, key, "no-key-update", { type })),
   "INSERT INTO slices AS s (company_id, id, name, name_key, slice_type, allow_sync, hash, content_hash) VALUES ($1, coalesce($2::uuid, gen_random_uuid()), $3, $4, $5, $6, $7, $8) RETURNING …":
     (tx, [company, id, name, nameKey, type, allowSync, hash, contentHash]: Values) => {
       const key = tx.next("slice");
@@ -320,20 +320,18 @@ export const catalogue: Record<string, Handler> = {
     (tx, [company, id, slice, name, nameKey, description, active, offered]: Values) => {
       const row = tx.rows("subscriptions").find((one) => one.company === company && one.id === id);
       if (row === undefined) return touched(0);
-      tx.lock("slices", slice, "key-share");
+      // Whether or not it is another: the row is one that the transaction has written already.
+      refer(tx, "subscriptions", slice);
       changeSubscription(tx, row.key, { slice, name, nameKey, description, active, offered, withdrawnAt: null });
       return touched(1);
     },
   "INSERT INTO subscriptions (id, company_id, slice_key, name, name_key, description, active, offered) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)":
     (tx, [id, company, slice, name, nameKey, description, active, offered]: Values) => {
       const key = tx.next("subscription");
-      tx.lock("slices", slice, "key-share");
-      if (tx.get("slices", slice) === undefined) throw pgError("23503", "there is no such slice");
+      refer(tx, "subscriptions", slice);
       tx.unique("subscriptions", company, id);
       tx.unique("subscription names", nameKey);
-      tx.unique("subscribed slices", company, slice);
-      const same = (row: SubscriptionRow) =>
-        (row.company === company && (row.id === id || row.slice === slice)) || row.nameKey === nameKey;
+      const same = (row: SubscriptionRow) => (row.company === company && row.id === id) || row.nameKey === nameKey;
       if (tx.rows("subscriptions").some(same))
         throw pgError("23505", "duplicate subscription", "subscriptions_name_key_key");
       tx.put("subscriptions", key, {
@@ -355,6 +353,12 @@ export const catalogue: Record<string, Handler> = {
     [key]: [number],
   ) => {
     changeSubscription(tx, key, { withdrawnAt: 0 });
+    return touched(1);
+  },
+  "DELETE FROM subscriptions WHERE subscription_key = $1": (tx, [key]: [number]) => {
+    if (tx.get("subscriptions", key) === undefined) return touched(0);
+    tx.lock("subscriptions", key, "update");
+    tx.put("subscriptions", key, undefined);
     return touched(1);
   },
   "DELETE FROM subscriptions WHERE slice_key = $1": (tx, [slice]: [number]) => {

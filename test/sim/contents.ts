@@ -2,11 +2,28 @@
 import { createHash } from "node:crypto";
 import { slicesInScope } from "../../src/scope.ts";
 import { checkDisk, type Handler, plain, readable, rows, touched, visible } from "./handler.ts";
-import { addGrains, Grain, pgError, type SliceRow, type Tx } from "./tables.ts";
+import { addGrains, Grain, pgError, refer, type SliceRow, type StagingRow, type Tx } from "./tables.ts";
 
 const partnerFilter = `AND ${plain(slicesInScope({ company: "" } as never, "$1"))}`;
 /** What a filter is replaced by when it is forgotten on purpose. */
 const forgotten = "AND ($1::uuid IS NULL OR TRUE)";
+
+/** @param mode how its row is locked. @returns how many rows there are: none or one. */
+export function changeSlice(tx: Tx, key: number, mode: "update" | "no-key-update", change: Partial<SliceRow>): number {
+  if (tx.get("slices", key) === undefined) return 0;
+  tx.lock("slices", key, mode);
+  tx.put("slices", key, { ...tx.get("slices", key)!, ...change });
+  return 1;
+}
+
+/**
+ * What is staged for a slice, for a statement that takes its row: one that was put in its place while the statement waited is not seen.
+ */
+function stagedRow(tx: Tx, key: number): StagingRow | undefined {
+  const seen = tx.once("staged", () => tx.get("staging", key)?.content);
+  const row = tx.get("staging", key);
+  return row?.content === seen ? row : undefined;
+}
 
 const stage = (tx: Tx, content: number) => tx.rows("staging").find((row) => row.content === content);
 
@@ -65,14 +82,16 @@ export const contents: Record<string, Handler> = {
       : [],
   }),
   "DELETE FROM slice_metadata WHERE slice_key = $1": (tx, [key]: [number]) => {
+    const pairs = tx.get("metadata", key) ?? [];
     tx.put("metadata", key, undefined);
-    return touched(0);
+    return touched(pairs.length);
   },
   "INSERT INTO slice_metadata (slice_key, key, value) SELECT $1, * FROM unnest($2::text[], $3::text[])": (
     tx,
     [key, keys, values]: [number, string[], string[]],
   ) => {
     const pairs = keys.map((k, i) => [k, values[i]!] as const);
+    if (pairs.length > 0) refer(tx, "slice_metadata", key);
     tx.put(
       "metadata",
       key,
@@ -103,40 +122,28 @@ export const contents: Record<string, Handler> = {
   },
   "SELECT s.hash, s.content_count AS count, s.content_key AS shown, g.content_key AS staged FROM slices s JOIN staging g USING (slice_key) WHERE s.slice_key = $1 AND g.hash = $2 FOR UPDATE":
     (tx, [key, hash]: [number, string]) => {
-      const [slice, staged] = [tx.get("slices", key), tx.get("staging", key)];
+      const [slice, staged] = [tx.get("slices", key), stagedRow(tx, key)];
       if (slice === undefined || staged?.hash !== hash) return rows();
       tx.lock("slices", key, "update");
       tx.lock("staging", key, "update");
       return rows({ hash: slice.hash, count: slice.count, shown: slice.content, staged: staged.content });
     },
-  "UPDATE slices SET content_key = $2 WHERE slice_key = $1": (tx, [key, content]: [number, number]) => {
-    tx.lock("slices", key, "update"); // it is unique, and so part of a key
-    tx.put("slices", key, { ...tx.get("slices", key)!, content });
-    return touched(1);
-  },
+  "UPDATE slices SET content_key = $2 WHERE slice_key = $1": (tx, [key, content]: [number, number]) =>
+    touched(changeSlice(tx, key, "update", { content })), // it is unique, and so part of a key
   "UPDATE slices SET content_date = CASE WHEN hash = $2 AND content_count = $4 THEN content_date ELSE now() END, hash = $2, content_hash = $3, content_count = $4, content_bytes = $5, updated_at = now() WHERE slice_key = $1":
-    (tx, [key, hash, contentHash, count, bytes]: [number, string, string, number, number]) => {
-      const slice = tx.get("slices", key);
-      if (slice === undefined) return touched(0);
-      tx.lock("slices", key, "no-key-update");
-      tx.put("slices", key, { ...slice, hash, contentHash, count, bytes });
-      return touched(1);
-    },
+    (tx, [key, hash, contentHash, count, bytes]: [number, string, string, number, number]) =>
+      touched(changeSlice(tx, key, "no-key-update", { hash, contentHash, count, bytes })),
   "UPDATE slices SET allow_sync = $2, updated_at = now() WHERE slice_key = $1": (
     tx,
     [key, allowSync]: [number, boolean],
-  ) => {
-    tx.lock("slices", key, "no-key-update");
-    tx.put("slices", key, { ...tx.get("slices", key)!, allowSync });
-    return touched(1);
-  },
+  ) => touched(changeSlice(tx, key, "no-key-update", { allowSync })),
 
   // removeSlice
   "SELECT pg_advisory_xact_lock(hashtextextended('sandpiper:stage:' || content_key::bigint::text, 0)) FROM staging WHERE slice_key = $1":
     (tx, [key]: [number]) => {
       const staged = tx.get("staging", key);
       if (staged !== undefined) tx.advisory(`stage ${staged.content}`, "update", "commit");
-      return rows();
+      return rows(staged && {});
     },
   "SELECT content_key FROM slices WHERE slice_key = $1 FOR UPDATE": (tx, [key]: [number]) => {
     const slice = tx.get("slices", key);
@@ -144,21 +151,24 @@ export const contents: Record<string, Handler> = {
     return rows(slice && { content_key: slice.content });
   },
   "DELETE FROM staging WHERE slice_key = $1 RETURNING content_key AS content": (tx, [key]: [number]) => {
-    const staged = tx.get("staging", key);
+    const staged = stagedRow(tx, key);
     if (staged === undefined) return rows();
     tx.lock("staging", key, "update");
     tx.put("staging", key, undefined);
     return rows({ content: staged.content });
   },
   "DELETE FROM staging WHERE slice_key = $1 RETURNING content_key": (tx, [key]: [number]) => {
-    const staged = tx.get("staging", key);
+    const staged = stagedRow(tx, key);
     if (staged === undefined) return rows();
     tx.lock("staging", key, "update");
     tx.put("staging", key, undefined);
     return rows({ content_key: staged.content });
   },
   "DELETE FROM slices WHERE slice_key = $1": (tx, [key]: [number]) => {
+    if (tx.get("slices", key) === undefined) return touched(0);
     tx.lock("slices", key, "update");
+    if (tx.rows("subscriptions").some((row) => row.slice === key))
+      throw pgError("23503", "it is subscribed to", "subscriptions_slice_key_fkey");
     tx.put("slices", key, undefined);
     tx.put("metadata", key, undefined);
     // What refers to it goes with it.
@@ -205,6 +215,7 @@ export const contents: Record<string, Handler> = {
   ) => {
     checkDisk(tx);
     const chunks = new Map(tx.get("chunks", content));
+    if (chunks.has(`${id}/${sequence}`)) throw pgError("23505", "duplicate chunk", "grain_chunks_pkey");
     chunks.set(`${id}/${sequence}`, Buffer.from(data));
     tx.put("chunks", content, chunks);
     return touched(1);
@@ -247,16 +258,15 @@ export const contents: Record<string, Handler> = {
 
   // stage.ts
   "SELECT hash FROM staging WHERE slice_key = $1 FOR UPDATE": (tx, [key]: [number]) => {
-    const staged = tx.get("staging", key);
+    const staged = stagedRow(tx, key);
     if (staged !== undefined) tx.lock("staging", key, "update");
     return rows(staged && { hash: staged.hash });
   },
   "INSERT INTO staging (slice_key, hash) VALUES ($1, $2) ON CONFLICT (slice_key) DO UPDATE SET updated_at = now() RETURNING content_key AS content":
     (tx, [key, hash]: [number, string]) => {
-      tx.lock("slices", key, "key-share");
-      if (tx.get("slices", key) === undefined) throw pgError("23503", "there is no such slice");
-      tx.lock("staging", key, "update");
       const next = tx.next("content");
+      refer(tx, "staging", key);
+      tx.lock("staging", key, "update");
       const staged = tx.get("staging", key) ?? { slice: key, hash, content: next };
       tx.put("staging", key, staged);
       return rows({ content: staged.content });
@@ -320,7 +330,7 @@ export const contents: Record<string, Handler> = {
         .map(({ key }) => ({ key })),
     }),
   "DELETE FROM staging WHERE slice_key = $1": (tx, [key]: [number]) => {
-    if (tx.get("staging", key) === undefined) return touched(0);
+    if (stagedRow(tx, key) === undefined) return touched(0);
     tx.lock("staging", key, "update");
     tx.put("staging", key, undefined);
     return touched(1);

@@ -24,9 +24,10 @@ export interface Outcome {
   lines: readonly string[];
 }
 
-/** Runs a plan. @param traced keeps what happens, line by line. */
-export async function simulate(plan: Plan, traced = false): Promise<Outcome> {
+/** Runs a plan. @param traced keeps what happens, line by line. @param watch is shown the world before anything happens. */
+export async function simulate(plan: Plan, traced = false, watch: (world: World) => void = () => {}): Promise<Outcome> {
   const world = new World(plan, traced);
+  watch(world);
   const { oracle, clock } = world;
   await finish(world, populate(world), "the beginning");
   oracle.begin();
@@ -46,11 +47,12 @@ export async function simulate(plan: Plan, traced = false): Promise<Outcome> {
 async function populate(world: World): Promise<void> {
   const { plan } = world;
   for (const [i, primary] of world.primaries.entries()) {
+    const owner = { id: primary.id, name: `primary ${i}`, active: true, apiKey: "", etag: null };
+    world.write(primary.db, (tx) => tx.put("companies", primary.id, owner));
     for (const secondary of world.secondaries) {
       const id = world.companyOf(secondary);
       const apiKey = `first key of ${id}`;
       const partner = { id, name: secondary.name, active: true, apiKey, etag: null };
-      const owner = { id: primary.id, name: `primary ${i}`, active: true, apiKey: "", etag: null };
       world.write(primary.db, (tx) => tx.put("companies", id, partner));
       world.write(secondary.db, (tx) => tx.put("companies", primary.id, owner));
       secondary.apiKeys.set(primary, apiKey);

@@ -13,10 +13,12 @@ import type { Random } from "../harness/random.ts";
 import type { Clock } from "./clock.ts";
 import type { Settings } from "./handler.ts";
 import { Blocked, Locks } from "./locks.ts";
+import type { Operation, Outcome } from "./operation.ts";
 import { copyGrains, copyOut, run } from "./statements.ts";
 import {
   apply,
   type Changes,
+  checkAtCommit,
   type Faults,
   type Holder,
   noTables,
@@ -37,12 +39,15 @@ export class SimDatabase {
   onCommit: (session: Holder, before: Tables, changes: Changes) => void = () => {};
   /** Is told of what happens, by name. */
   onEvent: (name: string) => void = () => {};
+  /** Is told of what sessions do, in the order in which it is done. */
+  onOperation: (session: SimSession, operation: Operation, outcome: Outcome) => void = () => {};
   readonly sessions = new Set<SimSession>();
+  /** The last number of each sequence. */
+  readonly sequences = new Map<Sequence, number>();
   /** States since the last commit that is on disk; the first is that. */
   #unflushed: Tables[] = [this.tables];
   #waiting: (() => void)[] = [];
   #awayUntilMs = 0;
-  readonly #sequences = new Map<Sequence, number>();
 
   constructor(
     readonly name: string,
@@ -61,8 +66,8 @@ export class SimDatabase {
 
   /** The next number of a sequence; no transaction gives it back. */
   next = (sequence: Sequence): number => {
-    const number = (this.#sequences.get(sequence) ?? 0) + 1;
-    this.#sequences.set(sequence, number);
+    const number = (this.sequences.get(sequence) ?? 0) + 1;
+    this.sequences.set(sequence, number);
     return number;
   };
 
@@ -199,6 +204,8 @@ export class SimSession implements Session, Holder, Settings {
   readonly backendPid = 0;
   #silent = false;
   #tx: Tx | undefined;
+  /** A statement of the transaction has failed: it is rolled back already, and waits for its end. */
+  #failed = false;
   #tail: Promise<unknown> = Promise.resolve();
 
   /** What its process uses it for at present. */
@@ -209,7 +216,7 @@ export class SimSession implements Session, Holder, Settings {
   }
 
   async query<Row>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
-    return (await this.#statement((tx) => run(this, tx, text, values))).rows as Row[];
+    return (await this.#statement({ kind: "query", text, values }, (tx) => run(this, tx, text, values))).rows as Row[];
   }
 
   async one<Row>(text: string, values?: readonly unknown[]): Promise<Row | undefined> {
@@ -217,12 +224,12 @@ export class SimSession implements Session, Holder, Settings {
   }
 
   async run(text: string, values: readonly unknown[] = []): Promise<number> {
-    const { rows, count } = await this.#statement((tx) => run(this, tx, text, values));
+    const { rows, count } = await this.#statement({ kind: "run", text, values }, (tx) => run(this, tx, text, values));
     return count ?? rows.length;
   }
 
   copyOut(text: string): never {
-    const read = this.#statement((tx) => copyOut(tx, text));
+    const read = this.#statement({ kind: "copyOut", text }, (tx) => copyOut(tx, text));
     read.catch(() => {});
     const body = async function* () {
       yield Buffer.concat([copyHeader, await read, copyTrailer]);
@@ -231,18 +238,20 @@ export class SimSession implements Session, Holder, Settings {
   }
 
   copyIn(text: string): Writable {
-    const copy = new CopyIn((body) => this.#statement((tx) => copyGrains(tx, text, body)));
+    const copy = new CopyIn((body) =>
+      this.#statement({ kind: "copyIn", text, body }, (tx) => copyGrains(tx, text, body)),
+    );
     return copy as unknown as Writable;
   }
 
   async transaction<T>(work: (tx: Session) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
-    await this.#operation(() => this.#begin(options));
+    await this.#operation({ kind: "begin", options }, () => this.#begin(options));
     try {
       const result = await work(this);
-      await this.#operation(() => this.#commit());
+      await this.#operation({ kind: "commit" }, () => this.#commit());
       return result;
     } catch (error) {
-      await this.#operation(() => this.#rollback()).catch(() => {});
+      await this.#operation({ kind: "rollback" }, () => this.#rollback()).catch(() => {});
       throw translate(error);
     }
   }
@@ -257,6 +266,7 @@ export class SimSession implements Session, Holder, Settings {
     if (this.dropped) return;
     this.dropped = true;
     this.#tx = undefined;
+    this.server.onOperation(this, { kind: "drop" }, {});
     this.server.sessions.delete(this);
     this.server.locks.release(this, true);
     this.server.freed();
@@ -268,6 +278,7 @@ export class SimSession implements Session, Holder, Settings {
   }
 
   #begin({ snapshot, readOnly }: TransactionOptions): void {
+    this.#failed = false;
     this.#tx = this.#newTx(snapshot ?? false, readOnly ?? this.readOnly);
   }
 
@@ -281,8 +292,24 @@ export class SimSession implements Session, Holder, Settings {
 
   #commit(): void {
     const tx = this.#tx;
+    if (tx === undefined) return;
+    if (this.#failed) {
+      this.#rollback();
+      return;
+    }
+    try {
+      checkAtCommit(tx);
+    } catch (error) {
+      if (!(error instanceof Blocked)) this.#rollback();
+      throw error;
+    }
     this.#tx = undefined;
-    if (tx !== undefined) this.#finish(tx);
+    this.#finish(tx);
+  }
+
+  #fail(): void {
+    this.#failed = true;
+    this.#release();
   }
 
   #rollback(): void {
@@ -320,15 +347,24 @@ export class SimSession implements Session, Holder, Settings {
   }
 
   /** A statement, in the open transaction or in one of its own. */
-  #statement<T>(work: (tx: Tx) => T): Promise<T> {
-    return this.#operation(() => {
+  #statement<T>(operation: Operation, work: (tx: Tx) => T): Promise<T> {
+    const known = new Map<string, unknown>();
+    return this.#operation(operation, () => {
       if (this.#tx !== undefined) {
-        this.#tx.refresh();
-        return work(this.#tx);
+        if (this.#failed) throw pgError("25P02", "current transaction is aborted");
+        this.#tx.refresh(known);
+        try {
+          return work(this.#tx);
+        } catch (error) {
+          if (!(error instanceof Blocked)) this.#fail();
+          throw error;
+        }
       }
       const own = this.#newTx(false, this.readOnly);
+      own.refresh(known);
       try {
         const result = work(own);
+        checkAtCommit(own);
         this.#finish(own);
         return result;
       } catch (error) {
@@ -339,18 +375,19 @@ export class SimSession implements Session, Holder, Settings {
   }
 
   /** Operations of a connection come one after another, each after a while. */
-  #operation<T>(work: () => T): Promise<T> {
-    const turn = this.#tail.then(() => this.#perform(work));
+  #operation<T>(operation: Operation, work: () => T): Promise<T> {
+    const turn = this.#tail.then(() => this.#perform(operation, work));
     this.#tail = turn.catch(() => {});
     return turn;
   }
 
-  #perform<T>(work: () => T): Promise<T> {
+  #perform<T>(operation: Operation, work: () => T): Promise<T> {
     const { server } = this;
     return new Promise<T>((resolve, reject) => {
       let stopWaiting: (() => void) | undefined;
       let timeout: (() => void) | undefined;
       const fail = (error: unknown) => {
+        if (!this.dropped) server.onOperation(this, operation, { error });
         if (!this.#silent) reject(translate(error));
       };
       const attempt = () => {
@@ -362,6 +399,7 @@ export class SimSession implements Session, Holder, Settings {
         try {
           const result = work();
           timeout?.();
+          server.onOperation(this, operation, { result });
           resolve(result);
         } catch (error) {
           if (!(error instanceof Blocked)) {
@@ -369,6 +407,7 @@ export class SimSession implements Session, Holder, Settings {
             fail(error);
             return;
           }
+          server.onOperation(this, operation, { blocked: error.message });
           stopWaiting = server.waitForLock(attempt);
           timeout ??= server.clock.after(lockTimeoutMs, () => {
             stopWaiting?.();

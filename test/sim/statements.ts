@@ -102,3 +102,23 @@ export function copyGrains(tx: Tx, text: string, body: Buffer): Result {
   addGrains(tx, tx.contentKey, grains);
   return { rows: [], count: grains.length };
 }
+
+const copies = [
+  "COPY grain_rows",
+  "COPY id, digest",
+  "COPY id, digest, payload_bytes",
+  "COPY id, grain_key",
+  "COPY data",
+];
+
+/** How all statements are called that are known here. */
+export const statementNames: readonly string[] = [...handlers.keys(), ...copies];
+
+/** What a statement is called. */
+export function statementName(text: string): string | undefined {
+  const wanted = plain(text).replace("COPY (SELECT", "COPY");
+  if (wanted.startsWith("COPY"))
+    return copies.findLast((name) => wanted.startsWith(`${name} `) || wanted.startsWith(`${name},`));
+  const { handler } = find(text);
+  return statementNames.find((name) => handlers.get(name) === handler);
+}

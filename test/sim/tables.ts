@@ -169,6 +169,7 @@ export interface Faults {
 export class Tx {
   readonly changes: Changes = new Map();
   #merged = new Map<TableName, ReadonlyMap<unknown, unknown>>();
+  #known = new Map<string, unknown>();
 
   /** @param base what is committed, now or when the snapshot was taken. */
   constructor(
@@ -176,13 +177,25 @@ export class Tx {
     private readonly locks: Locks<Holder>,
     readonly holder: Holder,
     readonly contentKey: number,
-    readonly next: (sequence: Sequence) => number,
+    private readonly draw: (sequence: Sequence) => number,
     readonly readOnly: boolean,
   ) {}
 
-  /** Others have committed meanwhile: the next statement sees it. */
-  refresh(): void {
+  /** Others have committed meanwhile: the next statement sees it. @param known what it has found out already, if it has waited. */
+  refresh(known = new Map<string, unknown>()): void {
     this.#merged = new Map();
+    this.#known = known;
+  }
+
+  /** What a statement finds out before it waits for a lock, and does not look at again after that. */
+  once<T>(name: string, find: () => T): T {
+    if (!this.#known.has(name)) this.#known.set(name, find());
+    return this.#known.get(name) as T;
+  }
+
+  /** The next number of a sequence: one for a statement. */
+  next(sequence: Sequence): number {
+    return this.once(`next ${sequence}`, () => this.draw(sequence));
   }
 
   all<T extends TableName>(table: T): Tables[T] {
@@ -208,7 +221,7 @@ export class Tx {
   }
 
   put<T extends TableName>(table: T, key: KeyOf<T>, row: RowOf<T> | undefined): void {
-    if (this.readOnly) throw pgError("25006", "cannot execute this in a read-only transaction");
+    this.#checkWritable();
     let changes = this.changes.get(table);
     if (changes === undefined) {
       changes = new Map();
@@ -219,11 +232,13 @@ export class Tx {
   }
 
   lock<T extends TableName>(table: T, key: KeyOf<T>, mode: Mode): void {
+    this.#checkWritable();
     this.locks.take(`${table} ${key}`, this.holder, mode);
   }
 
   /** As `SKIP LOCKED`. */
   tryLock<T extends TableName>(table: T, key: KeyOf<T>, mode: Mode): boolean {
+    this.#checkWritable();
     return this.locks.try(`${table} ${key}`, this.holder, mode);
   }
 
@@ -242,6 +257,11 @@ export class Tx {
 
   unlock(name: string): void {
     this.locks.unlock(name, this.holder);
+  }
+
+  /** Row locks are written too. */
+  #checkWritable(): void {
+    if (this.readOnly) throw pgError("25006", "cannot execute this in a read-only transaction");
   }
 
   /** The grains of a content, ascending by id. */
@@ -281,6 +301,27 @@ export function pgError(code: string, message: string, constraint?: string): Err
   error.code = code;
   error.constraint = constraint;
   return error;
+}
+
+/** What is unique only when a transaction ends: a company's subscription to a slice. @throws 23505 */
+export function checkAtCommit(tx: Tx): void {
+  tx.refresh();
+  for (const [key, row] of (tx.changes.get("subscriptions") ?? new Map()) as Map<number, SubscriptionRow | undefined>) {
+    if (row === undefined) continue;
+    const { company, slice } = row;
+    tx.unique("subscribed slices", company, slice);
+    if (
+      tx.rows("subscriptions").some((other) => other.key !== key && other.company === company && other.slice === slice)
+    )
+      throw pgError("23505", "duplicate subscription", "subscriptions_company_id_slice_key_key");
+  }
+}
+
+/** A row that refers to a slice keeps it from being removed. @throws 23503 when there is no such slice. */
+export function refer(tx: Tx, table: string, slice: number): void {
+  tx.lock("slices", slice, "key-share");
+  if (tx.get("slices", slice) === undefined)
+    throw pgError("23503", "there is no such slice", `${table}_slice_key_fkey`);
 }
 
 /** Adds grains under a content. @throws 23505 for an id or key that is there, 23514 for a payload that is not as long as its row says. */

@@ -4,7 +4,9 @@
  */
 import { type BatchResult, runBatch } from "./batch.ts";
 import { planOf } from "./draw.ts";
+import type { Trace } from "./operation.ts";
 import type { Plan } from "./plan.ts";
+import { record } from "./record.ts";
 import { simulate } from "./schedule.ts";
 import { findOpen, seal } from "./sealed.ts";
 import { shrink } from "./shrink.ts";
@@ -16,7 +18,9 @@ export type Question =
   | { ask: "replay"; plan: Plan }
   | { ask: "replay seed"; seed: number }
   /** Whether the process is without clock, chance, files and sockets. */
-  | { ask: "sealed" };
+  | { ask: "sealed" }
+  /** Records what is done in databases. */
+  | { ask: "traces"; first: number; count: number };
 
 export interface Replay {
   plan: Plan;
@@ -27,7 +31,8 @@ export interface Replay {
 export type Answer =
   | { batch: BatchResult & { ms: number } }
   | { replay: Replay }
-  | { sealed: { tried: number; open: string[] } };
+  | { sealed: { tried: number; open: string[] } }
+  | { traces: Trace[] };
 
 const replay = async (plan: Plan): Promise<Answer> => {
   const { violations, lines } = await simulate(plan, true);
@@ -44,6 +49,7 @@ async function answer(question: Question, now: () => number): Promise<Answer> {
     return { batch: { ...result, ms: now() - begun } };
   }
   if (question.ask === "sealed") return { sealed: await findOpen() };
+  if (question.ask === "traces") return { traces: await record(question.first, question.count) };
   if (question.ask === "replay") return replay(question.plan);
   if (question.ask === "replay seed") return replay(planOf(question.seed));
   const fails = async (plan: Plan) => (await simulate(plan)).violations.length > 0;

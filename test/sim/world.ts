@@ -80,7 +80,8 @@ export class World {
     const place = Number(/slice (\d+)$/.exec(primary.tables.slices.get(key)!.nameKey)![1]);
     const partner = this.secondaries.indexOf(secondary);
     const input = {
-      id: idOf(4, this.plan.sameIds ? 0 : number + 1, place, partner),
+      // One that is offered again is another subscription.
+      id: idOf(4, this.plan.sameIds ? 0 : number + 1, place, partner, this.clock.nowMs < 1000 ? 0 : this.nextVersion()),
       companyId: this.companyOf(secondary),
       sliceKey: key as SliceKey,
       name: `slice ${place} for ${partner}`,

@@ -40,7 +40,8 @@ function apply(file: File, result: SubscriptionPlan): File {
     sliceName: sliceOf(sliceId).name,
     sliceType: sliceOf(sliceId).type,
   });
-  const subscriptions = file.subscriptions.map((row) => {
+  const kept = file.subscriptions.filter((row) => !result.replace.includes(row));
+  const subscriptions = kept.map((row) => {
     const change = result.change.find(({ id }) => id === row.id);
     if (change !== undefined) {
       const { name, description, active, offered } = change;
@@ -48,8 +49,8 @@ function apply(file: File, result: SubscriptionPlan): File {
     }
     return result.withdraw.some(({ id }) => id === row.id) ? { ...row, withdrawnAt: new Date(0) } : row;
   });
-  for (const { id, sliceId, name, description, active } of result.add) {
-    subscriptions.push(row({ id, name, description, active, offered: active, ...pointTo(sliceId) }));
+  for (const { id, sliceId, name, description, active, offered } of result.add) {
+    subscriptions.push(row({ id, name, description, active, offered, ...pointTo(sliceId) }));
   }
   return { ...file, slices, subscriptions };
 }
@@ -82,7 +83,16 @@ const offer = (n: number, given: Partial<Offer> = {}): Offer => ({
   ...given,
 });
 
-const nothing = { addSlices: [], changeSlices: [], add: [], change: [], withdraw: [], notices: [], lost: 0 };
+const nothing = {
+  addSlices: [],
+  changeSlices: [],
+  replace: [],
+  add: [],
+  change: [],
+  withdraw: [],
+  notices: [],
+  lost: 0,
+};
 /** On file after a first sync of these offers. */
 const synced = (...offers: Offer[]) => apply(empty, plan(empty, offers));
 
@@ -139,6 +149,30 @@ t.test("our own switch is ours", async (t) => {
   t.match(both, { change: [{ active: false, offered: false }], lost: 0 }, "off already: nothing was lost");
   t.notMatch(both.notices.join(), "switched off by the primary");
 });
+
+t.test(
+  "a slice that is offered under another id has one subscription: the new one, on or off as the old one was",
+  async (t) => {
+    const file = synced(offer(1), offer(2), offer(3));
+    const moved = { ...offer(1), id: uuid(4) };
+    const result = plan(file, [offer(2), offer(3), moved]);
+    t.match(result, {
+      replace: [{ id: uuid(1) }],
+      add: [{ id: uuid(4), name: "sub 1", active: true, offered: true }],
+      withdraw: [],
+      lost: 0,
+      notices: ["new subscription sub 1 in place of sub 1"],
+    });
+    const next = apply(file, result);
+    t.same(plan(next, [offer(2), offer(3), moved]), nothing);
+    file.subscriptions[0]!.active = false;
+    t.match(plan(file, [offer(2), offer(3), moved]), { add: [{ active: false, offered: true }] }, "off here stays off");
+    const without = apply(file, plan(file, [offer(2), offer(3)]));
+    t.match(plan(without, [offer(2), offer(3), moved]), { replace: [{ id: uuid(1) }] }, "also later");
+    const all = [1, 2, 3].map((n) => ({ ...offer(n), id: uuid(n + 3) }));
+    t.match(plan(file, all), { massWithdrawal: undefined, replace: { length: 3 } }, "nothing has disappeared");
+  },
+);
 
 t.test("one that disappeared is withdrawn, its data kept, and comes back as it was", async (t) => {
   const file = synced(offer(1), offer(2));
@@ -306,6 +340,8 @@ t.test("whatever the lists: it never throws, names stay unique, and a plan appli
         for (const n of switchedOff) if (file.subscriptions[n]) file.subscriptions[n].active = false;
         const names = [...file.subscriptions.map((each) => each.name), ...otherSubscriptions];
         if (!isUnique(names)) throw new Error(`subscriptions: ${JSON.stringify(names)}`);
+        if (!isUnique(file.subscriptions.map((each) => each.sliceId)))
+          throw new Error("two subscriptions to one slice");
         const slices = [...file.slices.map((each) => each.name), ...otherSlices];
         if (!isUnique(slices)) throw new Error(`slices: ${JSON.stringify(slices)}`);
         for (const { name } of [...file.subscriptions, ...file.slices]) {
@@ -334,8 +370,16 @@ t.test(
           for (const [i, each] of file.subscriptions.entries()) each.active = switches[i]!;
           const next = apply(file, plan(file, after, true));
           return file.subscriptions.every((was) => {
-            const is = next.subscriptions.find(({ id }) => id === was.id)!;
-            const offered = after.find(({ id }) => id === was.id);
+            const offered =
+              after.find(({ id }) => id === was.id) ?? after.find(({ slice }) => slice.id === was.sliceId);
+            const is = next.subscriptions.find(({ id }) => id === (offered?.id ?? was.id))!;
+            // Of two that become one, the one that keeps its id decides.
+            if (
+              offered !== undefined &&
+              offered.id !== was.id &&
+              file.subscriptions.some(({ id }) => id === offered.id)
+            )
+              return true;
             return (
               is.active === (was.active && (offered?.active ?? true)) &&
               (is.withdrawnAt !== null) === (offered === undefined)

@@ -1,0 +1,224 @@
+/** A few sessions in one database that get in each other's way: for traces in which locks are waited for, and of what syncs seldom do. */
+import type { Database, Session } from "../../src/database.ts";
+import { insertGrains } from "../../src/slices/grain-store.ts";
+import { changeSlice } from "../../src/slices/publish.ts";
+import type { CompanyId, ContentKey, Slice, SliceKey } from "../../src/slices/slice.ts";
+import { chunkBytes, uuidBytes } from "../../src/slices/slice.ts";
+import { removeSlice, setAllowSync } from "../../src/slices/slice-store.ts";
+import { setHolding } from "../../src/subscriptions/activity-store.ts";
+import type { Company } from "../../src/subscriptions/company.ts";
+import { removeSubscription, setSubscriptionActive } from "../../src/subscriptions/subscription-store.ts";
+import { addToOutbox, finishRun, startRun, wasCommitted } from "../../src/sync/outbox-store.ts";
+import { clearStage, openStage, Stage, sweepStages } from "../../src/sync/stage.ts";
+import { updateSubscriptions } from "../../src/sync/update-subscriptions.ts";
+import { Random } from "../harness/random.ts";
+import { encodeTuple, int8 } from "../harness/tuples.ts";
+import { Clock } from "./clock.ts";
+import { idOf } from "./names.ts";
+import { Recorder } from "./recorder.ts";
+import { SimDatabase } from "./sim-database.ts";
+import { Tx } from "./tables.ts";
+
+/** Who is at work at once, and how much each does. */
+const workers = 4;
+const works = 6;
+const companies = [0, 1].map((n) => idOf(1, n) as CompanyId);
+const names = ["Brakes", "Filters", "Lamps"];
+
+interface Place {
+  db: Database;
+  sim: SimDatabase;
+  random: Random;
+  clock: Clock;
+}
+
+/** What somebody may do, each as often as it stands here. */
+const kinds: readonly ((place: Place) => Promise<unknown>)[] = [
+  takeList,
+  takeList,
+  takeList,
+  stage,
+  stage,
+  stage,
+  remove,
+  remove,
+  publish,
+  publish,
+  ask,
+  ask,
+  hold,
+  hold,
+  operate,
+  operate,
+  runs,
+  sweep,
+];
+
+/** @returns the recorder of what was done. */
+export async function contend(seed: number): Promise<Recorder> {
+  const clock = new Clock();
+  const random = new Random(seed);
+  const sim = new SimDatabase("one database", clock, new Random(seed + 1), 1, true);
+  const recorder = new Recorder(sim, `contention ${seed}`);
+  const owner = { scope: "all", purpose: "operator", server: sim };
+  const tx = new Tx(() => sim.tables, sim.locks, owner, 0, sim.next, false);
+  for (const id of companies)
+    tx.put("companies", id, { id, name: `company ${id}`, active: true, apiKey: id, etag: null });
+  sim.commit(owner, tx.changes, true);
+  const worker = async (n: number) => {
+    const place = { db: sim.connect(`worker ${n}`).handle("worker"), sim, random, clock };
+    await takeList(place).catch(() => {});
+    for (let i = 0; i < works; i++)
+      await random
+        .pick(kinds)(place)
+        .catch(() => {}); // what fails is in the trace too
+  };
+  let left = workers;
+  for (let n = 0; n < workers; n++) void worker(n).finally(() => left--);
+  await clock.run(() => left === 0, 3_600_000, 100_000);
+  return recorder;
+}
+
+/** A primary's list is applied, in which names move from one slice or subscription to another. */
+function takeList({ db, random }: Place) {
+  const company = random.int(0, 1);
+  const shuffled = [...names].sort(() => random.next() - 0.5);
+  const slices = [...names.keys()].sort(() => random.next() - 0.5);
+  const rows = names
+    .map((_, n) => ({
+      id: idOf(4, company, n),
+      name: `${shuffled[n]} for us`,
+      description: "",
+      active: random.chance(0.8),
+      slice: {
+        id: idOf(3, company, slices[n]),
+        name: shuffled[slices[n]!]!,
+        type: random.pick(["aces-file", "asset-files"]),
+      },
+    }))
+    .filter(() => random.chance(0.8));
+  const options = { runId: idOf(7, random.int(0, 3)), test: random.chance(0.2), allowDrops: true };
+  return db.session((session) =>
+    updateSubscriptions(
+      session,
+      { id: companies[company]!, name: "" } as Company,
+      { rows, etag: `"${random.int(0, 9)}"` },
+      options,
+    ),
+  );
+}
+
+function sliceAt({ sim, random }: Place): Slice | undefined {
+  const rows = [...sim.tables.slices.values()];
+  if (rows.length === 0) return undefined;
+  const { key, content, id, name, company } = random.pick(rows);
+  return { key, contentKey: content, id, name, companyId: company } as Slice;
+}
+
+/** Grains arrive. Sometimes two of one key. */
+async function stage(place: Place) {
+  const { db, random } = place;
+  const slice = sliceAt(place);
+  if (slice === undefined) return;
+  const record = (large: boolean) => {
+    const payload = Buffer.from(`payload ${random.int(0, 9)}`);
+    const fields = [`part ${random.int(0, 9)}`, "", "raw"].map((text) => Buffer.from(text));
+    const id = uuidBytes(idOf(5, large ? 30 : random.int(0, 20)));
+    if (large) return encodeTuple([id, ...fields, int8(2 * chunkBytes), null]);
+    return encodeTuple([id, ...fields, int8(payload.length), payload]);
+  };
+  await db.session(async (session) => {
+    const { contentKey } = await openStage(session, slice.key, `hash ${random.int(0, 1)}`);
+    const stage = new Stage(session, slice.key, contentKey as ContentKey);
+    try {
+      await stage.grains(Buffer.concat([record(false), record(random.chance(0.4))]));
+      await stage.chunk(uuidBytes(idOf(5, 30)), random.int(0, 2), Buffer.from("a chunk"));
+    } finally {
+      await stage.keep();
+    }
+    if (random.chance(0.3)) await session.transaction((tx) => clearStage(tx, slice.key));
+  });
+}
+
+async function remove(place: Place) {
+  const slice = sliceAt(place);
+  if (slice !== undefined) await removeSlice(place.db, slice.key);
+}
+
+async function publish(place: Place) {
+  const slice = sliceAt(place);
+  if (slice === undefined) return;
+  const { random } = place;
+  const grain = (n: number) => ({
+    id: idOf(5, n),
+    key: `part ${random.int(0, 9)}`,
+    source: "",
+    encoding: "raw" as const,
+    payload: random.bytes(9),
+  });
+  await changeSlice(place.db, slice, (tx) =>
+    insertGrains(tx, slice.contentKey, [grain(random.int(0, 9)), grain(random.int(10, 20))]),
+  );
+}
+
+const confirmOf = (run: string, slice: Slice) =>
+  ({ type: "confirm", run_id: run, id: slice.id, name: slice.name, hash: "", count: 0 }) as never;
+
+/** Whether a run has committed a slice, asked while it perhaps does. */
+async function ask(place: Place) {
+  const { db, random, clock } = place;
+  const slice = sliceAt(place);
+  if (slice === undefined) return;
+  const run = idOf(7, random.int(0, 3));
+  await db.transaction(async (tx) => {
+    if (!(await wasCommitted(tx, slice.companyId, run, slice.id)))
+      await addToOutbox(tx, slice.companyId, confirmOf(run, slice));
+    await clock.wait(random.int(0, 20));
+  });
+}
+
+/** Rows are held for a while, as by a program that is slow. */
+async function hold(place: Place) {
+  const { db, random, clock } = place;
+  const slice = sliceAt(place);
+  if (slice === undefined) return;
+  const take = random.pick([
+    (tx: Session) => tx.one("SELECT 1 FROM slices WHERE slice_key = $1 FOR KEY SHARE", [slice.key]),
+    (tx: Session) => tx.one("SELECT content_key FROM slices WHERE slice_key = $1 FOR UPDATE", [slice.key]),
+    (tx: Session) => tx.one("SELECT 1 FROM companies WHERE id = $1 FOR NO KEY UPDATE", [slice.companyId]),
+    (tx: Session) => tx.one("SELECT hash FROM staging WHERE slice_key = $1 FOR UPDATE", [slice.key]),
+    (tx: Session) => setAllowSync(tx, slice.key, random.chance(0.5)),
+    (tx: Session) => setHolding(tx, slice.companyId, slice.key, "a hash", 1),
+  ]);
+  await db.transaction(async (tx) => {
+    await take(tx);
+    await clock.wait(random.int(0, 20));
+    if (random.chance(0.2)) throw new Error("given up");
+  });
+}
+
+/** Somebody at the console. */
+async function operate(place: Place) {
+  const { db, random, sim } = place;
+  const rows = [...sim.tables.subscriptions.keys()];
+  if (rows.length === 0) return;
+  if (random.chance(0.3)) await removeSubscription(db, random.pick(rows));
+  else await setSubscriptionActive(db, random.pick(rows), random.chance(0.7));
+  const slice = sliceAt(place);
+  if (slice !== undefined) await setAllowSync(db, slice.key as SliceKey, random.chance(0.5));
+}
+
+/** A run begins, and another one that was never ended is found. */
+async function runs({ db, random, clock }: Place) {
+  const [run, company] = [idOf(7, random.int(0, 3)), random.pick(companies)];
+  await startRun(db, run, company);
+  await clock.wait(random.int(0, 9));
+  if (random.chance(0.5)) await finishRun(db, run, 0, {});
+}
+
+/** What nobody wants any more is taken away. */
+function sweep({ db, random }: Place) {
+  return db.session((session) =>
+    sweepStages(session, random.pick(companies), random.chance(0.5) ? [idOf(3, 0, 1)] : []),
+  );
+}
