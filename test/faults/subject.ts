@@ -1,10 +1,6 @@
 /** What faults happen to: a real primary and a real secondary with a bad wire between them, and what must hold after each. */
 import type { App } from "../../src/app.ts";
-import { openDatabase } from "../../src/database.ts";
-import { asSandpiperError } from "../../src/errors.ts";
-import { createLogger } from "../../src/log.ts";
-import { readServer } from "../../src/subscriptions/company-store.ts";
-import { runSync } from "../../src/sync/run.ts";
+import { openApp, syncOnce, syncThrough } from "../integration/in-process.ts";
 import { heldLocks } from "../integration/oracle.ts";
 import { addLines, makePair, offer, type Party } from "../integration/parties.ts";
 import { BadWire } from "./bad-wire.ts";
@@ -17,6 +13,9 @@ type Content = Record<string, unknown>;
 
 const text = (value: unknown) => JSON.stringify(value);
 const same = (a: Content, b: Content): boolean => text(a) === text(b);
+
+/** A silent peer is given up soon. */
+const quick = { idleSeconds: 2 };
 
 export class Subject {
   #generation = 0;
@@ -70,30 +69,16 @@ export class Subject {
   /** The sync of the command, in this process. @returns its exit code. */
   async sync(): Promise<number> {
     if (this.#app === undefined) {
-      this.#app = await this.#open(this.secondary.database.url);
+      this.#app = await openApp(this.secondary, this.secondary.database.url, quick);
       const { db } = this.#app;
       this.test.teardown(() => db.close());
     }
-    return runOnce(this.#app);
+    return syncOnce(this.#app);
   }
 
   /** The same on connections of its own, through another way to its database. */
-  async syncThrough(databaseUrl: string): Promise<number> {
-    try {
-      const app = await this.#open(databaseUrl);
-      return await runOnce(app).finally(() => app.db.close());
-    } catch (error) {
-      return asSandpiperError(error).exitCode;
-    }
-  }
-
-  async #open(databaseUrl: string): Promise<App> {
-    const config = this.secondary.config({
-      SANDPIPER_DATABASE_URL: databaseUrl,
-      SANDPIPER_SYNC_IDLE_SECONDS: "2",
-    });
-    const db = await openDatabase(config, { name: "sandpiper in the test" });
-    return { config, db, log: createLogger("silent"), server: await readServer(db) };
+  syncThrough(databaseUrl: string): Promise<number> {
+    return syncThrough(this.secondary, databaseUrl, quick);
   }
 
   /** Slices of the secondary that are neither as in `before` nor as in `after`. */
@@ -111,9 +96,4 @@ export class Subject {
   async locks(withinMs?: number): Promise<number> {
     return heldLocks(await this.secondary.db(), withinMs);
   }
-}
-
-async function runOnce(app: App): Promise<number> {
-  const options = { test: false, allowDrops: false, jobs: 1, waitSeconds: 0, retryForSeconds: 0, splaySeconds: 0 };
-  return (await runSync(app, options)).exitCode;
 }

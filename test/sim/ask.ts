@@ -1,6 +1,7 @@
 /** Asks processes that simulate, from a copy of the program. */
 import { execFile } from "node:child_process";
 import { join } from "node:path";
+import { keptPlans } from "./kept.ts";
 import { rareEvents } from "./rare.ts";
 import type { Answer, Question, Replay } from "./worker.ts";
 
@@ -73,4 +74,11 @@ export async function replayed(directory: string, question: Question): Promise<R
   const answer = await ask(directory, question);
   if (!("replay" in answer)) throw new Error("another answer than asked for");
   return answer.replay;
+}
+
+/** What goes wrong in the plans that are kept, by what they once found. */
+export async function checkKept(directory: string): Promise<Record<string, string[]>> {
+  const answer = await ask(directory, { ask: "check", plans: keptPlans.map(({ plan }) => plan) });
+  if (!("checked" in answer)) throw new Error("another answer than asked for");
+  return Object.fromEntries(keptPlans.map(({ found }, i) => [found, answer.checked[i]!]));
 }

@@ -12,14 +12,15 @@ const changesOf = (guard: Guard): Edits => guards[guard] as unknown as Edits;
 async function main(): Promise<void> {
   const { values } = parseArgs({ options: { only: { type: "string" } } });
   const chosen = mutants.filter(({ name }) => name.includes(values.only ?? ""));
-  /** What is missing already when only the guard is off. */
+  /** What is missing already when only the guard is off: it must not do harm alone, or nothing could be told apart. */
   const without = new Map<Guard, Set<string>>();
   let caught = 0;
   let tried = 0;
   for (const { name, edits, neighbours } of chosen) {
     for (const guard of [undefined, neighbours]) {
       if (guard !== undefined && !without.has(guard)) {
-        const { found } = await look(changesOf(guard), () => false);
+        const { found, kept } = await look(changesOf(guard), () => false);
+        if (found.failed.length + kept > 0) throw new Error(`${guard}: without it alone something is wrong already`);
         without.set(guard, new Set(found.missing));
       }
       const usual = guard === undefined ? new Set<string>() : without.get(guard)!;

@@ -17,6 +17,8 @@ export type Question =
   | { ask: "shrink"; seed: number }
   | { ask: "replay"; plan: Plan }
   | { ask: "replay seed"; seed: number }
+  /** What is wrong with these, one by one. */
+  | { ask: "check"; plans: readonly Plan[] }
   /** Whether the process is without clock, chance, files and sockets. */
   | { ask: "sealed" }
   /** Records what is done in databases. */
@@ -32,6 +34,7 @@ export type Answer =
   | { batch: BatchResult & { ms: number } }
   | { replay: Replay }
   | { sealed: { tried: number; open: string[] } }
+  | { checked: string[][] }
   | { traces: Trace[] };
 
 const replay = async (plan: Plan): Promise<Answer> => {
@@ -50,6 +53,11 @@ async function answer(question: Question, now: () => number): Promise<Answer> {
   }
   if (question.ask === "sealed") return { sealed: await findOpen() };
   if (question.ask === "traces") return { traces: await record(question.first, question.count) };
+  if (question.ask === "check") {
+    const checked: string[][] = [];
+    for (const plan of question.plans) checked.push((await simulate(plan)).violations);
+    return { checked };
+  }
   if (question.ask === "replay") return replay(question.plan);
   if (question.ask === "replay seed") return replay(planOf(question.seed));
   const fails = async (plan: Plan) => (await simulate(plan)).violations.length > 0;
