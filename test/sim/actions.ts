@@ -66,7 +66,7 @@ export const actionKinds: Record<string, ActionKind> = {
   // Operators of primaries
   publish: { weight: 8, act: (world, args) => publish(world, sliceAt(world, args), args.n, "some") },
   "publish anew": { weight: 1, act: (world, args) => publish(world, sliceAt(world, args), args.n, "all") },
-  empty: { weight: 0.5, act: (world, args) => publish(world, sliceAt(world, args), args.n, "none") },
+  empty: { weight: 2, act: (world, args) => publish(world, sliceAt(world, args), args.n, "none") },
   lock: {
     weight: 2,
     act: async (world, args) => {

@@ -4,7 +4,7 @@ import { keptPlans } from "./kept.ts";
 import { type Edits, smallLimits } from "./small-limits.ts";
 
 /** Schedules that a fault has to be found in. */
-const mostSeeds = 2000;
+const mostSeeds = 1000;
 const stepSeeds = 250;
 
 const none: Found = { schedules: 0, actions: 0, ms: 1, failed: [], missing: [], events: {} };
