@@ -31,7 +31,8 @@ const errors: readonly [name: string, code: string, message: RegExp, hostile?: b
   ["more bytes come than were declared", "protocol", /more bytes/, true],
   ["a slice ends early", "protocol", /ended a slice after/, true],
   ["another hash or count than agreed", "protocol", /another hash or count/, true],
-  ["an answer for another slice", "protocol", /another slice|not asked about/, true],
+  ["an answer for another slice", "protocol", /answered for another slice/, true],
+  ["a slice that was not asked about", "protocol", /not asked about/, true],
   ["a confirmation of what was not sent", "protocol", /what was not sent/, true],
   ["a slice is too large to accept", "limit", /more than the/, true],
 ];
