@@ -25,6 +25,9 @@ export interface Running {
   id: string;
   startedMs: number;
   test: boolean;
+  retryForSeconds: number;
+  /** How often it has logged in. */
+  logins: number;
   connections: Set<Connection>;
   /** Requests that wait for an answer. */
   requests: Set<(error: SandpiperError) => void>;
@@ -67,6 +70,8 @@ export class SecondaryNode {
       id,
       startedMs: this.db.clock.nowMs,
       test: options.test,
+      retryForSeconds: options.retryForSeconds,
+      logins: 0,
       connections: new Set(),
       requests: new Set(),
     };
@@ -97,7 +102,10 @@ export class SecondaryNode {
     const { clock } = this.db;
     const { primary } = running;
     return {
-      login: () => this.#request(running, () => primary.login(this.apiKeys.get(primary)!)),
+      login: () => {
+        running.logins++;
+        return this.#request(running, () => primary.login(this.apiKeys.get(primary)!));
+      },
       offers: ({ token }: Login, etag) => this.#request<Offers>(running, () => primary.offers(token, etag)),
       connect: ({ token }: Login) =>
         this.#request<Wire>(running, async () => {

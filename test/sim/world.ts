@@ -135,6 +135,9 @@ export class World {
     for (const { error, slice } of report.results)
       if (error !== undefined) this.oracle.atFailure(secondary.name, owner.id, report.runId, slice.id, error);
     for (const warning of report.warnings) this.event(warning.replace(/\d+/g, "n").slice(0, 60));
+    // A token may run out after each slice; apart from that there is one try.
+    if (running.retryForSeconds === 0 && running.logins > 2 + report.results.length)
+      this.oracle.fail(`${running.id} logged in ${running.logins} times, and was not to try again`);
     if (report.exitCode === 0 && !report.test) {
       const { tables } = secondary.db;
       const company = this.companyOf(secondary);
