@@ -119,7 +119,7 @@ export const actionKinds: Record<string, ActionKind> = {
       const primary = at(world.primaries, a);
       const secondary = at(world.secondaries, b);
       const company = world.companyOf(secondary);
-      const apiKey = `key ${n}`;
+      const apiKey = `key ${n} of ${company}`;
       world.write(primary.db, (tx) => tx.put("companies", company, { ...tx.get("companies", company)!, apiKey }));
       world.clock.after(n, () => secondary.apiKeys.set(primary, primary.tables.companies.get(company)!.apiKey));
     },
