@@ -61,7 +61,9 @@ export function createUpgrade(context: ServerContext): Upgrade {
       // What it stood in line does not count against its token.
       const waitedMs = Math.round(performance.now() - cameMs);
       const expired = () => Date.now() >= identity.expiresAt.getTime() + waitedMs;
-      adapter = new PrimaryAdapter(app.db, cache, identity.companyId, channel, expired);
+      const onFailure = (sliceId: string, { code, message, hint, cause }: SandpiperError) =>
+        log.error({ event: "sync.slice_failed", slice_id: sliceId, code, reason: message, hint, err: cause });
+      adapter = new PrimaryAdapter(app.db, cache, identity.companyId, channel, expired, onFailure);
       log.info({ event: "sync.opened", waited_ms: waitedMs });
       step("p.begin");
       await drive(

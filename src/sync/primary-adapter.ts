@@ -25,6 +25,7 @@ export class PrimaryAdapter implements PrimaryPort {
   readonly #scope: Scope;
   readonly #channel: Wire;
   readonly #expired: () => boolean;
+  readonly #onFailure: (sliceId: string, error: SandpiperError) => void;
   #compressor: FrameCompressor | undefined;
   #waiting = false;
   /** The slice that is being served. */
@@ -34,14 +35,25 @@ export class PrimaryAdapter implements PrimaryPort {
   #bytes = 0;
   #slices = 0;
 
-  /** @param expired whether the partner's token has run out. */
-  constructor(db: Database, cache: SliceCache, companyId: CompanyId, channel: Wire, expired: () => boolean) {
+  /**
+   * @param expired whether the partner's token has run out.
+   * @param onFailure is told why a slice could not be served.
+   */
+  constructor(
+    db: Database,
+    cache: SliceCache,
+    companyId: CompanyId,
+    channel: Wire,
+    expired: () => boolean,
+    onFailure: (sliceId: string, error: SandpiperError) => void,
+  ) {
     this.#db = db.as({ company: companyId });
     this.#cache = cache;
     this.#companyId = companyId;
     this.#scope = { company: companyId };
     this.#channel = channel;
     this.#expired = expired;
+    this.#onFailure = onFailure;
   }
 
   /** What was served so far, for the log. */
@@ -123,6 +135,10 @@ export class PrimaryAdapter implements PrimaryPort {
   readChunk(id: string, grainId: Buffer, sequence: number): Promise<Read<Buffer>> {
     this.#serving = id;
     return readChunk(this.#db, this.#scope, id, grainId, sequence);
+  }
+
+  async failed(id: string, error: SandpiperError): Promise<void> {
+    this.#onFailure(id, error);
   }
 
   record(confirm: Confirm): Promise<void> {

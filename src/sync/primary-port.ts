@@ -1,4 +1,5 @@
 /** What the primary's session works with: its port, and the question whether a slice may be served. Pure. */
+import { SandpiperError } from "../errors.ts";
 import { idBytes, type Metadata } from "../slices/hash.ts";
 import type { Cells } from "./coded-symbols.ts";
 import { asker, type Session } from "./effects.ts";
@@ -53,6 +54,8 @@ export interface PrimaryPort {
   readGrains(id: string, after: Buffer | null, wanted: Buffer | null): Promise<Read<Records>>;
   /** Chunk `sequence` of a large grain. */
   readChunk(id: string, grainId: Buffer, sequence: number): Promise<Read<Buffer>>;
+  /** This slice could not be served: the partner hears only that, our own operator why. */
+  failed(id: string, error: SandpiperError): Promise<void>;
   /** Stores what the partner reports, once however often it is repeated. */
   record(confirm: Confirm): Promise<void>;
 }
@@ -66,6 +69,12 @@ export function judge(view: SliceView | undefined, hash: string): Refusal | unde
   if (!view.allowSync) return "locked";
   return view.hash === hash ? undefined : "changed";
 }
+
+/** What a slice should hold is not there. */
+export const damaged = (what: string): SandpiperError =>
+  new SandpiperError("storage", what, {
+    hint: "Publish the slice again; if it stays, restore the database from a backup.",
+  });
 
 /** Sends a frame of a slice if the partner may still have it, as (slice, hash), at this very moment. */
 export function* sendFrame(id: string, hash: string, frame: Buffer): Steps<Refusal | undefined> {

@@ -93,8 +93,9 @@ function* serve(
     if (request.type === "cells") return yield* serveCells(request);
     return yield* serveGrains(request);
   } catch (error) {
-    const { code } = asSandpiperError(error);
-    if (code === "storage" || code === "internal") return "failed";
-    throw error;
+    const found = asSandpiperError(error);
+    if (found.code !== "storage" && found.code !== "internal") throw error;
+    yield* ask.failed(request.id, found);
+    return "failed";
   }
 }

@@ -1,7 +1,7 @@
 /** The primary's answers to "what differs?": what a slice holds, the list of its grains, or coded symbols of it. Pure. */
 import { cellBytes, entryFrames, firstCells, idBytes, listEntryBytes } from "./frames.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
-import { ask, judge, type Read, type Steps, sendFrame } from "./primary-port.ts";
+import { ask, damaged, judge, type Read, type Steps, sendFrame } from "./primary-port.ts";
 
 type Request<T> = Extract<SecondaryMessage, { type: T }>;
 
@@ -48,7 +48,7 @@ function* sendList(id: string, hash: string, count: number): Steps<Refusal | und
     const refusal = judge(read.view, hash);
     if (refusal !== undefined) return refusal;
     const entries = read.data;
-    if (entries.length === 0) return "failed";
+    if (entries.length === 0) throw damaged(`slice ${id} has ${sent} grains, and says ${count}`);
     for (const frame of entryFrames("list", entries, sequence)) {
       const late = yield* sendFrame(id, hash, frame);
       if (late !== undefined) return late;

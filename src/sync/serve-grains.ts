@@ -1,5 +1,5 @@
 /** The primary's answer to a fetch: the grains that were asked for, ascending by id, in frames. Pure. */
-import { chunkBytes, uuidBytes } from "../slices/slice.ts";
+import { chunkBytes, uuidBytes, uuidText } from "../slices/slice.ts";
 import {
   decodeFrame,
   encodeFrame,
@@ -15,6 +15,7 @@ import {
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
 import {
   ask,
+  damaged,
   judge,
   lastIdOf,
   type Read,
@@ -167,8 +168,7 @@ function* sendChunks(stream: Stream, grainId: Buffer, payloadBytes: number, firs
     const { view, data } = yield* ask.readChunk(stream.id, grainId, n);
     const refusal = judge(view, stream.hash);
     if (refusal !== undefined) return refusal;
-    // One that is not there: the slice changed, or its rows are damaged.
-    if (data.length === 0) return "failed";
+    if (data.length === 0) throw damaged(`chunk ${n} of grain ${uuidText(grainId)} is not stored`);
     sent += data.length;
     const frame = encodeFrame({ type: "chunk", sequence: stream.sequence++, entries: 1, body: data });
     const late = yield* sendFrame(stream.id, stream.hash, frame);

@@ -36,6 +36,51 @@ t.test("SIGTERM lets a running sync finish, refuses the next, and ends with 0", 
   t.same(await secondary.content(), await primary.content());
 });
 
+t.test("a slice that is damaged at the primary fails alone, and the primary's log says why", async (t) => {
+  const { primary, secondary } = await makePair(t);
+  for (const name of ["file", "list", "sound"])
+    await offer(primary, name, name === "file" ? "binary-blob" : "aces-items", secondary);
+  const large = {
+    grain_key: "level-1",
+    source: "f",
+    encoding: "b64" as const,
+    payload: Buffer.alloc(2_500_000).toString("base64"),
+  };
+  await primary.batch("file", [{ add: large }]);
+  await primary.batch("list", addLines(0, 3));
+  await secondary.ok(["sync"]);
+  await primary.batch("file", [{ delete_all: true }, { add: { ...large, source: "g" } }]);
+  await primary.batch("list", addLines(3, 3));
+  await primary.batch("sound", addLines(0, 3));
+  const before = await secondary.content();
+  const db = await primary.db();
+  await db.run("DELETE FROM grain_chunks WHERE seq = 1");
+  await db.run("DELETE FROM grains WHERE content_key = (SELECT content_key FROM slices WHERE name = 'list')");
+  const run = await secondary.run(["sync", "--retry-for", "0"]);
+  t.equal(run.code, 3, run.stderr);
+  t.match(run.stderr, /the primary could not serve slice file[\s\S]*the primary could not serve slice list/);
+  t.match(run.stdout, "sound-Epicor: updated");
+  const after = await secondary.content();
+  const changed = Object.keys(after).filter((id) => JSON.stringify(after[id]) !== JSON.stringify(before[id]));
+  t.equal(changed.length, 1, "only the sound one has changed");
+  const told = primary
+    .server!.stderr()
+    .split("\n")
+    .filter((line) => line.includes("sync.slice_failed"));
+  t.match(
+    told.map((line) => JSON.parse(line) as unknown),
+    [
+      {
+        code: "storage",
+        reason: /^chunk 1 of grain .* is not stored$/,
+        hint: /Publish the slice again/,
+        company: "Epicor",
+      },
+      { code: "storage", reason: /has 0 grains, and says 6$/, slice_id: /./ },
+    ],
+  );
+});
+
 t.test("a token that runs out in the middle is renewed", async (t) => {
   const { primary, secondary } = await makePair(t);
   for (const name of ["a", "b", "c"]) {

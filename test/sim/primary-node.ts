@@ -90,7 +90,8 @@ export class PrimaryNode {
     const { clock } = this.db;
     const channel = connection.primary;
     const expired = () => clock.nowMs >= identity.expiresMs;
-    const adapter = new PrimaryAdapter(this.pool.database, this.#cache, identity.company, channel, expired);
+    const onFailure = () => this.onEvent("a primary notes why it could not serve");
+    const adapter = new PrimaryAdapter(this.pool.database, this.#cache, identity.company, channel, expired, onFailure);
     let stop = () => {};
     const { generation } = this;
     const recheck = () => {

@@ -55,6 +55,7 @@ export const rareEvents = {
     "the answer to a commit is lost",
     "a staged batch is lost with the database",
     "the disk is full",
+    "a primary notes why it could not serve",
     "an answer is waited for in vain",
     "a sender waits for its peer",
     "a dead connection is noticed",

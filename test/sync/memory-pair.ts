@@ -122,6 +122,8 @@ export class MemoryPair {
   readonly toPrimary = new Pipe();
   readonly results: SliceResult[] = [];
   readonly confirms: Confirm[] = [];
+  /** Why the primary could not serve a slice. */
+  readonly failures: string[] = [];
   outbox: Confirm[] = [];
   /** Grains per read at the primary: small, so that several reads are needed. */
   readSize = 3;
@@ -224,6 +226,9 @@ export class MemoryPair {
         read<Buffer>(id, Buffer.alloc(0), (slice) =>
           slice.grains.get(uuidText(grainId))!.payload.subarray(sequence * chunkBytes, (sequence + 1) * chunkBytes),
         ),
+      failed: async (id, error) => {
+        this.failures.push(`${id}: ${error.message}`);
+      },
       record: async (confirm) => {
         this.confirms.push(confirm);
       },
