@@ -13,7 +13,7 @@ const layers = [
   ["subscriptions", "^src/subscriptions/"],
   ["slices", "^src/slices/"],
   ["migrate", "^src/migrate\\.ts$"],
-  ["database", "^src/database(-url)?\\.ts$"],
+  ["database", "^src/database(-url|-errors)?\\.ts$"],
   ["postgres", "^src/postgres/"],
   ["foundation", "^src/(config|config-fields|config-privacy|log|step|scope|errors|atomic-file|version)\\.ts$"],
 ];
@@ -26,7 +26,7 @@ const owners = {
   express: "^src/server/",
   helmet: "^src/server/",
   jsonwebtoken: "^src/server/token\\.ts$",
-  pg: "^src/(database\\.ts$|postgres/)",
+  pg: "^src/(database(-errors)?\\.ts$|postgres/)",
   "pg-copy-streams": "^src/database\\.ts$",
   pino: "^src/log\\.ts$",
   "rate-limiter-flexible": "^src/server/login-limit\\.ts$",

@@ -1,11 +1,12 @@
 /**
- * The only file that knows `pg`: connections, transactions, COPY, and the translation of the
- * database's errors into ours. Run-time SQL itself lives in the `*-store.ts` files.
+ * Connections, transactions and COPY: with database-errors.ts the only files that know `pg`. Run-time SQL itself
+ * lives in the `*-store.ts` files.
  */
 import type { Readable, Writable } from "node:stream";
 import pg from "pg";
 import { from as copyFrom, to as copyTo } from "pg-copy-streams";
 import type { Config } from "./config.ts";
+import { pooled, translate } from "./database-errors.ts";
 import { external } from "./database-url.ts";
 import { SandpiperError } from "./errors.ts";
 import type { Logger } from "./log.ts";
@@ -154,11 +155,6 @@ async function checkServer(database: Database): Promise<void> {
   });
 }
 
-const pooled = (mode: string) =>
-  new SandpiperError("config", `database.url leads to a pooler in ${mode} mode, where session locks do not hold`, {
-    hint: "Use the database's own port, or a pool in session mode.",
-  });
-
 function poolDatabase(pool: pg.Pool, release: () => Promise<void>): Database {
   let closing: Promise<void> | undefined;
   const close = () => {
@@ -259,62 +255,4 @@ function copyInto(client: pg.PoolClient, text: string): Writable {
     stream._writev = (_chunks, done) => done(error);
   });
   return stream;
-}
-
-/** The unique constraint that an insert ran into, if that is what `error` is. */
-export function violatedConstraint(error: unknown): string | undefined {
-  const cause = error instanceof SandpiperError ? error.cause : error;
-  return cause instanceof pg.DatabaseError && cause.code === "23505" ? cause.constraint : undefined;
-}
-
-/** Whether the database said that its disk is full. */
-export function isDiskFull(error: unknown): boolean {
-  const cause = error instanceof SandpiperError ? error.cause : error;
-  return cause instanceof pg.DatabaseError && cause.code === "53100";
-}
-
-/** What the database said, as our error: what is wrong with storage is `storage`, a taken name is `conflict`. */
-export function translate(error: unknown): unknown {
-  if (error instanceof SandpiperError) return error;
-  const message = error instanceof Error ? error.message || String((error as { code?: string }).code) : String(error);
-  const because = (text: string, hint: string) => new SandpiperError("storage", text, { cause: error, hint });
-  if (error instanceof pg.DatabaseError) {
-    const code = error.code ?? "";
-    if (code === "23505")
-      return new SandpiperError("conflict", "something with the same name or id exists already", {
-        cause: error,
-        hint: "Choose another.",
-      });
-    if (code === "53100")
-      return because("the database's disk is full", "Free some space on it and run again: nothing was changed.");
-    if (code === "55P03")
-      return because(
-        "storage busy: the database waited 10 seconds for a lock",
-        "Something else holds the row or table; run again in a while.",
-      );
-    if (code === "42501")
-      return because(
-        `the database refuses: ${message}`,
-        "Run `sandpiper migrate`, or check the grants of the role sandpiper_app.",
-      );
-    if (code === "28P01" || code === "28000" || code === "3D000" || code === "22023")
-      return because(
-        `cannot use the database: ${message}`,
-        "Check user, password and database name in database.url, and run `sandpiper migrate` as its owner.",
-      );
-    if (/transaction blocks not allowed/.test(message)) return pooled("statement");
-    if (code === "42P01")
-      return because("the database has no sandpiper tables", "Run `sandpiper init` or `sandpiper migrate`.");
-    if (/^(08|40|53|57|58|XX|25)/.test(code))
-      return because(`the database failed: ${message}`, "Check that it is running and healthy, then run again.");
-    return error;
-  }
-  const systemCode = (error as { code?: string } | undefined)?.code ?? "";
-  if (
-    /^E[A-Z]+$/.test(systemCode) ||
-    /terminated|Connection|timeout|not queryable|closed the connection/i.test(message)
-  ) {
-    return because(`cannot reach the database: ${message}`, "Check that it is running and that database.url is right.");
-  }
-  return error;
 }

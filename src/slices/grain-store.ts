@@ -1,5 +1,6 @@
 /** Grains in the database: reading one or a page of them, and adding and deleting inside a transaction. */
-import { type Database, type Session, violatedConstraint } from "../database.ts";
+import type { Database, Session } from "../database.ts";
+import { violatedConstraint } from "../database-errors.ts";
 import { SandpiperError } from "../errors.ts";
 import { type Scope, scopeValue, slicesInScope } from "../scope.ts";
 import { type ContentKey, chunkBytes, type Encoding, type SliceKey } from "./slice.ts";

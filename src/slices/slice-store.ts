@@ -1,5 +1,6 @@
 /** Slices and their metadata in the database. */
-import { type Database, type Session, violatedConstraint } from "../database.ts";
+import type { Database, Session } from "../database.ts";
+import { violatedConstraint } from "../database-errors.ts";
 import { SandpiperError } from "../errors.ts";
 import { everything, type Scope, scopeValue, slicesInScope } from "../scope.ts";
 import { type Metadata, SliceHasher, sortMetadata } from "./hash.ts";

@@ -1,6 +1,7 @@
 /** Subscriptions in the database. */
 import { randomUUID } from "node:crypto";
-import { type Database, type Session, violatedConstraint } from "../database.ts";
+import type { Database, Session } from "../database.ts";
+import { violatedConstraint } from "../database-errors.ts";
 import { SandpiperError } from "../errors.ts";
 import { companyInScope, everything, type Scope, scopeValue } from "../scope.ts";
 import {

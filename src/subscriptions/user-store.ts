@@ -1,6 +1,7 @@
 /** People who may log in, with Argon2id password hashes. */
 import { hash, verify } from "@node-rs/argon2";
-import { type Database, type Session, violatedConstraint } from "../database.ts";
+import type { Database, Session } from "../database.ts";
+import { violatedConstraint } from "../database-errors.ts";
 import { SandpiperError } from "../errors.ts";
 import { companyInScope, type Scope, scopeValue } from "../scope.ts";
 import { type CompanyId, checkName, nameKey } from "../slices/slice.ts";

@@ -1,5 +1,6 @@
 /** Lists of (id, symbol), read from the grains that are stored. The same on both sides. */
-import { type Session, translate } from "../database.ts";
+import type { Session } from "../database.ts";
+import { translate } from "../database-errors.ts";
 import { digestBytes, grainSymbol, idBytes } from "../slices/hash.ts";
 import { type ContentKey, uuidText } from "../slices/slice.ts";
 import { fixedTuples } from "../slices/tuples.ts";

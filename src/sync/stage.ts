@@ -5,7 +5,8 @@
 import { once } from "node:events";
 import { statfs } from "node:fs/promises";
 import type { Writable } from "node:stream";
-import { isDiskFull, type Session, translate, violatedConstraint } from "../database.ts";
+import type { Session } from "../database.ts";
+import { isDiskFull, translate, violatedConstraint } from "../database-errors.ts";
 import { asSandpiperError, SandpiperError } from "../errors.ts";
 import { maxLogBytes } from "../postgres/cluster.ts";
 import { clearGrains } from "../slices/grain-store.ts";

@@ -50,6 +50,15 @@ function dropChunks(tx: Tx, content: number, ids?: readonly string[]): number {
   return chunks.size - left.size;
 }
 
+/** @returns the content key of what was staged for the slice, if anything was. */
+function unstage(tx: Tx, key: number): number | undefined {
+  const staged = stagedRow(tx, key);
+  if (staged === undefined) return undefined;
+  tx.lock("staging", key, "update");
+  tx.put("staging", key, undefined);
+  return staged.content;
+}
+
 export const contents: Record<string, Handler> = {
   // primary-store.ts
   'SELECT s.slice_key AS key, s.content_key AS content, s.name, s.id, s.allow_sync AS "allowSync", s.hash, s.content_count AS count, s.content_bytes AS bytes FROM slices s WHERE s.id = ANY ($2::uuid[]) …':
@@ -151,18 +160,12 @@ export const contents: Record<string, Handler> = {
     return rows(slice && { content_key: slice.content });
   },
   "DELETE FROM staging WHERE slice_key = $1 RETURNING content_key AS content": (tx, [key]: [number]) => {
-    const staged = stagedRow(tx, key);
-    if (staged === undefined) return rows();
-    tx.lock("staging", key, "update");
-    tx.put("staging", key, undefined);
-    return rows({ content: staged.content });
+    const content = unstage(tx, key);
+    return rows(content === undefined ? undefined : { content });
   },
   "DELETE FROM staging WHERE slice_key = $1 RETURNING content_key": (tx, [key]: [number]) => {
-    const staged = stagedRow(tx, key);
-    if (staged === undefined) return rows();
-    tx.lock("staging", key, "update");
-    tx.put("staging", key, undefined);
-    return rows({ content_key: staged.content });
+    const content = unstage(tx, key);
+    return rows(content === undefined ? undefined : { content_key: content });
   },
   "DELETE FROM slices WHERE slice_key = $1": (tx, [key]: [number]) => {
     if (tx.get("slices", key) === undefined) return touched(0);
@@ -329,10 +332,5 @@ export const contents: Record<string, Handler> = {
         )
         .map(({ key }) => ({ key })),
     }),
-  "DELETE FROM staging WHERE slice_key = $1": (tx, [key]: [number]) => {
-    if (stagedRow(tx, key) === undefined) return touched(0);
-    tx.lock("staging", key, "update");
-    tx.put("staging", key, undefined);
-    return touched(1);
-  },
+  "DELETE FROM staging WHERE slice_key = $1": (tx, [key]: [number]) => touched(unstage(tx, key) === undefined ? 0 : 1),
 };

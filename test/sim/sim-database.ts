@@ -5,7 +5,8 @@
  */
 import { EventEmitter } from "node:events";
 import type { Writable } from "node:stream";
-import { type Database, type Session, type TransactionOptions, translate } from "../../src/database.ts";
+import type { Database, Session, TransactionOptions } from "../../src/database.ts";
+import { translate } from "../../src/database-errors.ts";
 import { SandpiperError } from "../../src/errors.ts";
 import { everything, type Scope, scopeName } from "../../src/scope.ts";
 import { copyHeader, copyTrailer } from "../../src/slices/tuples.ts";
