@@ -72,10 +72,11 @@ export class PrimaryAdapter implements PrimaryPort {
   }
 
   async receive(): Promise<Incoming> {
-    if (this.#expired()) throw new SandpiperError("auth", "the token has expired");
     this.#waiting = true;
     try {
-      return await this.#channel.receive(this.#heard ? idleRequestMs : firstRequestMs);
+      const incoming = await this.#channel.receive(this.#heard ? idleRequestMs : firstRequestMs);
+      if (this.#expired()) throw new SandpiperError("auth", "the token has expired");
+      return incoming;
     } finally {
       this.#waiting = false;
       this.#heard = true;

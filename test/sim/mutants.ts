@@ -8,12 +8,25 @@ export interface Mutant {
   neighbours: Guard;
 }
 
+const apply = "src/sync/apply.js";
+const stage = "src/sync/stage.js";
+const edit = (file: string, from: string, to: string): Edits => ({ [file]: [[from, to]] });
+
+const noProof = edit(
+  apply,
+  "if (stored.hash !== change.content.hash || stored.count !== change.content.count)",
+  "if (false)",
+);
+
 /** Guards that can be switched off. */
 export const guards = {
   "the proof before the commit": {
-    "src/sync/apply.js": [
-      ["if (stored.hash !== change.content.hash || stored.count !== change.content.count)", "if (false)"],
+    ...noProof,
+    // What a hostile primary lies is not looked at then, or every fault beside it would count as caught.
+    "test/sim/world.js": [
+      ["this.owners.push(owner);", "this.owners.push(owner);\nif (hostile) this.oracle[owner.id] = true;"],
     ],
+    "test/sim/oracle.js": [["if (state < 0)", "if (state < 0 && this[slice.company]) return;\nif (state < 0)"]],
   },
   "row-level security": { "test/sim/world.js": [["plan.dbMs, true);", "plan.dbMs, false);"]] },
   "the order of grains": {
@@ -26,10 +39,6 @@ export const guards = {
 } as const satisfies Record<string, Record<string, readonly (readonly [string, string])[]>>;
 
 export type Guard = keyof typeof guards;
-
-const edit = (file: string, from: string, to: string): Edits => ({ [file]: [[from, to]] });
-const apply = "src/sync/apply.js";
-const stage = "src/sync/stage.js";
 
 export const mutants: readonly Mutant[] = [
   {
@@ -62,7 +71,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "nothing is proved before the commit",
-    edits: guards["the proof before the commit"] as unknown as Edits,
+    edits: noProof,
     neighbours: "the order of grains",
   },
   {

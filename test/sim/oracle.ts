@@ -4,7 +4,7 @@ import { asSandpiperError, type SandpiperError } from "../../src/errors.ts";
 import type { PrimaryMessage } from "../../src/sync/messages.ts";
 import type { PrimaryPort } from "../../src/sync/primary-port.ts";
 import { tagsIn } from "./names.ts";
-import { type Changes, type Chunks, type Grains, type Holder, ordered, type SliceRow, type Tables } from "./tables.ts";
+import { type Changes, type Chunks, type Grains, ordered, type SliceRow, type Tables } from "./tables.ts";
 
 /** A state that a slice had at its primary. */
 interface State {
@@ -54,10 +54,7 @@ export class Oracle {
   /** When an operator of a secondary removed a subscription of a primary last. */
   readonly #removedMs = new Map<string, number>();
 
-  constructor(
-    private readonly owners: readonly Owner[],
-    private readonly nowMs: () => number,
-  ) {}
+  constructor(private readonly nowMs: () => number) {}
 
   fail(what: string): void {
     if (this.violations.length < 10) this.violations.push(`${this.nowMs().toFixed(1)} ms: ${what}`);
@@ -85,14 +82,20 @@ export class Oracle {
     }
   }
 
-  /** A commit at a secondary: no slice is mixed, and nothing is touched that another primary delivered. */
-  atSecondary(name: string, session: Holder, before: Tables, after: Tables, changes: Changes): void {
-    const by = session.purpose;
+  /**
+   * A commit at a secondary: no slice is mixed, nothing is touched that another primary delivered, and little is lost.
+   * @param mayDrop the operator accepts that much is lost.
+   */
+  atSecondary(name: string, by: string, before: Tables, after: Tables, changes: Changes, mayDrop: boolean): void {
     for (const slice of after.slices.values()) {
       if (!changed(before, after, slice)) continue;
       if (by !== "operator" && slice.company !== by)
         this.fail(`${name}: ${by} changed slice ${slice.id} of ${slice.company}`);
       this.#checkSlice(name, before, after, slice);
+      const had = before.slices.get(slice.key)?.count ?? 0;
+      const least = had > 100 ? had / 2 : Math.min(had, 1);
+      if (!mayDrop && slice.count < least)
+        this.fail(`${name}: slice ${slice.id} went from ${had} grains to ${slice.count}, and nobody had allowed it`);
     }
     for (const slice of before.slices.values()) {
       if (after.slices.has(slice.key)) continue;
@@ -100,6 +103,10 @@ export class Oracle {
       if (by !== "operator") this.fail(`${name}: ${by} removed slice ${slice.id}`);
     }
     for (const key of (changes.get("outbox") ?? new Map()).keys()) this.#applied.add(`${name} ${key}`);
+    const offered = [...before.subscriptions.values()].filter((row) => row.company === by && row.withdrawnAt === null);
+    const withdrawn = offered.filter(({ key }) => (after.subscriptions.get(key)?.withdrawnAt ?? null) !== null);
+    if (!mayDrop && withdrawn.length * 2 > offered.length)
+      this.fail(`${name}: ${withdrawn.length} of ${offered.length} subscriptions went, and nobody had allowed it`);
     for (const [key, row] of (changes.get("subscriptions") ?? []) as Map<number, { company: string } | undefined>) {
       const company = row?.company ?? before.subscriptions.get(key)?.company;
       if (row === undefined) this.#removedMs.set(`${name} ${company}`, this.nowMs());
@@ -114,11 +121,10 @@ export class Oracle {
     if (same || (content === emptyContent && slice.hash === "")) return;
     const count = after.grains.get(slice.content)?.size ?? 0;
     if (count !== slice.count) this.fail(`${name}: slice ${slice.id} says ${slice.count} grains and has ${count}`);
-    const owner = this.owners.find(({ id }) => id === slice.company);
-    if (owner?.hostile) return;
     const states = this.#history.get(`${slice.company} ${slice.id}`) ?? [];
     const reachedKey = `${name} ${slice.company} ${slice.id}`;
     const state = states.findLastIndex((one) => one.content === content);
+    // A hostile primary lies on the wire only: what it says and what it sends never fit, unless both are true.
     if (state < 0) this.fail(`${name}: slice ${slice.id} of ${slice.company} is mixed`);
     else if (states[state]!.hash !== slice.hash) this.fail(`${name}: slice ${slice.id} has a hash that is not its own`);
     else if (state < (this.#reached.get(reachedKey) ?? -1)) this.fail(`${name}: slice ${slice.id} went back in time`);
@@ -181,8 +187,11 @@ export class Oracle {
     }
   }
 
-  /** Watches what a primary sends to a partner: nothing of a slice that it may not have at that very moment. */
-  watch(owner: Owner, tables: () => Tables, port: PrimaryPort, company: string): PrimaryPort {
+  /**
+   * Watches what a primary sends to a partner: nothing of a slice that it may not have at that very moment, and nothing for a
+   * token that has run out.
+   */
+  watch(owner: Owner, tables: () => Tables, port: PrimaryPort, company: string, expired: () => boolean): PrimaryPort {
     let asked = "";
     const may = (id: string) => this.#permitted(tables(), company, id);
     const check = (id: string, what: string) => {
@@ -200,6 +209,7 @@ export class Oracle {
     const watched: Partial<PrimaryPort> = {
       receive: async () => {
         const incoming = await port.receive();
+        if (expired()) this.fail(`primary ${owner.number} takes a request of ${company}, whose token has run out`);
         const id = "text" in incoming ? /"id":"([^"]+)"/.exec(incoming.text)?.[1] : undefined;
         if (id !== undefined) asked = id;
         return incoming;

@@ -39,7 +39,7 @@ export class PrimaryNode {
     /** Milliseconds that a token is good for. */
     public tokenMs: number,
     /** Watches what leaves for a partner. */
-    private readonly watch: (port: PrimaryPort, company: string) => PrimaryPort,
+    private readonly watch: (port: PrimaryPort, company: string, expired: () => boolean) => PrimaryPort,
     private readonly onEvent: (name: string) => void,
   ) {
     this.pool = db.connect(`primary ${id}`);
@@ -106,7 +106,7 @@ export class PrimaryNode {
     stop = clock.after(recheckMs, recheck);
     try {
       const facts = { serverId: this.id, companyId: identity.company, maxSlices: 1000 };
-      await drive(primarySession(facts), this.watch(adapter, identity.company));
+      await drive(primarySession(facts), this.watch(adapter, identity.company, expired));
       await channel.close(1000);
     } catch (thrown) {
       const error = asSandpiperError(thrown);

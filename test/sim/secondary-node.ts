@@ -25,6 +25,7 @@ export interface Running {
   id: string;
   startedMs: number;
   test: boolean;
+  allowDrops: boolean;
   retryForSeconds: number;
   /** How often it has logged in. */
   logins: number;
@@ -69,8 +70,7 @@ export class SecondaryNode {
       primary,
       id,
       startedMs: this.db.clock.nowMs,
-      test: options.test,
-      retryForSeconds: options.retryForSeconds,
+      ...options,
       logins: 0,
       connections: new Set(),
       requests: new Set(),

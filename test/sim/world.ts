@@ -37,7 +37,7 @@ export class World {
     readonly plan: Plan,
     private readonly traced: boolean,
   ) {
-    this.oracle = new Oracle(this.owners, () => this.clock.nowMs);
+    this.oracle = new Oracle(() => this.clock.nowMs);
     this.#build();
   }
 
@@ -182,7 +182,8 @@ export class World {
         owner.id as CompanyId,
         db,
         plan.tokenMs,
-        (port, company) => (hostile ? port : this.oracle.watch(owner, () => db.tables, port, company)),
+        (port, company, expired) =>
+          hostile ? port : this.oracle.watch(owner, () => db.tables, port, company, expired),
         this.event,
       );
       this.owners.push(owner);
@@ -193,17 +194,27 @@ export class World {
       const db = new SimDatabase(name, clock, random(10 + i), plan.dbMs, true);
       db.onEvent = this.event;
       db.onCommit = (session, before, changes) => {
-        this.note(`commit at ${name} by ${session.purpose}`);
-        this.oracle.atSecondary(name, session, before, db.tables, changes);
+        const by = session.purpose;
+        this.note(`commit at ${name} by ${by}`);
+        const mayDrop = by === "operator" || [...node.running].some((run) => run.primary.id === by && run.allowDrops);
+        this.oracle.atSecondary(name, by, before, db.tables, changes, mayDrop);
       };
-      const node = new SecondaryNode(name, db, random(20 + i), plan.netMs, limits, watcher, (connection, primary) => {
-        this.connections.push(connection);
-        void Promise.all([connection.primary.gone, connection.secondary.gone]).then(() =>
-          this.connections.splice(this.connections.indexOf(connection), 1),
-        );
-        if (this.owners[this.numberOf(primary)]!.hostile)
-          connection.primary.tamper = tamperer(new Random(plan.seed + this.nextVersion()), this.event);
-      });
+      const node: SecondaryNode = new SecondaryNode(
+        name,
+        db,
+        random(20 + i),
+        plan.netMs,
+        limits,
+        watcher,
+        (connection, primary) => {
+          this.connections.push(connection);
+          void Promise.all([connection.primary.gone, connection.secondary.gone]).then(() =>
+            this.connections.splice(this.connections.indexOf(connection), 1),
+          );
+          if (this.owners[this.numberOf(primary)]!.hostile)
+            connection.primary.tamper = tamperer(new Random(plan.seed + this.nextVersion()), this.event);
+        },
+      );
       this.secondaries.push(node);
     }
   }
