@@ -184,6 +184,13 @@ export const actionKinds: Record<string, ActionKind> = {
       database(world, args).faults.loseCommit = { committed: args.n % 2 === 0, awayMs: args.n % 5 === 0 ? 50 : 0 };
     },
   },
+  "lose the commit of a slice": {
+    weight: 2,
+    act: (world, { a, n }) => {
+      const { faults } = at(world.secondaries, a).db;
+      faults.loseCommit = { committed: n % 2 === 0, awayMs: n % 5 === 0 ? 50 : 0, of: "outbox" };
+    },
+  },
   "fill a disk": {
     weight: 1,
     act: (world, args) => {

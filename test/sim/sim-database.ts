@@ -321,8 +321,9 @@ export class SimSession implements Session, Holder, Settings {
   #finish(tx: Tx): void {
     const { server } = this;
     if (tx.changes.size > 0) {
-      const lost = server.faults.loseCommit;
-      server.faults.loseCommit = undefined;
+      const next = server.faults.loseCommit;
+      const lost = next?.of === undefined || tx.changes.has(next.of) ? next : undefined;
+      if (lost !== undefined) server.faults.loseCommit = undefined;
       if (lost !== undefined) server.leave(lost.awayMs);
       if (lost?.committed === false) {
         server.onEvent("a commit is lost with its answer");

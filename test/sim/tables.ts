@@ -161,7 +161,7 @@ export interface Holder {
 /** What the world can do to a database. */
 export interface Faults {
   /** The next COMMIT's answer gets lost: after the commit, or before it; and the server is not to be reached for a while. */
-  loseCommit: { committed: boolean; awayMs: number } | undefined;
+  loseCommit: { committed: boolean; awayMs: number; of?: keyof Tables } | undefined;
   diskFull: boolean;
 }
 
