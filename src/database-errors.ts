@@ -14,13 +14,20 @@ export function violatedConstraint(error: unknown): string | undefined {
   return cause instanceof pg.DatabaseError && cause.code === "23505" ? cause.constraint : undefined;
 }
 
-/** Whether the database said that its disk is full. */
-export function isDiskFull(error: unknown): boolean {
-  const cause = error instanceof SandpiperError ? error.cause : error;
-  return cause instanceof pg.DatabaseError && cause.code === "53100";
-}
+const says =
+  (code: string) =>
+  (error: unknown): boolean => {
+    const cause = error instanceof SandpiperError ? error.cause : error;
+    return cause instanceof pg.DatabaseError && cause.code === code;
+  };
 
-/** What the database said, as our error: what is wrong with storage is `storage`, a taken name is `conflict`. */
+/** Whether the database said that its disk is full. */
+export const isDiskFull = says("53100");
+
+/** Whether the database said that what a row refers to is not there (any more). */
+export const refersToNothing = says("23503");
+
+/** What the database said, as our error: what is wrong with storage is `storage`, a taken name or a removal meanwhile is `conflict`. */
 export function translate(error: unknown): unknown {
   if (error instanceof SandpiperError) return error;
   const message = error instanceof Error ? error.message || String((error as { code?: string }).code) : String(error);
@@ -31,6 +38,11 @@ export function translate(error: unknown): unknown {
       return new SandpiperError("conflict", "something with the same name or id exists already", {
         cause: error,
         hint: "Choose another.",
+      });
+    if (code === "23503")
+      return new SandpiperError("conflict", "something that this needs was removed at the same time", {
+        cause: error,
+        hint: "Look at what is left, then run again.",
       });
     if (code === "53100")
       return because("the database's disk is full", "Free some space on it and run again: nothing was changed.");

@@ -39,7 +39,8 @@ export async function changeSlice<T>(
 }
 
 async function takeSlice(tx: Session, slice: Slice): Promise<void> {
-  const taken = await tx.one("SELECT 1 FROM slices WHERE slice_key = $1 FOR UPDATE SKIP LOCKED", [slice.key]);
+  // Not FOR UPDATE: rows that only refer to the slice, as what partners confirm, need not wait until a long change is done.
+  const taken = await tx.one("SELECT 1 FROM slices WHERE slice_key = $1 FOR NO KEY UPDATE SKIP LOCKED", [slice.key]);
   if (taken !== undefined) return;
   const there = await tx.one("SELECT 1 FROM slices WHERE slice_key = $1", [slice.key]);
   if (there === undefined)

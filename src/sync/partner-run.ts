@@ -144,7 +144,9 @@ export class PartnerRun {
         const progress = this.#remaining.length < before;
         // A token that has run out is renewed, once until there is progress: what is refused again stays refused.
         const renew: boolean = error.code === "auth" && (progress || !renewed);
-        const again = renew || (progress && error.code !== "auth" && error.code !== "forbidden" && !error.retryable);
+        // `deferred` concerns a slice; whatever else passes, or asks for other rights, concerns all of them.
+        const ofSlice = error.code === "deferred" || !(error.retryable || ["auth", "forbidden"].includes(error.code));
+        const again = renew || (progress && ofSlice);
         if (this.#remaining.length === 0 || !again) return error;
         renewed = renew;
         if (renew) credentials = await this.#login();

@@ -9,8 +9,16 @@ import type { Wire } from "./channel.ts";
 import type { Cells } from "./coded-symbols.ts";
 import { FrameCompressor } from "./compression.ts";
 import type { Confirm, Incoming, PrimaryMessage } from "./messages.ts";
-import type { PrimaryPort, Read, Records, SliceView } from "./primary-port.ts";
-import { readChunk, readGrains, readSliceList, readSliceMetadata, recordConfirm, viewSlices } from "./primary-store.ts";
+import type { Held, PrimaryPort, Read, Records, SliceView } from "./primary-port.ts";
+import {
+  readChunk,
+  readGrains,
+  readSliceList,
+  readSliceMetadata,
+  recordConfirm,
+  recordHeld,
+  viewSlices,
+} from "./primary-store.ts";
 import type { SliceCache } from "./slice-cache.ts";
 
 /** A partner that is connected and asks nothing is dropped after this. */
@@ -140,6 +148,10 @@ export class PrimaryAdapter implements PrimaryPort {
 
   async failed(id: string, error: SandpiperError): Promise<void> {
     this.#onFailure(id, error);
+  }
+
+  recordHeld(held: Held): Promise<void> {
+    return recordHeld(this.#db, this.#companyId, held);
   }
 
   record(confirm: Confirm): Promise<void> {

@@ -1,10 +1,10 @@
 /** What a secondary asks a primary before the websocket: a login, and the list of its subscriptions. */
 import { z } from "zod";
-import { SandpiperError } from "../errors.ts";
 import type { Offer } from "../subscriptions/rules.ts";
 import type { SyncTarget } from "../subscriptions/sync-address.ts";
 import { requestJson } from "./http-client.ts";
 import { violation } from "./messages.ts";
+import { checkOffers } from "./offer-list.ts";
 
 /** Bytes that crossed the network. */
 export interface Traffic {
@@ -21,19 +21,6 @@ export interface Login {
 
 const id = z.guid().toLowerCase();
 const loginAnswer = z.object({ token: z.string().min(1).max(8192), server_id: id, company_id: id });
-
-const offer = z.object({
-  id,
-  company_id: id,
-  name: z.string().max(1000),
-  description: z
-    .string()
-    .max(10_000)
-    .default("")
-    .transform((text) => text.toWellFormed().replaceAll("\0", "")),
-  active: z.boolean(),
-  slice: z.object({ id, slice_name: z.string().max(1000), slice_type: z.string().regex(/^[a-z0-9-]{1,100}$/) }),
-});
 
 /** `path` below a sync address, which may itself have a path. */
 export function primaryUrl(syncAddr: string, path: string): URL {
@@ -100,35 +87,7 @@ export async function fetchOffers(
   });
   count(traffic, answer);
   if (answer.status === 304) return { rows: null, etag };
-  if (!Array.isArray(answer.body)) throw violation("the primary's list of subscriptions is not a list");
-  if (answer.body.length > most) {
-    throw new SandpiperError(
-      "limit",
-      `the primary lists ${answer.body.length} subscriptions, more than the ${most} that are accepted`,
-      { hint: "Raise limits.max_subscriptions if that is right." },
-    );
-  }
-  const offers = answer.body.map((row) => {
-    const parsed = offer.safeParse(row);
-    if (!parsed.success)
-      throw violation(
-        `the primary lists a subscription that is not as it must be: ${parsed.error.issues[0]!.path.join(".")}`,
-      );
-    if (parsed.data.company_id !== identity.companyId)
-      throw violation("the primary lists a subscription of another company");
-    const { slice, ...rest } = parsed.data;
-    return {
-      id: rest.id,
-      name: rest.name,
-      description: rest.description,
-      active: rest.active,
-      slice: { id: slice.id, name: slice.slice_name, type: slice.slice_type },
-    };
-  });
-  if (new Set(offers.map((row) => row.id)).size !== offers.length)
-    throw violation("the primary lists a subscription twice");
-  if (new Set(offers.map((row) => row.slice.id)).size !== offers.length)
-    throw violation("the primary lists two subscriptions to one slice");
+  const offers = checkOffers(answer.body, identity.companyId, most);
   const given = answer.headers.etag;
   return { rows: offers, etag: given !== undefined && /^"[\x21\x23-\x7e]{1,100}"$/.test(given) ? given : null };
 }

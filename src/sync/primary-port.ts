@@ -34,6 +34,13 @@ export function lastIdOf({ bytes, ends }: Records): Buffer | null {
   return Buffer.from(bytes.subarray(at, at + idBytes));
 }
 
+/** What a partner says that it holds, in three arrays of one length. */
+export interface Held {
+  ids: readonly string[];
+  hashes: readonly string[];
+  counts: readonly number[];
+}
+
 /** What the primary's session asks of the world. All reads are scoped to the partner. */
 export interface PrimaryPort {
   receive(): Promise<Incoming>;
@@ -56,6 +63,8 @@ export interface PrimaryPort {
   readChunk(id: string, grainId: Buffer, sequence: number): Promise<Read<Buffer>>;
   /** This slice could not be served: the partner hears only that, our own operator why. */
   failed(id: string, error: SandpiperError): Promise<void>;
+  /** Stores which slices the partner holds as they are now, by what it compares: a confirmation may have got lost. */
+  recordHeld(held: Held): Promise<void>;
   /** Stores what the partner reports, once however often it is repeated. */
   record(confirm: Confirm): Promise<void>;
 }

@@ -82,6 +82,7 @@ function* compare(message: Compare, maxSlices: number): Steps<void> {
     return [{ id, state: "differs" as const, hash: view.hash, count: view.count, bytes: view.bytes }];
   });
   yield* ask.send({ type: "compared", slices });
+  if (!message.test) yield* ask.recordHeld({ ids, hashes, counts });
 }
 
 /** Serves one request; what goes wrong with this slice is answered for this slice. */

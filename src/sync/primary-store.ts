@@ -1,5 +1,6 @@
 /** What a primary's session reads and writes in the database: always within the partner's scope, always with the view of the slice in the same snapshot. */
 import type { Database, Session } from "../database.ts";
+import { refersToNothing } from "../database-errors.ts";
 import { type Scope, scopeValue, slicesInScope } from "../scope.ts";
 import type { Metadata } from "../slices/hash.ts";
 import { type CompanyId, type ContentKey, chunkBytes, type SliceKey, uuidText } from "../slices/slice.ts";
@@ -9,7 +10,7 @@ import { addActivity, setHolding } from "../subscriptions/activity-store.ts";
 import { idBytes } from "./frames.ts";
 import { readList } from "./grain-lists.ts";
 import type { Confirm } from "./messages.ts";
-import type { Read, Records, SliceView } from "./primary-port.ts";
+import type { Held, Read, Records, SliceView } from "./primary-port.ts";
 import { idsBeyond } from "./reconcile.ts";
 
 const listPage = 100_000;
@@ -122,26 +123,52 @@ async function collect(rows: AsyncIterable<Buffer>): Promise<Buffer> {
   return Buffer.concat(pieces);
 }
 
+/** Stores which of the slices that a partner names it holds as they are now; what is known already is not written again. */
+export async function recordHeld(db: Database, companyId: CompanyId, { ids, hashes, counts }: Held): Promise<void> {
+  await unlessRemoved(
+    db.run(
+      `INSERT INTO holdings (company_id, slice_key, hash, content_count, confirmed_at)
+     SELECT $1, s.slice_key, s.hash, s.content_count, now()
+     FROM unnest($2::uuid[], $3::text[], $4::bigint[]) AS held (id, hash, count)
+       JOIN slices s ON s.id = held.id AND s.hash = held.hash AND s.content_count = held.count
+       LEFT JOIN holdings h ON h.company_id = $1 AND h.slice_key = s.slice_key
+     WHERE ${slicesInScope({ company: companyId }, "$1")} AND (h.hash, h.content_count) IS DISTINCT FROM (s.hash, s.content_count)
+     ORDER BY s.slice_key
+     ON CONFLICT (company_id, slice_key) DO UPDATE SET hash = excluded.hash, content_count = excluded.content_count, confirmed_at = excluded.confirmed_at`,
+      [companyId, ids, hashes, counts],
+    ),
+  );
+}
+
 /** Stores what a partner reports, in its name, once a run and slice. What it may not see is accepted and forgotten. */
 export async function recordConfirm(db: Database, companyId: CompanyId, confirm: Confirm): Promise<void> {
-  await db.transaction(async (tx) => {
-    const [slice] = await viewSlices(tx, { company: companyId }, [confirm.id]);
-    if (slice === undefined) return;
-    await addActivity(tx, {
-      companyId,
-      runId: confirm.run_id,
-      sliceId: confirm.id,
-      sliceName: slice.name,
-      subId: null,
-      test: confirm.test,
-      outcome: confirm.outcome,
-      message: confirm.message.replace(/[^ -~]/g, "?"),
-      grainsAdded: confirm.added,
-      grainsRemoved: confirm.removed,
-      bytes: confirm.bytes,
-      durationMs: confirm.duration_ms,
-    });
-    if (!confirm.test && confirm.outcome === "updated")
-      await setHolding(tx, companyId, slice.key, confirm.hash, confirm.count);
+  await unlessRemoved(
+    db.transaction(async (tx) => {
+      const [slice] = await viewSlices(tx, { company: companyId }, [confirm.id]);
+      if (slice === undefined) return;
+      await addActivity(tx, {
+        companyId,
+        runId: confirm.run_id,
+        sliceId: confirm.id,
+        sliceName: slice.name,
+        subId: null,
+        test: confirm.test,
+        outcome: confirm.outcome,
+        message: confirm.message.replace(/[^ -~]/g, "?"),
+        grainsAdded: confirm.added,
+        grainsRemoved: confirm.removed,
+        bytes: confirm.bytes,
+        durationMs: confirm.duration_ms,
+      });
+      if (!confirm.test && confirm.outcome === "updated")
+        await setHolding(tx, companyId, slice.key, confirm.hash, confirm.count);
+    }),
+  );
+}
+
+/** What a partner holds of a slice that is removed meanwhile is of no interest any more. */
+async function unlessRemoved(work: Promise<unknown>): Promise<void> {
+  await work.catch((error: unknown) => {
+    if (!refersToNothing(error)) throw error;
   });
 }

@@ -73,7 +73,7 @@ export const actionKinds: Record<string, ActionKind> = {
       const { primary, slice } = sliceAt(world, args);
       const db = world.operator(primary.db);
       await setAllowSync(db, slice.key as never, false);
-      world.clock.after(args.n / 2, () => void setAllowSync(db, slice.key as never, true).catch(() => {}));
+      world.clock.after(args.n / 2, () => void setAllowSync(db, slice.key as never, true).catch(world.refused));
     },
   },
   withdraw: {
@@ -88,7 +88,7 @@ export const actionKinds: Record<string, ActionKind> = {
     act: async (world, args) => {
       const { primary, slice } = sliceAt(world, args);
       const secondary = at(world.secondaries, args.n);
-      await world.offer(primary, secondary, slice.key).catch(() => {}); // it has it already
+      await world.offer(primary, secondary, slice.key).catch(world.refused); // it has it already
     },
   },
   "switch off": {
@@ -131,7 +131,8 @@ export const actionKinds: Record<string, ActionKind> = {
     act: async (world, { a, b }) => {
       const secondary = at(world.secondaries, a);
       const slices = [...secondary.db.tables.slices.keys()];
-      if (slices.length > 0) await removeSlice(world.operator(secondary.db), at(slices, b) as never).catch(() => {});
+      if (slices.length > 0)
+        await removeSlice(world.operator(secondary.db), at(slices, b) as never).catch(world.refused);
     },
   },
   "switch off here": {
@@ -140,10 +141,18 @@ export const actionKinds: Record<string, ActionKind> = {
       const secondary = at(world.secondaries, a);
       const rows = [...secondary.db.tables.subscriptions.keys()];
       if (rows.length > 0)
-        await setSubscriptionActive(world.operator(secondary.db), at(rows, b), false).catch(() => {});
+        await setSubscriptionActive(world.operator(secondary.db), at(rows, b), false).catch(world.refused);
     },
   },
   "hold a row": { weight: 1, act: holdRow },
+
+  "remove a slice": {
+    weight: 1,
+    act: async (world, args) => {
+      const { primary, slice } = sliceAt(world, args);
+      if (primary.tables.slices.size > 1) await removeSlice(world.operator(primary.db), slice.key as never);
+    },
+  },
 
   // The network
   cut: { weight: 8, act: (world, { a }) => world.connections[a % Math.max(1, world.connections.length)]?.cut() },
@@ -185,10 +194,11 @@ export const actionKinds: Record<string, ActionKind> = {
     },
   },
   "lose the commit of a slice": {
-    weight: 2,
+    weight: 3,
     act: (world, { a, n }) => {
       const { faults } = at(world.secondaries, a).db;
-      faults.loseCommit = { committed: n % 2 === 0, awayMs: n % 5 === 0 ? 50 : 0, of: "outbox" };
+      const late = n % 3 === 0 ? { lateMs: n } : {};
+      faults.loseCommit = { committed: n % 2 === 0, awayMs: n % 5 === 0 ? 50 : 0, of: "outbox", ...late };
     },
   },
   "fill a disk": {

@@ -1,6 +1,6 @@
 /** Statements about companies, subscriptions, runs and what is logged, and advisory locks. */
 import { createHash } from "node:crypto";
-import { changeSlice } from "./contents.ts";
+import { changeSlice, hold } from "./contents.ts";
 import { type Handler, rows, touched } from "./handler.ts";
 import { pgError, refer, type SliceRow, type SubscriptionRow, type Tx } from "./tables.ts";
 
@@ -194,10 +194,7 @@ export const catalogue: Record<string, Handler> = {
     },
   "INSERT INTO holdings (company_id, slice_key, hash, content_count, confirmed_at) VALUES ($1, $2, $3, $4, now()) ON CONFLICT (company_id, slice_key) DO UPDATE SET hash = excluded.hash, content_count = excluded.content_count, confirmed_at = excluded.confirmed_at":
     (tx, [company, slice, hash, count]: [string, number, string, number]) => {
-      tx.unique("holdings", company, slice);
-      // What a row refers to is looked at when it is new.
-      if (tx.get("holdings", `${company} ${slice}`) === undefined) refer(tx, "holdings", slice);
-      tx.put("holdings", `${company} ${slice}`, { hash, count });
+      hold(tx, company, slice, hash, count);
       return touched(1);
     },
 

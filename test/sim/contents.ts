@@ -59,20 +59,29 @@ function unstage(tx: Tx, key: number): number | undefined {
   return staged.content;
 }
 
+/** Whether a partner may have a slice: what scope.ts says in SQL. */
+const permitted = (tx: Tx, company: string, slice: SliceRow) =>
+  tx.get("companies", company)?.active === true &&
+  tx.rows("subscriptions").some((row) => row.slice === slice.key && row.company === company && row.active);
+
+/** Notes what a partner holds. */
+export function hold(tx: Tx, company: string, slice: number, hash: string, count: number): void {
+  tx.unique("holdings", company, slice);
+  // What a row refers to is looked at when it is new.
+  if (tx.get("holdings", `${company} ${slice}`) === undefined) refer(tx, "holdings", slice);
+  tx.put("holdings", `${company} ${slice}`, { hash, count });
+}
+
 export const contents: Record<string, Handler> = {
   // primary-store.ts
   'SELECT s.slice_key AS key, s.content_key AS content, s.name, s.id, s.allow_sync AS "allowSync", s.hash, s.content_count AS count, s.content_bytes AS bytes FROM slices s WHERE s.id = ANY ($2::uuid[]) …':
     (tx, [company, ids]: [string, string[]], _session, rest) => {
       if (rest !== partnerFilter && rest !== forgotten) throw new Error(`which slices are seen is not clear: ${rest}`);
-      const owner = tx.get("companies", company);
-      const permitted = (slice: SliceRow) =>
-        rest === forgotten ||
-        (owner?.active === true &&
-          tx.rows("subscriptions").some((row) => row.slice === slice.key && row.company === company && row.active));
+      const seen = (slice: SliceRow) => visible(tx, slice) && (rest === forgotten || permitted(tx, company, slice));
       return {
         rows: tx
           .rows("slices")
-          .filter((slice) => ids.includes(slice.id) && visible(tx, slice) && permitted(slice))
+          .filter((slice) => ids.includes(slice.id) && seen(slice))
           .map(({ key, content, name, id, allowSync, hash, count, bytes }) => ({
             key,
             content,
@@ -84,6 +93,23 @@ export const contents: Record<string, Handler> = {
             bytes,
           })),
       };
+    },
+  [`INSERT INTO holdings (company_id, slice_key, hash, content_count, confirmed_at) SELECT $1, s.slice_key, s.hash, s.content_count, now() FROM unnest($2::uuid[], $3::text[], $4::bigint[]) AS held (id, hash, count) JOIN slices s ON s.id = held.id AND s.hash = held.hash AND s.content_count = held.count LEFT JOIN holdings h ON h.company_id = $1 AND h.slice_key = s.slice_key WHERE ${partnerFilter.slice("AND ".length)} AND (h.hash, h.content_count) IS DISTINCT FROM (s.hash, s.content_count) ORDER BY s.slice_key ON CONFLICT (company_id, slice_key) DO UPDATE SET hash = excluded.hash, content_count = excluded.content_count, confirmed_at = excluded.confirmed_at`]:
+    (tx: Tx, [company, ids, hashes, counts]: [string, string[], string[], number[]]) => {
+      const said = new Map(ids.map((id, i) => [id, `${hashes[i]} ${counts[i]}`]));
+      const held = tx.once("held", () =>
+        tx
+          .rows("slices")
+          .filter((slice) => visible(tx, slice) && permitted(tx, company, slice))
+          .filter(({ id, hash, count }) => said.get(id) === `${hash} ${count}`)
+          .filter(({ key, hash, count }) => {
+            const known = tx.get("holdings", `${company} ${key}`);
+            return known?.hash !== hash || known.count !== count;
+          })
+          .sort((a, b) => a.key - b.key),
+      );
+      for (const { key, hash, count } of held) hold(tx, company, key, hash, count);
+      return touched(held.length);
     },
   "SELECT key, value FROM slice_metadata WHERE slice_key = $1 ORDER BY key": (tx, [key]: [number]) => ({
     rows: readable(tx, tx.get("slices", key))
@@ -110,8 +136,8 @@ export const contents: Record<string, Handler> = {
   },
 
   // slices
-  "SELECT 1 FROM slices WHERE slice_key = $1 FOR UPDATE SKIP LOCKED": (tx, [key]: [number]) =>
-    tx.get("slices", key) !== undefined && tx.tryLock("slices", key, "update") ? rows({}) : rows(),
+  "SELECT 1 FROM slices WHERE slice_key = $1 FOR NO KEY UPDATE SKIP LOCKED": (tx, [key]: [number]) =>
+    tx.get("slices", key) !== undefined && tx.tryLock("slices", key, "no-key-update") ? rows({}) : rows(),
   "SELECT 1 FROM slices WHERE slice_key = $1 FOR KEY SHARE": (tx, [key]: [number]) => {
     if (tx.get("slices", key) === undefined) return rows();
     tx.lock("slices", key, "key-share");

@@ -3,6 +3,7 @@ import { compressedFlag, frameTypes, headerBytes } from "../../src/sync/frames.t
 import type { Random } from "../harness/random.ts";
 import { encodeTuple, int8 } from "../harness/tuples.ts";
 import { idOf } from "./names.ts";
+import type { ListAnswer } from "./primary-node.ts";
 
 type Sent = string | Buffer;
 
@@ -101,6 +102,36 @@ export function tamperer(random: Random, onEvent: (name: string) => void): (data
     const [name, move] = random.pick(fitting.length > 0 ? fitting : moves);
     onEvent(`a hostile ${typeof data === "string" ? "message" : "frame"} ${name}`);
     return [...move(data as never), ...before];
+  };
+}
+
+/** What becomes of a list of subscriptions. */
+export function listTamperer(random: Random, onEvent: (name: string) => void): (answer: ListAnswer) => ListAnswer {
+  type Row = {
+    id: string;
+    name: string;
+    active: boolean;
+    company_id: string;
+    slice: { id: string; slice_name: string };
+  };
+  const moves: Record<string, (rows: Row[]) => unknown> = {
+    "with nothing in it": () => [],
+    "with a row less": (rows) => rows.slice(1),
+    "with a row twice": (rows) => [...rows, ...rows.slice(0, 1)],
+    "with slices swapped": (rows) => rows.map((row, i) => ({ ...row, slice: rows[rows.length - 1 - i]!.slice })),
+    "with another slice": (rows) =>
+      rows.map((row) => ({ ...row, slice: { ...row.slice, id: idOf(3, random.int(0, 3), random.int(0, 3)) } })),
+    "with the names of another": (rows) =>
+      rows.map((row) => ({ ...row, name: "slice 0 for 0", slice: { ...row.slice, slice_name: "Slice 0" } })),
+    "with everything switched off": (rows) => rows.map((row) => ({ ...row, active: false })),
+    "of another company": (rows) => rows.map((row) => ({ ...row, company_id: idOf(2, 99) })),
+    "that is no list": (rows) => ({ rows }),
+  };
+  return ({ body, etag }) => {
+    if (body === null || !random.chance(probability)) return { body, etag };
+    const [name, move] = random.pick(Object.entries(moves));
+    onEvent(`a hostile list ${name}`);
+    return { body: JSON.stringify(move(JSON.parse(body) as Row[])), etag: random.chance(0.3) ? '"another"' : etag };
   };
 }
 

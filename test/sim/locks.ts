@@ -48,6 +48,11 @@ export class Locks<Holder> {
       this.#drop(name, (held) => held.holder === holder && (all || held.until === "commit"));
   }
 
+  /** Who has a lock, in whatever mode. */
+  holders(name: string): Holder[] {
+    return (this.#held.get(name) ?? []).map(({ holder }) => holder);
+  }
+
   /** What is held beyond transactions, and by whom. */
   get kept(): { name: string; holder: Holder }[] {
     return [...this.#held].flatMap(([name, held]) =>

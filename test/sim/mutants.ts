@@ -26,7 +26,13 @@ export const guards = {
     "test/sim/world.js": [
       ["this.owners.push(owner);", "this.owners.push(owner);\nif (hostile) this.oracle[owner.id] = true;"],
     ],
-    "test/sim/oracle.js": [["if (state < 0)", "if (state < 0 && this[slice.company]) return;\nif (state < 0)"]],
+    "test/sim/oracle.js": [
+      ["if (state < 0)", "if (state < 0 && this[slice.company]) return;\nif (state < 0)"],
+      [
+        "const content = contentOf(local, slice);",
+        "if (this[owner.id]) return true;\nconst content = contentOf(local, slice);",
+      ],
+    ],
   },
   "row-level security": { "test/sim/world.js": [["plan.dbMs, true);", "plan.dbMs, false);"]] },
   "the order of grains": {
@@ -223,6 +229,43 @@ export const mutants: readonly Mutant[] = [
     edits: edit(stage, 'await this.#session.run("RESET synchronous_commit; RESET sandpiper.content_key");', ""),
     neighbours: "the proof before the commit",
   },
+  {
+    name: "confirmations that got lost are not sent again",
+    edits: edit("src/sync/secondary-session.js", "of yield* ask.readOutbox())", "of (yield* ask.readOutbox(), []))"),
+    neighbours: "the sequence of frames",
+  },
+  {
+    name: "what a comparison shows is not noted",
+    edits: edit("src/sync/primary-session.js", "if (!message.test)", "if (false)"),
+    neighbours: "row-level security",
+  },
+  {
+    name: "a commit that goes on is not waited for",
+    edits: edit(
+      "src/sync/outbox-store.js",
+      'await tx.run("SELECT 1 FROM slices WHERE company_id = $1 AND id = $2 FOR UPDATE", [companyId, sliceId]);',
+      "",
+    ),
+    neighbours: "the look at the slice before it is changed",
+  },
+  {
+    name: "the chunks of a grain stay when it goes",
+    edits: edit(
+      "src/slices/grain-store.js",
+      'await tx.run("DELETE FROM grain_chunks WHERE content_key = $1 AND grain_id = ANY ($2::uuid[])", [content, ids]);',
+      "",
+    ),
+    neighbours: "the proof before the commit",
+  },
+  {
+    name: "a list that names a slice twice is taken",
+    edits: edit(
+      "src/sync/offer-list.js",
+      "if (new Set(offers.map((row) => row.slice.id)).size !== offers.length)",
+      "if (false)",
+    ),
+    neighbours: "the look at the slice before it is changed",
+  },
   // What the simulation found in the program, put back.
   {
     name: "a list goes on after its last entry",
@@ -243,7 +286,7 @@ export const mutants: readonly Mutant[] = [
     edits: edit(
       "src/sync/update-subscriptions.js",
       'await tx.run("SELECT 1 FROM companies WHERE id = $1 FOR NO KEY UPDATE", [company.id]);',
-      "",
+      "void 0;",
     ),
     neighbours: "the look at the slice before it is changed",
   },

@@ -13,6 +13,8 @@ const idleMs = 20_000;
 /** What happens in the network, told to whoever watches. */
 export interface Watcher {
   event(name: string): void;
+  /** What an end sends, before anybody has changed it. */
+  sent(data: string | Buffer): void;
   /** Bytes that wait in one direction of a connection. */
   buffered(bytes: number, largest: number): void;
 }
@@ -66,6 +68,7 @@ export class End implements Wire {
   async send(data: string | Buffer): Promise<void> {
     if (this.#dead) return never();
     if (this.#failure !== undefined) throw this.#failure;
+    this.connection.watcher.sent(data);
     for (const piece of this.tamper(data)) {
       this.#buffered += piece.length;
       this.#largest = Math.max(this.#largest, piece.length);

@@ -1,8 +1,9 @@
 /** What must hold at every frame and every commit, looked at from outside with code of its own. */
 import { createHash } from "node:crypto";
-import { asSandpiperError, type SandpiperError } from "../../src/errors.ts";
+import { asSandpiperError } from "../../src/errors.ts";
 import type { PrimaryMessage } from "../../src/sync/messages.ts";
 import type { PrimaryPort } from "../../src/sync/primary-port.ts";
+import type { SliceResult } from "../../src/sync/secondary-port.ts";
 import { tagsIn } from "./names.ts";
 import { type Changes, type Chunks, type Grains, ordered, type SliceRow, type Tables } from "./tables.ts";
 
@@ -21,8 +22,19 @@ export interface Owner {
   hostile: boolean;
 }
 
+/** A run that has ended. */
+export interface RunFacts {
+  name: string;
+  owner: Owner;
+  id: string;
+  startedMs: number;
+}
+
 const noGrains: Grains = new Map();
 const noChunks: Chunks = new Map();
+
+/** A slice that has more may not lose half of them unasked (small-limits.ts). */
+const manyGrains = 5;
 
 /** What a slice holds, in one word. */
 export function contentOf(tables: Tables, slice: SliceRow): string {
@@ -46,7 +58,7 @@ export class Oracle {
   readonly #history = new Map<string, State[]>();
   /** The newest state that a secondary has had of a slice. */
   readonly #reached = new Map<string, number>();
-  /** When the rights of a partner at a primary changed last. */
+  /** When the subscriptions of a partner at a primary changed last. */
   readonly #rightsMs = new Map<string, number>();
 
   /** Runs and slices that were committed: secondary, primary, run and slice. */
@@ -60,15 +72,12 @@ export class Oracle {
     if (this.violations.length < 10) this.violations.push(`${this.nowMs().toFixed(1)} ms: ${what}`);
   }
 
-  /** Everybody has what it begins with: from here on rights change. */
-  begin(): void {
-    this.#rightsMs.clear();
-  }
-
   /** A commit at a primary: its slices have new states, or its partners other rights. */
-  atPrimary(owner: Owner, before: Tables, after: Tables): void {
-    if (before.companies !== after.companies || before.subscriptions !== after.subscriptions)
-      for (const company of after.companies.keys()) this.#rightsMs.set(`${owner.id} ${company}`, this.nowMs());
+  atPrimary(owner: Owner, before: Tables, after: Tables, changes: Changes): void {
+    for (const key of (changes.get("subscriptions") ?? new Map()).keys()) {
+      const { company } = (after.subscriptions.get(key) ?? before.subscriptions.get(key))!;
+      this.#rightsMs.set(`${owner.id} ${company}`, this.nowMs());
+    }
     for (const slice of after.slices.values()) {
       if (!changed(before, after, slice)) continue;
       const key = `${owner.id} ${slice.id}`;
@@ -93,7 +102,7 @@ export class Oracle {
         this.fail(`${name}: ${by} changed slice ${slice.id} of ${slice.company}`);
       this.#checkSlice(name, before, after, slice);
       const had = before.slices.get(slice.key)?.count ?? 0;
-      const least = had > 100 ? had / 2 : Math.min(had, 1);
+      const least = had > manyGrains ? had / 2 : Math.min(had, 1);
       if (!mayDrop && slice.count < least)
         this.fail(`${name}: slice ${slice.id} went from ${had} grains to ${slice.count}, and nobody had allowed it`);
     }
@@ -131,11 +140,39 @@ export class Oracle {
     this.#reached.set(reachedKey, state);
   }
 
-  /** A slice was reported as failed: then it was not committed after all. */
-  atFailure(name: string, primary: string, runId: string, slice: string, error: SandpiperError): void {
-    if (/whether it was is not known/.test(error.message)) return;
-    if (this.#applied.has(`${name} ${primary} ${runId} ${slice}`))
-      this.fail(`${name}: slice ${slice} was committed and is reported as failed: ${error.message}`);
+  /** A server has stopped without a word: what was committed is there, but for what is staged, which may be lost. */
+  atCrash(name: string, before: Tables, after: Tables): void {
+    for (const table of Object.keys(before) as (keyof Tables)[]) {
+      if (table === "grains" || table === "chunks" || before[table] === after[table]) continue;
+      this.fail(`${name}: what was committed to ${table} is lost with the database`);
+    }
+  }
+
+  /** A slice was reported as failed: then it was not committed after all. As good: then it is as it was at the primary at some moment of the run. */
+  atResult(
+    { name, owner, id: runId, startedMs }: RunFacts,
+    { slice, outcome, error }: SliceResult,
+    local: Tables,
+  ): void {
+    const applied = this.#applied.has(`${name} ${owner.id} ${runId} ${slice.id}`);
+    if (error !== undefined) {
+      if (applied && !/whether it was is not known/.test(error.message))
+        this.fail(`${name}: slice ${slice.id} was committed and is reported as failed: ${error.message}`);
+      return;
+    }
+    if (outcome === "updated" && !applied) this.fail(`${name}: slice ${slice.id} is reported as updated, and was not`);
+    if (outcome === "would-update") return;
+    const row = [...local.slices.values()].find((one) => one.company === owner.id && one.id === slice.id);
+    // Unless somebody has removed it here meanwhile.
+    if (row !== undefined && row.hash !== "" && !this.#wasSo(owner, row, local, startedMs))
+      this.fail(`${name}: slice ${slice.id} is reported as ${outcome}, and is not what it was`);
+  }
+
+  /** Whether the primary has had the slice like this at a moment since. */
+  #wasSo(owner: Owner, slice: SliceRow, local: Tables, sinceMs: number): boolean {
+    const content = contentOf(local, slice);
+    const states = this.#history.get(`${owner.id} ${slice.id}`) ?? [];
+    return states.some((state) => state.content === content && state.toMs >= sinceMs);
   }
 
   /** Everybody is done: what a primary was told is what there is, and no grain is left that belongs to nothing. */
@@ -143,15 +180,24 @@ export class Oracle {
     const contents = new Set([...tables.slices.values(), ...tables.staging.values()].map(({ content }) => content));
     for (const content of [...tables.grains.keys(), ...tables.chunks.keys()])
       if (!contents.has(content)) this.fail(`${name}: grains are left under ${content}, which nothing shows`);
+    for (const [content, chunks] of tables.chunks)
+      for (const chunk of chunks.keys())
+        if (tables.grains.get(content)?.get(chunk.slice(0, 36))?.payload !== null)
+          this.fail(`${name}: a chunk is left under ${content} of a grain that is not there`);
   }
 
-  /** What a secondary holds, its primary knows, unless the confirmation is still on its way, or came while it had no right to the slice. */
+  /** What a secondary holds, its primary knows. */
   atConverged(name: string, owner: Owner, company: string, local: Tables, primary: Tables): void {
-    if (this.#rightsMs.has(`${owner.id} ${company}`)) return;
-    const waiting = new Set([...local.outbox.values()].map((row) => `${row.company} ${row.slice}`));
+    const due = [...local.subscriptions.values()].filter(
+      (row) => row.company === owner.id && row.active && row.offered && row.withdrawnAt === null,
+    );
+    // With nothing to sync there is no session in which it could be told.
+    if (due.length === 0) return;
+    for (const row of local.outbox.values())
+      if (row.company === owner.id) this.fail(`${name}: a confirmation of slice ${row.slice} was never sent`);
     const there = new Map([...primary.slices.values()].map((slice) => [slice.id, slice.key]));
     for (const slice of local.slices.values()) {
-      if (slice.company !== owner.id || slice.hash === "" || waiting.has(`${owner.id} ${slice.id}`)) continue;
+      if (slice.company !== owner.id || slice.hash === "") continue;
       const holding = primary.holdings.get(`${company} ${there.get(slice.id)}`);
       if (this.#permitted(primary, company, slice.id) && holding?.hash !== slice.hash)
         this.fail(`${name}: primary ${owner.number} does not know what is held of slice ${slice.id}`);
@@ -167,23 +213,24 @@ export class Oracle {
   }
 
   /** A run said that all went well: then every slice is as it was at the primary at some moment of it. */
-  atSuccess(name: string, owner: Owner, company: string, startedMs: number, local: Tables, primary: Tables): void {
+  atSuccess({ name, owner, startedMs }: RunFacts, company: string, local: Tables, primary: Tables): void {
     if (owner.hostile) return;
     for (const subscription of local.subscriptions.values()) {
       const slice = local.slices.get(subscription.slice)!;
       if (slice.company !== owner.id || !subscription.active || !subscription.offered) continue;
       if (subscription.withdrawnAt !== null) continue;
-      const content = contentOf(local, slice);
-      const states = this.#history.get(`${owner.id} ${slice.id}`) ?? [];
-      if (!states.some((state) => state.content === content && state.toMs >= startedMs))
+      if (!this.#wasSo(owner, slice, local, startedMs))
         this.fail(`${name}: success was reported, and slice ${slice.id} is not what it was`);
     }
     if ((this.#rightsMs.get(`${owner.id} ${company}`) ?? 0) >= startedMs) return;
     if ((this.#removedMs.get(`${name} ${owner.id}`) ?? 0) >= startedMs) return;
     const here = new Map([...local.subscriptions.values()].map((row) => [`${row.company} ${row.id}`, row]));
     for (const row of primary.subscriptions.values()) {
-      if (row.company === company && !here.has(`${owner.id} ${row.id}`))
-        this.fail(`${name}: success was reported, and subscription ${row.id} is not here`);
+      if (row.company !== company) continue;
+      const mine = here.get(`${owner.id} ${row.id}`);
+      if (mine === undefined) this.fail(`${name}: success was reported, and subscription ${row.id} is not here`);
+      else if (mine.offered !== row.active || mine.withdrawnAt !== null)
+        this.fail(`${name}: success was reported, and subscription ${row.id} is not as the primary has it`);
     }
   }
 

@@ -4,7 +4,7 @@ import type { CompanyId } from "../../src/slices/slice.ts";
 import { readOffers } from "../../src/subscriptions/subscription-store.ts";
 import { drive } from "../../src/sync/effects.ts";
 import { PrimaryAdapter } from "../../src/sync/primary-adapter.ts";
-import type { Login, Offers } from "../../src/sync/primary-client.ts";
+import type { Login } from "../../src/sync/primary-client.ts";
 import type { PrimaryPort } from "../../src/sync/primary-port.ts";
 import { primarySession } from "../../src/sync/primary-session.ts";
 import { SliceCache } from "../../src/sync/slice-cache.ts";
@@ -14,6 +14,15 @@ import type { Tables } from "./tables.ts";
 
 /** How soon a right that was taken away is noticed on an open connection. */
 const recheckMs = 2000;
+
+/** Room for about two slices; the list of a large one is not kept. */
+const cacheBytes = 500;
+
+/** The answer to a request for the list of subscriptions: its body as JSON, null for 304. */
+export interface ListAnswer {
+  body: string | null;
+  etag: string;
+}
 
 interface Identity {
   company: CompanyId;
@@ -29,7 +38,7 @@ export class PrimaryNode {
   generation = 0;
   pool: SimPool;
   readonly connections = new Set<Connection>();
-  #cache = new SliceCache(100_000);
+  #cache = new SliceCache(cacheBytes);
   #tokens = new Map<string, Identity>();
   #nextToken = 1;
 
@@ -59,24 +68,23 @@ export class PrimaryNode {
   }
 
   /** As server/sync-subs.ts. */
-  async offers(token: string, etag: string | null): Promise<Offers> {
+  async offers(token: string, etag: string | null): Promise<ListAnswer> {
     const { company } = this.#identity(token);
     const known = etag === null ? undefined : etag.slice(1, -1);
     const { name, offers } = await readOffers(this.pool.database.as({ company }), company, known, 1000);
     if (offers === null) {
       this.onEvent("the list of subscriptions is the same");
-      return { rows: null, etag };
+      return { body: null, etag: `"${name}"` };
     }
-    return {
-      rows: offers.map(({ slice, ...row }) => ({
-        id: row.id,
-        name: row.name,
-        description: row.description,
-        active: row.active,
-        slice: { id: slice.id, name: slice.name, type: slice.type },
-      })),
-      etag: `"${name}"`,
-    };
+    const list = offers.map(({ slice, id, name, description, active }) => ({
+      id,
+      company_id: company,
+      name,
+      description,
+      active,
+      slice: { id: slice.id, slice_name: slice.name, slice_type: slice.type },
+    }));
+    return { body: JSON.stringify(list), etag: `"${name}"` };
   }
 
   /** As server/upgrade.ts. @throws `auth` before there is a session. */
@@ -132,7 +140,7 @@ export class PrimaryNode {
   start(): void {
     this.up = true;
     this.pool = this.db.connect(`primary ${this.id}`);
-    this.#cache = new SliceCache(100_000);
+    this.#cache = new SliceCache(cacheBytes);
   }
 
   #valid({ company, apiKey }: Identity): boolean {

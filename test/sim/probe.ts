@@ -15,7 +15,7 @@ export async function probe(world: World, primary: PrimaryNode, secondary: Secon
       clock,
       random,
       world.plan.netMs,
-      { event: () => {}, buffered: () => {} },
+      { event: () => {}, sent: () => {}, buffered: () => {} },
       () => {},
     );
     primary.accept(token, connection);

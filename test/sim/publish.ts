@@ -27,7 +27,7 @@ export async function publish(
   const make = (key: number) => {
     const size = random.chance(0.1) ? random.int(1, 3 * chunkBytes) : random.int(0, 60);
     return {
-      id: idOf(5, ids, place, key, world.nextVersion()),
+      id: idOf(5, ids, place, key, world.nextVersion(number)),
       key: `${tag} part ${key}`,
       source: random.chance(0.5) ? "" : tag,
       encoding: "raw" as const,
@@ -60,7 +60,7 @@ export async function publish(
     }
     const pairs = random.chance(0.3) ? [["note", `${tag} ${random.int(0, 9)}`] as const] : [];
     if (what !== "first" || pairs.length > 0) await replaceMetadata(tx, content.key, sortMetadata(pairs));
-  }).catch(() => {}); // another operator has it, or the database is away
+  }).catch(world.refused); // another operator has it, or the database is away
 }
 
 async function* pieces(payload: Buffer): AsyncGenerator<Buffer> {

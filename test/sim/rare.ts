@@ -1,5 +1,6 @@
 /** What must have happened in a batch of schedules, or it has proved too little. */
 import type { SandpiperError } from "../../src/errors.ts";
+import { compressedFlag, frameTypes } from "../../src/sync/frames.ts";
 
 /** How a run's or a slice's error is called. */
 const errors: readonly [name: string, code: string, message: RegExp, hostile?: boolean][] = [
@@ -26,6 +27,13 @@ const errors: readonly [name: string, code: string, message: RegExp, hostile?: b
   ["grains come in the wrong order", "protocol", /in ascending order of id/, true],
   ["a frame is out of sequence", "protocol", /where frame/, true],
   ["a frame is not whole", "protocol", /shorter than|as long as its header|hold the entries/, true],
+  ["a compressed frame does not inflate", "protocol", /does not inflate/, true],
+  [
+    "a list of subscriptions is not as it must be",
+    "protocol",
+    /list of subscriptions|lists (a|two) subscription/,
+    true,
+  ],
   ["a record is not whole", "protocol", /record|payload is not|six fields|16 bytes|not 1 to/, true],
   ["more grains come than were declared", "protocol", /more grains/, true],
   ["more bytes come than were declared", "protocol", /more bytes/, true],
@@ -36,6 +44,17 @@ const errors: readonly [name: string, code: string, message: RegExp, hostile?: b
   ["a confirmation of what was not sent", "protocol", /what was not sent/, true],
   ["a slice is too large to accept", "limit", /more than the/, true],
 ];
+
+/** What is seen on the wire, by name. */
+export function namesOf(data: string | Buffer): string[] {
+  if (typeof data === "string") {
+    if (!/"type":"fetch".*"after":"/.test(data)) return [];
+    return [`a ${data.includes('"chunk":') ? "grain" : "transfer"} goes on where it stopped`];
+  }
+  if (data[0] !== frameTypes.grains) return [];
+  const compressed = (data[1]! & compressedFlag) !== 0 ? ["a frame is compressed"] : [];
+  return data.readUInt32BE(8) > 1 ? [...compressed, "several grains are in a frame"] : compressed;
+}
 
 export const rareEvents = {
   /** The names of an error. */
@@ -52,6 +71,11 @@ export const rareEvents = {
     ...errors.map(([name]) => name),
     "a lock is waited for in vain",
     "a commit is lost with its answer",
+    "a commit goes on without its client",
+    "a frame is compressed",
+    "several grains are in a frame",
+    "a transfer goes on where it stopped",
+    "a grain goes on where it stopped",
     "the answer to a commit is lost",
     "a staged batch is lost with the database",
     "the disk is full",

@@ -45,7 +45,8 @@ export class Recorder {
     };
     db.onOperation = (session, operation, outcome) => {
       this.#note(session, operation, outcome);
-      if (this.#trace === undefined && this.#numbers.size === 0 && this.#blocked.size === 0) this.#begin();
+      if (this.#trace === undefined && this.#numbers.size === 0 && this.#blocked.size === 0 && !db.committing)
+        this.#begin();
     };
     this.#begin();
   }

@@ -16,7 +16,7 @@ export interface Outcome {
   violations: string[];
   /** Names of what happened, and how often. */
   events: ReadonlyMap<string, number>;
-  /** Faults and operators' acts that were carried out. */
+  /** Faults and operators' acts that came. */
   actions: number;
   /** Stands for everything that happened, and when. */
   trace: number;
@@ -30,7 +30,6 @@ export async function simulate(plan: Plan, traced = false, watch: (world: World)
   watch(world);
   const { oracle, clock } = world;
   await finish(world, populate(world), "the beginning");
-  oracle.begin();
   let actions = 0;
   for (const action of plan.actions)
     clock.after(action.at, () => {

@@ -3,13 +3,14 @@ import type { App } from "../../src/app.ts";
 import { SandpiperError } from "../../src/errors.ts";
 import type { Company } from "../../src/subscriptions/company.ts";
 import type { Wire } from "../../src/sync/channel.ts";
+import { checkOffers } from "../../src/sync/offer-list.ts";
 import type { Outside } from "../../src/sync/outside.ts";
 import type { Login, Offers } from "../../src/sync/primary-client.ts";
 import type { PartnerReport } from "../../src/sync/report.ts";
 import { runPartner } from "../../src/sync/run-partner.ts";
 import type { Random } from "../harness/random.ts";
 import { Connection, type Watcher } from "./network.ts";
-import type { PrimaryNode } from "./primary-node.ts";
+import type { ListAnswer, PrimaryNode } from "./primary-node.ts";
 import type { SimDatabase, SimPool } from "./sim-database.ts";
 
 export interface Limits {
@@ -53,6 +54,8 @@ export class SecondaryNode {
     private readonly netMs: number,
     private readonly limits: Limits,
     private readonly watcher: Watcher,
+    /** What becomes of a list of subscriptions on its way. */
+    private readonly tamper: (answer: ListAnswer, primary: PrimaryNode) => ListAnswer,
     /** A connection was made: somebody may want to do something to it. */
     private readonly onConnect: (connection: Connection, primary: PrimaryNode) => void,
   ) {
@@ -106,7 +109,12 @@ export class SecondaryNode {
         running.logins++;
         return this.#request(running, () => primary.login(this.apiKeys.get(primary)!));
       },
-      offers: ({ token }: Login, etag) => this.#request<Offers>(running, () => primary.offers(token, etag)),
+      offers: async ({ token, companyId }: Login, etag): Promise<Offers> => {
+        const answer = await this.#request(running, () => primary.offers(token, etag));
+        const { body, etag: given } = this.tamper(answer, primary);
+        if (body === null) return { rows: null, etag };
+        return { rows: checkOffers(JSON.parse(body), companyId, this.limits.max_subscriptions), etag: given };
+      },
       connect: ({ token }: Login) =>
         this.#request<Wire>(running, async () => {
           const connection = new Connection(clock, this.random, this.netMs, this.watcher, (ended) =>

@@ -36,6 +36,8 @@ export class SimDatabase {
   tables: Tables = noTables();
   readonly locks = new Locks<Holder>();
   readonly faults: Faults = { loseCommit: undefined, diskFull: false };
+  /** The server has stopped: what was, and what is left. */
+  onCrash: (before: Tables, after: Tables) => void = () => {};
   /** Is told of every commit: who made it, and what was before. */
   onCommit: (session: Holder, before: Tables, changes: Changes) => void = () => {};
   /** Is told of what happens, by name. */
@@ -49,6 +51,10 @@ export class SimDatabase {
   #unflushed: Tables[] = [this.tables];
   #waiting: (() => void)[] = [];
   #awayUntilMs = 0;
+  /** Commits that go on after their client is gone: each can be given up. */
+  readonly #late = new Set<() => void>();
+  /** Who waits for which lock. */
+  readonly #waitsFor = new Map<Holder, string>();
 
   constructor(
     readonly name: string,
@@ -86,6 +92,26 @@ export class SimDatabase {
     this.onCommit(session, before, changes);
   }
 
+  /** Commits after a while. Until then all is locked that the session has locked, and nobody knows how it will end. */
+  commitLate(session: Holder, changes: Changes, durable: boolean, ms: number): void {
+    const end = () => {
+      this.#late.delete(end);
+      this.locks.release(session, true);
+      this.freed();
+    };
+    this.#late.add(end);
+    this.clock.after(ms, () => {
+      if (!this.#late.has(end)) return;
+      this.commit(session, changes, durable);
+      end();
+    });
+  }
+
+  /** Whether a commit is going on whose client is gone. */
+  get committing(): boolean {
+    return this.#late.size > 0;
+  }
+
   /** Whether connections are refused. */
   get away(): boolean {
     return this.clock.nowMs < this.#awayUntilMs;
@@ -99,18 +125,35 @@ export class SimDatabase {
   /** The server stops at once and is there again: connections are gone, and perhaps commits that nobody waited for. */
   crash(): void {
     for (const session of [...this.sessions]) session.drop();
+    for (const end of [...this.#late]) end();
     const survived = this.random.int(0, this.#unflushed.length - 1);
     if (survived < this.#unflushed.length - 1) this.onEvent("a staged batch is lost with the database");
+    const before = this.tables;
     this.tables = this.#unflushed[survived]!;
     this.#unflushed = [this.tables];
+    this.onCrash(before, this.tables);
   }
 
   /** Waits until a lock was let go. @returns what stops waiting. */
-  waitForLock(retry: () => void): () => void {
+  waitForLock(waiter: Holder, name: string, retry: () => void): () => void {
     this.#waiting.push(retry);
+    this.#waitsFor.set(waiter, name);
+    if (this.#waitsForItself(waiter)) this.onEvent(`FAULT deadlock about ${name}`);
     return () => {
+      this.#waitsFor.delete(waiter);
       this.#waiting = this.#waiting.filter((one) => one !== retry);
     };
+  }
+
+  #waitsForItself(first: Holder): boolean {
+    const seen = new Set<Holder>();
+    const follow = (waiter: Holder): boolean => {
+      const name = this.#waitsFor.get(waiter);
+      if (name === undefined || seen.has(waiter)) return false;
+      seen.add(waiter);
+      return this.locks.holders(name).some((holder) => holder !== waiter && (holder === first || follow(holder)));
+    };
+    return follow(first);
   }
 
   /** Locks were let go: whoever waits looks again. */
@@ -261,14 +304,15 @@ export class SimSession implements Session, Holder, Settings {
     this.drop();
   }
 
-  /** The connection is gone. @param silent its process too: nobody hears of it. */
-  drop(silent = false): void {
+  /** The connection is gone. @param silent its process too: nobody hears of it. @param busy the server goes on with what it does. */
+  drop(silent = false, busy = false): void {
     this.#silent ||= silent;
     if (this.dropped) return;
     this.dropped = true;
     this.#tx = undefined;
     this.server.onOperation(this, { kind: "drop" }, {});
     this.server.sessions.delete(this);
+    if (busy) return;
     this.server.locks.release(this, true);
     this.server.freed();
   }
@@ -329,6 +373,11 @@ export class SimSession implements Session, Holder, Settings {
         server.onEvent("a commit is lost with its answer");
         throw this.#gone();
       }
+      if (lost?.lateMs !== undefined) {
+        server.onEvent("a commit goes on without its client");
+        server.commitLate(this, tx.changes, this.durable, lost.lateMs);
+        throw this.#gone(true);
+      }
       server.commit(this, tx.changes, this.durable);
       if (lost?.committed) {
         server.onEvent("the answer to a commit is lost");
@@ -343,8 +392,8 @@ export class SimSession implements Session, Holder, Settings {
     this.server.freed();
   }
 
-  #gone(): Error {
-    this.drop();
+  #gone(busy = false): Error {
+    this.drop(false, busy);
     return new Error("Connection terminated unexpectedly");
   }
 
@@ -393,6 +442,7 @@ export class SimSession implements Session, Holder, Settings {
         if (!this.#silent) reject(translate(error));
       };
       const attempt = () => {
+        stopWaiting?.();
         if (this.dropped) {
           timeout?.();
           fail(new Error("Connection terminated unexpectedly"));
@@ -410,7 +460,7 @@ export class SimSession implements Session, Holder, Settings {
             return;
           }
           server.onOperation(this, operation, { blocked: error.message });
-          stopWaiting = server.waitForLock(attempt);
+          stopWaiting = server.waitForLock(this, error.message, attempt);
           timeout ??= server.clock.after(lockTimeoutMs, () => {
             stopWaiting?.();
             server.onEvent("a lock is waited for in vain");

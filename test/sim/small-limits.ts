@@ -4,7 +4,15 @@ import { type PatchedCopy, patchedCopy } from "../harness/patched-copy.ts";
 /** By file: what stands there, and what instead. */
 const limits: Record<string, [from: string, to: string][]> = {
   "src/slices/slice.js": [["chunkBytes = 1024 * 1024", "chunkBytes = 256"]],
-  "src/sync/frames.js": [["firstCells = 128", "firstCells = 8"]],
+  "src/sync/frames.js": [
+    ["firstCells = 128", "firstCells = 8"],
+    ["usualBodyBytes = chunkBytes / 4", "usualBodyBytes = chunkBytes"],
+  ],
+  "src/sync/compression.js": [
+    ["leastBytes = 512", "leastBytes = 64"],
+    ["firstPause = 15", "firstPause = 2"],
+  ],
+  "src/sync/reconcile.js": [["before > 100", "before > 5"]],
   "src/sync/slice-cache.js": [["keptCells = 4096", "keptCells = 16"]],
   "src/sync/primary-store.js": [["listPage = 100_000", "listPage = 4"]],
   "src/sync/find-difference.js": [["largeListBytes = 64 * 1024 * 1024", "largeListBytes = 64"]],

@@ -160,8 +160,8 @@ export interface Holder {
 
 /** What the world can do to a database. */
 export interface Faults {
-  /** The next COMMIT's answer gets lost: after the commit, or before it; and the server is not to be reached for a while. */
-  loseCommit: { committed: boolean; awayMs: number; of?: keyof Tables } | undefined;
+  /** The next COMMIT's answer gets lost: after the commit, before it, or while it goes on; and the server is not to be reached for a while. */
+  loseCommit: { committed: boolean; awayMs: number; lateMs?: number; of?: keyof Tables } | undefined;
   diskFull: boolean;
 }
 

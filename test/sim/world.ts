@@ -6,15 +6,15 @@ import { addSubscription } from "../../src/subscriptions/subscription-store.ts";
 import type { PartnerReport } from "../../src/sync/report.ts";
 import { Random } from "../harness/random.ts";
 import { Clock } from "./clock.ts";
-import { tamperer } from "./hostile.ts";
+import { listTamperer, tamperer } from "./hostile.ts";
 import { idOf } from "./names.ts";
 import { type Connection, type Watcher, windowBytes } from "./network.ts";
 import { Oracle, type Owner } from "./oracle.ts";
 import type { Plan } from "./plan.ts";
 import { PrimaryNode } from "./primary-node.ts";
-import { rareEvents } from "./rare.ts";
+import { namesOf, rareEvents } from "./rare.ts";
 import { type Running, SecondaryNode } from "./secondary-node.ts";
-import { SimDatabase } from "./sim-database.ts";
+import { SimDatabase, SimSession } from "./sim-database.ts";
 import { type Grain, type Holder, ordered, Tx } from "./tables.ts";
 
 const limits = { max_grains: 1000, max_grain_bytes: 100_000, max_subscriptions: 100 };
@@ -31,7 +31,7 @@ export class World {
   readonly lines: string[] = [];
   /** Stands for everything that happened, and when. */
   trace = 0x811c9dc5;
-  #version = 0;
+  readonly #versions = new Map<number, number>();
 
   constructor(
     readonly plan: Plan,
@@ -46,6 +46,12 @@ export class World {
     if (name.startsWith("FAULT")) this.oracle.fail(name);
     this.events.set(name, (this.events.get(name) ?? 0) + 1);
     this.note(name);
+  };
+
+  /** An operator's command may be refused, or fail with its database; but not for a fault of the program. */
+  refused = (error: unknown): void => {
+    if (!(error instanceof SandpiperError) || error.code === "internal")
+      this.oracle.fail(`an operator's command: ${(error as Error).stack}`);
   };
 
   note(what: string): void {
@@ -67,7 +73,12 @@ export class World {
 
   companyOf = (secondary: SecondaryNode): CompanyId => idOf(2, this.secondaries.indexOf(secondary)) as CompanyId;
   numberOf = (primary: PrimaryNode): number => this.primaries.indexOf(primary);
-  nextVersion = (): number => ++this.#version;
+  /** @param of whom, if it need not be a number of its own in the whole world. */
+  nextVersion(of = -1): number {
+    const next = (this.#versions.get(of) ?? 0) + 1;
+    this.#versions.set(of, next);
+    return next;
+  }
 
   grainsOf(primary: PrimaryNode, key: number): readonly Grain[] {
     const { tables } = primary;
@@ -132,16 +143,15 @@ export class World {
       if (!owner.hostile && (error.code === "protocol" || error.code === "verification"))
         this.oracle.fail(`${secondary.name}: an honest primary is accused: ${error.message}`);
     }
-    for (const { error, slice } of report.results)
-      if (error !== undefined) this.oracle.atFailure(secondary.name, owner.id, report.runId, slice.id, error);
+    const run = { name: secondary.name, owner, id: report.runId, startedMs: running.startedMs };
+    for (const result of report.results) this.oracle.atResult(run, result, secondary.db.tables);
     for (const warning of report.warnings) this.event(warning.replace(/\d+/g, "n").slice(0, 60));
     // A token may run out after each slice; apart from that there is one try.
     if (running.retryForSeconds === 0 && running.logins > 2 + report.results.length)
       this.oracle.fail(`${running.id} logged in ${running.logins} times, and was not to try again`);
     if (report.exitCode === 0 && !report.test) {
       const { tables } = secondary.db;
-      const company = this.companyOf(secondary);
-      this.oracle.atSuccess(secondary.name, owner, company, running.startedMs, tables, running.primary.tables);
+      this.oracle.atSuccess(run, this.companyOf(secondary), tables, running.primary.tables);
     }
     if (secondary.running.size === 0) {
       for (const name of secondary.pool.kept) this.oracle.fail(`${secondary.name}: lock ${name} is kept after a run`);
@@ -166,6 +176,9 @@ export class World {
     const random = (n: number) => new Random(plan.seed * 31 + n);
     const watcher: Watcher = {
       event: this.event,
+      sent: (data) => {
+        for (const name of namesOf(data)) this.event(name);
+      },
       buffered: (bytes, largest) => {
         if (bytes > windowBytes + 2 * largest) this.oracle.fail(`${bytes} bytes wait in a connection`);
       },
@@ -174,16 +187,16 @@ export class World {
       const owner = { id: idOf(1, i), number: i, hostile };
       const db = new SimDatabase(`primary ${i}`, clock, random(i), plan.dbMs, true);
       db.onEvent = this.event;
-      db.onCommit = (_session, before) => {
+      db.onCommit = (_session, before, changes) => {
         this.note(`commit at primary ${i}`);
-        this.oracle.atPrimary(owner, before, db.tables);
+        this.oracle.atPrimary(owner, before, db.tables, changes);
       };
+      db.onCrash = (before, after) => this.oracle.atCrash(db.name, before, after);
       const node: PrimaryNode = new PrimaryNode(
         owner.id as CompanyId,
         db,
         plan.tokenMs,
-        (port, company, expired) =>
-          hostile ? port : this.oracle.watch(owner, () => db.tables, port, company, expired),
+        (port, company, expired) => this.oracle.watch(owner, () => db.tables, port, company, expired),
         this.event,
       );
       this.owners.push(owner);
@@ -196,9 +209,14 @@ export class World {
       db.onCommit = (session, before, changes) => {
         const by = session.purpose;
         this.note(`commit at ${name} by ${by}`);
-        const mayDrop = by === "operator" || [...node.running].some((run) => run.primary.id === by && run.allowDrops);
+        // What a commit that went on alone was allowed is not known any more.
+        const alone = session instanceof SimSession && session.dropped;
+        const allowed = [...node.running].some((run) => run.primary.id === by && run.allowDrops);
+        const mayDrop = by === "operator" || alone || allowed;
         this.oracle.atSecondary(name, by, before, db.tables, changes, mayDrop);
       };
+      db.onCrash = (before, after) => this.oracle.atCrash(name, before, after);
+      const lie = listTamperer(random(30 + i), this.event);
       const node: SecondaryNode = new SecondaryNode(
         name,
         db,
@@ -206,6 +224,7 @@ export class World {
         plan.netMs,
         limits,
         watcher,
+        (answer, primary) => (this.owners[this.numberOf(primary)]!.hostile ? lie(answer) : answer),
         (connection, primary) => {
           this.connections.push(connection);
           void Promise.all([connection.primary.gone, connection.secondary.gone]).then(() =>

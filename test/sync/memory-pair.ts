@@ -229,6 +229,7 @@ export class MemoryPair {
       failed: async (id, error) => {
         this.failures.push(`${id}: ${error.message}`);
       },
+      recordHeld: async () => {},
       record: async (confirm) => {
         this.confirms.push(confirm);
       },
