@@ -17,6 +17,7 @@ import { Clock } from "./clock.ts";
 import { idOf } from "./names.ts";
 import { Recorder } from "./recorder.ts";
 import { SimDatabase } from "./sim-database.ts";
+import { SimPool } from "./sim-pool.ts";
 import { Tx } from "./tables.ts";
 
 /** Who is at work at once, and how much each does. */
@@ -66,7 +67,7 @@ export async function contend(seed: number): Promise<Recorder> {
     tx.put("companies", id, { id, name: `company ${id}`, active: true, apiKey: id, etag: null });
   sim.commit(owner, tx.changes, true);
   const worker = async (n: number) => {
-    const place = { db: sim.connect(`worker ${n}`).handle("worker"), sim, random, clock };
+    const place = { db: new SimPool(sim, `worker ${n}`).handle("worker"), sim, random, clock };
     await takeList(place).catch(() => {});
     for (let i = 0; i < works; i++)
       await random

@@ -9,7 +9,8 @@ import type { PrimaryPort } from "../../src/sync/primary-port.ts";
 import { primarySession } from "../../src/sync/primary-session.ts";
 import { SliceCache } from "../../src/sync/slice-cache.ts";
 import type { Connection } from "./network.ts";
-import type { SimDatabase, SimPool } from "./sim-database.ts";
+import type { SimDatabase } from "./sim-database.ts";
+import { SimPool } from "./sim-pool.ts";
 import type { Tables } from "./tables.ts";
 
 /** How soon a right that was taken away is noticed on an open connection. */
@@ -51,7 +52,7 @@ export class PrimaryNode {
     private readonly watch: (port: PrimaryPort, company: string, expired: () => boolean) => PrimaryPort,
     private readonly onEvent: (name: string) => void,
   ) {
-    this.pool = db.connect(`primary ${id}`);
+    this.pool = new SimPool(db, `primary ${id}`);
   }
 
   get tables(): Tables {
@@ -139,7 +140,7 @@ export class PrimaryNode {
 
   start(): void {
     this.up = true;
-    this.pool = this.db.connect(`primary ${this.id}`);
+    this.pool = new SimPool(this.db, `primary ${this.id}`);
     this.#cache = new SliceCache(cacheBytes);
   }
 

@@ -12,7 +12,7 @@ import {
   tellError,
   tellRows,
 } from "./operation.ts";
-import type { SimDatabase, SimSession } from "./sim-database.ts";
+import type { Connected, SimDatabase } from "./sim-database.ts";
 import { companyRows, rowsOf } from "./table-rows.ts";
 import type { Holder, Tables } from "./tables.ts";
 
@@ -30,9 +30,9 @@ export class Recorder {
   readonly traces: Trace[] = [];
   #trace: Trace | undefined;
   /** Numbers of those sessions that are not as new. */
-  readonly #numbers = new Map<SimSession, number>();
+  readonly #numbers = new Map<Connected, number>();
   /** Who waits, and for which lock. */
-  readonly #blocked = new Map<SimSession, string>();
+  readonly #blocked = new Map<Connected, string>();
 
   constructor(
     private readonly db: SimDatabase,
@@ -40,7 +40,7 @@ export class Recorder {
   ) {
     const { onCommit } = db;
     db.onCommit = (session, before, changes) => {
-      if (session.purpose === "operator" && !db.sessions.has(session as SimSession)) this.#written(session, before);
+      if (session.purpose === "operator" && !db.sessions.has(session as Connected)) this.#written(session, before);
       onCommit(session, before, changes);
     };
     db.onOperation = (session, operation, outcome) => {
@@ -76,7 +76,7 @@ export class Recorder {
     this.traces.push(trace);
   }
 
-  #note(session: SimSession, operation: Operation, outcome: Outcome): void {
+  #note(session: Connected, operation: Operation, outcome: Outcome): void {
     if (operation.kind === "drop") {
       if (this.#numbers.has(session)) this.#add(session, operation, { done: true });
       this.#blocked.delete(session);
@@ -103,7 +103,7 @@ export class Recorder {
     if ((this.#trace?.steps.length ?? 0) >= mostSteps && this.#blocked.size === 0) this.#end(this.db.tables);
   }
 
-  #add(session: SimSession, operation: Operation, told: Told | undefined, resumed = false): void {
+  #add(session: Connected, operation: Operation, told: Told | undefined, resumed = false): void {
     let number = this.#numbers.get(session);
     if (number === undefined) {
       const taken = new Set(this.#numbers.values());
@@ -127,7 +127,7 @@ export class Recorder {
   }
 
   /** Whether it is as a pool hands it out. */
-  #asNew(session: SimSession): boolean {
+  #asNew(session: Connected): boolean {
     const { busy, durable, contentKey, readOnly } = session;
     const keeps = this.db.locks.kept.some(({ holder }) => holder === session);
     return !busy && durable && contentKey === 0 && !readOnly && !keeps;

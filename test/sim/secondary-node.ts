@@ -11,7 +11,8 @@ import { runPartner } from "../../src/sync/run-partner.ts";
 import type { Random } from "../harness/random.ts";
 import { Connection, type Watcher } from "./network.ts";
 import type { ListAnswer, PrimaryNode } from "./primary-node.ts";
-import type { SimDatabase, SimPool } from "./sim-database.ts";
+import type { SimDatabase } from "./sim-database.ts";
+import { SimPool } from "./sim-pool.ts";
 
 export interface Limits {
   max_grains: number;
@@ -59,7 +60,7 @@ export class SecondaryNode {
     /** A connection was made: somebody may want to do something to it. */
     private readonly onConnect: (connection: Connection, primary: PrimaryNode) => void,
   ) {
-    this.pool = db.connect(name);
+    this.pool = new SimPool(db, name);
   }
 
   /** `sandpiper sync` with one primary. @returns its report, unless the process dies first. */
@@ -96,7 +97,7 @@ export class SecondaryNode {
     this.pool.kill();
     for (const { connections } of this.running) for (const { secondary } of connections) secondary.kill();
     this.running.clear();
-    this.pool = this.db.connect(this.name);
+    this.pool = new SimPool(this.db, this.name);
     for (const tell of this.onKill) tell();
     this.onKill.clear();
   }

@@ -14,7 +14,8 @@ import type { Plan } from "./plan.ts";
 import { PrimaryNode } from "./primary-node.ts";
 import { namesOf, rareEvents } from "./rare.ts";
 import { type Running, SecondaryNode } from "./secondary-node.ts";
-import { SimDatabase, SimSession } from "./sim-database.ts";
+import { type Connected, SimDatabase } from "./sim-database.ts";
+import { SimPool } from "./sim-pool.ts";
 import { type Grain, type Holder, ordered, Tx } from "./tables.ts";
 
 const limits = { max_grains: 1000, max_grain_bytes: 100_000, max_subscriptions: 100 };
@@ -61,7 +62,7 @@ export class World {
   }
 
   /** Somebody at the console of a database. */
-  operator = (db: SimDatabase): Database => db.connect("operator").handle("operator");
+  operator = (db: SimDatabase): Database => new SimPool(db, "operator").handle("operator");
 
   /** A change that is simply there, as if an operator had made it. */
   write(db: SimDatabase, work: (tx: Tx) => void): void {
@@ -210,7 +211,7 @@ export class World {
         const by = session.purpose;
         this.note(`commit at ${name} by ${by}`);
         // What a commit that went on alone was allowed is not known any more.
-        const alone = session instanceof SimSession && session.dropped;
+        const alone = !db.sessions.has(session as Connected);
         const allowed = [...node.running].some((run) => run.primary.id === by && run.allowDrops);
         const mayDrop = by === "operator" || alone || allowed;
         this.oracle.atSecondary(name, by, before, db.tables, changes, mayDrop);
