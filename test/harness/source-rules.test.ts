@@ -58,6 +58,7 @@ const pureFiles = [
   "src/sync/find-difference.ts",
   "src/sync/frames.ts",
   "src/sync/messages.ts",
+  "src/sync/offer-list.ts",
   "src/sync/primary-port.ts",
   "src/sync/primary-session.ts",
   "src/sync/receive-grains.ts",

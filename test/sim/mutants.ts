@@ -258,12 +258,8 @@ export const mutants: readonly Mutant[] = [
     neighbours: "the proof before the commit",
   },
   {
-    name: "a list that names a slice twice is taken",
-    edits: edit(
-      "src/sync/offer-list.js",
-      "if (new Set(offers.map((row) => row.slice.id)).size !== offers.length)",
-      "if (false)",
-    ),
+    name: "what the operator switched off is on again",
+    edits: edit("src/subscriptions/rules.js", "active: row.active && offer.active,", "active: offer.active,"),
     neighbours: "the look at the slice before it is changed",
   },
   // What the simulation found in the program, put back.

@@ -5,7 +5,15 @@ import type { PrimaryMessage } from "../../src/sync/messages.ts";
 import type { PrimaryPort } from "../../src/sync/primary-port.ts";
 import type { SliceResult } from "../../src/sync/secondary-port.ts";
 import { tagsIn } from "./names.ts";
-import { type Changes, type Chunks, type Grains, ordered, type SliceRow, type Tables } from "./tables.ts";
+import {
+  type Changes,
+  type Chunks,
+  type Grains,
+  ordered,
+  type SliceRow,
+  type SubscriptionRow,
+  type Tables,
+} from "./tables.ts";
 
 /** A state that a slice had at its primary. */
 interface State {
@@ -116,10 +124,17 @@ export class Oracle {
     const withdrawn = offered.filter(({ key }) => (after.subscriptions.get(key)?.withdrawnAt ?? null) !== null);
     if (!mayDrop && withdrawn.length * 2 > offered.length)
       this.fail(`${name}: ${withdrawn.length} of ${offered.length} subscriptions went, and nobody had allowed it`);
-    for (const [key, row] of (changes.get("subscriptions") ?? []) as Map<number, { company: string } | undefined>) {
+    for (const [key, row] of (changes.get("subscriptions") ?? []) as Map<number, SubscriptionRow | undefined>) {
       const company = row?.company ?? before.subscriptions.get(key)?.company;
       if (row === undefined) this.#removedMs.set(`${name} ${company}`, this.nowMs());
-      if (by !== "operator" && company !== by) this.fail(`${name}: ${by} changed a subscription of ${company}`);
+      if (by === "operator") continue;
+      if (company !== by) this.fail(`${name}: ${by} changed a subscription of ${company}`);
+      if (row === undefined) continue;
+      // One that is offered anew takes the place of the old one.
+      const was =
+        before.subscriptions.get(key) ?? [...before.subscriptions.values()].find((one) => one.slice === row.slice);
+      if (was !== undefined && row.active !== (was.active && row.offered))
+        this.fail(`${name}: subscription ${row.id} was switched ${row.active ? "on" : "off"}, and nobody had said so`);
     }
   }
 
