@@ -171,6 +171,8 @@ export class PartnerRun {
 
   /** Notes how a slice fared. @returns whether that is final: it is not when the slice is tried again. */
   #finished(result: SliceResult): boolean {
+    // A token that runs out says nothing about a slice: with a new one it goes on, or the run as a whole has failed.
+    if (result.error?.code === "auth") return false;
     if (result.error?.retryable && this.outside.nowMs() < this.#retryUntilMs) {
       this.#held = result.error;
       return false;
