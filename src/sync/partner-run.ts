@@ -52,6 +52,8 @@ export class PartnerRun {
   #removedHere = false;
   /** Why a slice of the last session is tried again, if one is. */
   #held: SandpiperError | undefined;
+  /** Slices in whose middle a token ran out. */
+  readonly #expiredAt = new Set<string>();
   #queued = false;
   #retryUntilMs = 0;
 
@@ -171,8 +173,11 @@ export class PartnerRun {
 
   /** Notes how a slice fared. @returns whether that is final: it is not when the slice is tried again. */
   #finished(result: SliceResult): boolean {
-    // A token that runs out says nothing about a slice: with a new one it goes on, or the run as a whole has failed.
-    if (result.error?.code === "auth") return false;
+    // A token that runs out says nothing about a slice, which goes on with a new one; unless it uses up that as well.
+    if (result.error?.code === "auth" && !this.#expiredAt.has(result.slice.id)) {
+      this.#expiredAt.add(result.slice.id);
+      return false;
+    }
     if (result.error?.retryable && this.outside.nowMs() < this.#retryUntilMs) {
       this.#held = result.error;
       return false;
