@@ -5,7 +5,7 @@
  * and rebuild itself inside node_modules to leave it out. The last line is `N passed, N failed`, in assertions as tap
  * counts them; a file that crashed, ended early or asserted nothing counts as one more that failed.
  *
- * SANDPIPER_TEST_JOBS=N runs N files at once; unless said otherwise two more than there are cores, since many
+ * SANDPIPER_TEST_JOBS=N runs N files at once; unless said otherwise one more than there are cores, since many
  * of them wait, but 4 at most.
  */
 import { randomBytes } from "node:crypto";
@@ -20,7 +20,7 @@ import { serverEnvironment, startTestServer } from "./test-database.ts";
 import { runTestFile } from "./test-file.ts";
 
 const testRoot = fileURLToPath(new URL("..", import.meta.url));
-const jobs = Number(process.env.SANDPIPER_TEST_JOBS ?? Math.min(4, availableParallelism() + 2));
+const jobs = Number(process.env.SANDPIPER_TEST_JOBS ?? Math.min(4, availableParallelism() + 1));
 const runId = randomBytes(16).toString("hex");
 const interrupted = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => interrupted.abort(signal));
