@@ -24,11 +24,11 @@ interface ActionKind {
 
 const at = <T>(items: readonly T[], n: number): T => items[n % items.length]!;
 
-/** A primary and one of its slices. */
+/** A primary and one of its slices, if it has any. */
 function sliceAt(world: World, { a, b }: ActionArgs) {
   const primary = at(world.primaries, a);
   const slices = [...primary.tables.slices.values()];
-  return { primary, slice: at(slices, b) };
+  return { primary, slice: slices.length === 0 ? undefined : at(slices, b) };
 }
 
 /** A primary, one of its partners, and a subscription of that. */
@@ -71,6 +71,7 @@ export const actionKinds: Record<string, ActionKind> = {
     weight: 2,
     act: async (world, args) => {
       const { primary, slice } = sliceAt(world, args);
+      if (slice === undefined) return;
       const db = world.operator(primary.db);
       await setAllowSync(db, slice.key as never, false);
       world.clock.after(args.n / 2, () => void setAllowSync(db, slice.key as never, true).catch(world.refused));
@@ -88,7 +89,7 @@ export const actionKinds: Record<string, ActionKind> = {
     act: async (world, args) => {
       const { primary, slice } = sliceAt(world, args);
       const secondary = at(world.secondaries, args.n);
-      await world.offer(primary, secondary, slice.key).catch(world.refused); // it has it already
+      if (slice !== undefined) await world.offer(primary, secondary, slice.key).catch(world.refused); // it has it already
     },
   },
   "switch off": {
@@ -150,7 +151,8 @@ export const actionKinds: Record<string, ActionKind> = {
     weight: 1,
     act: async (world, args) => {
       const { primary, slice } = sliceAt(world, args);
-      if (primary.tables.slices.size > 1) await removeSlice(world.operator(primary.db), slice.key as never);
+      if (slice === undefined || primary.tables.slices.size === 1) return;
+      await removeSlice(world.operator(primary.db), slice.key as never);
     },
   },
 

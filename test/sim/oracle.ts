@@ -142,8 +142,8 @@ export class Oracle {
       if (company !== by) this.fail(`${name}: ${by} changed a subscription of ${company}`);
       if (row === undefined) continue;
       // One that is offered anew takes the place of the old one.
-      const was =
-        before.subscriptions.get(key) ?? [...before.subscriptions.values()].find((one) => one.slice === row.slice);
+      const replaced = (one: SubscriptionRow) => one.slice === row.slice && !after.subscriptions.has(one.key);
+      const was = before.subscriptions.get(key) ?? [...before.subscriptions.values()].find(replaced);
       if (was !== undefined && row.active !== (was.active && row.offered))
         this.fail(`${name}: subscription ${row.id} was switched ${row.active ? "on" : "off"}, and nobody had said so`);
     }
@@ -212,7 +212,7 @@ export class Oracle {
           this.fail(`${name}: a chunk is left under ${content} of a grain that is not there`);
   }
 
-  /** What a secondary holds, its primary knows. */
+  /** What a secondary holds and is subscribed to, its primary knows. */
   atConverged(name: string, owner: Owner, company: string, local: Tables, primary: Tables): void {
     const due = [...local.subscriptions.values()].filter(
       (row) => row.company === owner.id && row.active && row.offered && row.withdrawnAt === null,
@@ -223,7 +223,8 @@ export class Oracle {
       if (row.company === owner.id) this.fail(`${name}: a confirmation of slice ${row.slice} was never sent`);
     const there = new Map([...primary.slices.values()].map((slice) => [slice.id, slice.key]));
     for (const slice of local.slices.values()) {
-      if (slice.company !== owner.id || slice.hash === "") continue;
+      // What is switched off here is not compared either.
+      if (!due.some((row) => row.slice === slice.key) || slice.hash === "") continue;
       const holding = primary.holdings.get(`${company} ${there.get(slice.id)}`);
       if (this.#permitted(primary, company, slice.id) && holding?.hash !== slice.hash)
         this.fail(`${name}: primary ${owner.number} does not know what is held of slice ${slice.id}`);
