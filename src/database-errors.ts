@@ -8,24 +8,23 @@ export const pooled = (mode: string) =>
     hint: "Use the database's own port, or a pool in session mode.",
   });
 
-/** The unique constraint that an insert ran into, if that is what `error` is. */
-export function violatedConstraint(error: unknown): string | undefined {
+/** What the database itself said, if that is what `error` is or comes from. */
+function said(error: unknown): pg.DatabaseError | undefined {
   const cause = error instanceof SandpiperError ? error.cause : error;
-  return cause instanceof pg.DatabaseError && cause.code === "23505" ? cause.constraint : undefined;
+  return cause instanceof pg.DatabaseError ? cause : undefined;
 }
 
-const says =
-  (code: string) =>
-  (error: unknown): boolean => {
-    const cause = error instanceof SandpiperError ? error.cause : error;
-    return cause instanceof pg.DatabaseError && cause.code === code;
-  };
+/** The unique constraint that an insert ran into, if that is what `error` is. */
+export function violatedConstraint(error: unknown): string | undefined {
+  const answer = said(error);
+  return answer?.code === "23505" ? answer.constraint : undefined;
+}
 
 /** Whether the database said that its disk is full. */
-export const isDiskFull = says("53100");
+export const isDiskFull = (error: unknown): boolean => said(error)?.code === "53100";
 
 /** Whether the database said that what a row refers to is not there (any more). */
-export const refersToNothing = says("23503");
+export const refersToNothing = (error: unknown): boolean => said(error)?.code === "23503";
 
 /** What the database said, as our error: what is wrong with storage is `storage`, a taken name or a removal meanwhile is `conflict`. */
 export function translate(error: unknown): unknown {

@@ -128,13 +128,13 @@ export async function recordHeld(db: Database, companyId: CompanyId, { ids, hash
   await unlessRemoved(
     db.run(
       `INSERT INTO holdings (company_id, slice_key, hash, content_count, confirmed_at)
-     SELECT $1, s.slice_key, s.hash, s.content_count, now()
-     FROM unnest($2::uuid[], $3::text[], $4::bigint[]) AS held (id, hash, count)
-       JOIN slices s ON s.id = held.id AND s.hash = held.hash AND s.content_count = held.count
-       LEFT JOIN holdings h ON h.company_id = $1 AND h.slice_key = s.slice_key
-     WHERE ${slicesInScope({ company: companyId }, "$1")} AND (h.hash, h.content_count) IS DISTINCT FROM (s.hash, s.content_count)
-     ORDER BY s.slice_key
-     ON CONFLICT (company_id, slice_key) DO UPDATE SET hash = excluded.hash, content_count = excluded.content_count, confirmed_at = excluded.confirmed_at`,
+       SELECT $1, s.slice_key, s.hash, s.content_count, now()
+       FROM unnest($2::uuid[], $3::text[], $4::bigint[]) AS held (id, hash, count)
+         JOIN slices s ON s.id = held.id AND s.hash = held.hash AND s.content_count = held.count
+         LEFT JOIN holdings h ON h.company_id = $1 AND h.slice_key = s.slice_key
+       WHERE ${slicesInScope({ company: companyId }, "$1")} AND (h.hash, h.content_count) IS DISTINCT FROM (s.hash, s.content_count)
+       ORDER BY s.slice_key
+       ON CONFLICT (company_id, slice_key) DO UPDATE SET hash = excluded.hash, content_count = excluded.content_count, confirmed_at = excluded.confirmed_at`,
       [companyId, ids, hashes, counts],
     ),
   );
