@@ -1,4 +1,4 @@
-/** What a primary knows of what its partners hold. */
+/** What a primary knows of what its partners hold, while slices come and go. */
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
@@ -103,4 +103,19 @@ t.test("what is confirmed does not wait for who publishes, and a slice that is g
   });
   await Promise.all(waiting);
   t.same(await holdings(db), []);
+});
+
+t.test("a subscription to a slice that is just being removed is refused, and says why", async (t) => {
+  const { db, make, offer } = await open(t);
+  const one = await make("one");
+  let offered: Promise<unknown> = Promise.resolve();
+  await db.transaction(async (tx) => {
+    await tx.run("SELECT 1 FROM slices FOR UPDATE");
+    offered = offer(one);
+    offered.catch(() => {});
+    await untilBlocked(db, 1);
+    await tx.run("DELETE FROM grains");
+    await tx.run("DELETE FROM slices");
+  });
+  await t.rejects(offered, { code: "conflict", message: "something that this needs was removed at the same time" });
 });
