@@ -9,6 +9,7 @@ import t from "tap";
 import { sendBadInputs } from "./bad-input.ts";
 import { sweepCuts } from "./cuts.ts";
 import { sufferEvil } from "./evil.ts";
+import { sufferCrowd } from "./evil-crowd.ts";
 import { type Figures, line, missed } from "./figures.ts";
 import { killEverything } from "./kills.ts";
 import { keepSilent } from "./silences.ts";
@@ -32,7 +33,10 @@ const series: Record<string, readonly Series[]> = {
     (test) => stopDatabases(test, { places: every, random: 12 }, print),
   ],
   evil: [() => sufferEvil({ patient: true, every: 1 }, print)],
-  badinput: [(test) => sendBadInputs(test, { healthySyncs: 20, patient: true }, print)],
+  badinput: [
+    (test) => sendBadInputs(test, { healthySyncs: 20, patient: true }, print),
+    (test) => sufferCrowd(test, 5, print),
+  ],
 };
 
 const name = process.argv[2] ?? "";
