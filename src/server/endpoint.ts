@@ -7,7 +7,7 @@ import type { Scope } from "../scope.ts";
 import type { ServerRole } from "../subscriptions/company.ts";
 import { type Access, requireAccess, scopeOf } from "./access.ts";
 import { answer, answerJson } from "./answer.ts";
-import { authenticateRequest } from "./authenticate.ts";
+import { authenticateRequest, requireStillValid } from "./authenticate.ts";
 import { queryPairs, splitAddress } from "./framing.ts";
 import { readJson } from "./json-body.ts";
 import { RequestError } from "./problem.ts";
@@ -41,6 +41,8 @@ export interface Call<Query, Body> extends PublicCall<Query, Body> {
   identity: Identity;
   /** What the sender may see. */
   scope: Scope;
+  /** For what goes on for long. @throws `auth` when the sender's token has been ended meanwhile, other than by time. */
+  stillPermitted(): Promise<void>;
 }
 
 interface Input<Query, Body> {
@@ -75,9 +77,11 @@ export function endpoint<Query = object, Body = undefined>(
     response.locals.companyId = identity.companyId;
     requireAccess(identity, options.allow);
     requireServerRole(context, options.on);
+    const stillPermitted = () => requireStillValid(identity, context);
     const call = await takeInput(request, response, context, options);
+    if (options.body !== undefined) await stillPermitted(); // the body may have been a while coming
     const scope = scopeOf(identity);
-    reply(response, await options.handle({ ...call, db: call.db.as(scope), identity, scope }));
+    reply(response, await options.handle({ ...call, db: call.db.as(scope), identity, scope, stillPermitted }));
   };
 }
 

@@ -11,7 +11,7 @@ import { subprotocol } from "../sync/messages.ts";
 import { PrimaryAdapter } from "../sync/primary-adapter.ts";
 import { primarySession } from "../sync/primary-session.ts";
 import { SliceCache } from "../sync/slice-cache.ts";
-import { authenticateRequest, identityStillValid } from "./authenticate.ts";
+import { authenticateRequest, identityStillValid, recheckMs } from "./authenticate.ts";
 import { clientAddress } from "./client-address.ts";
 import { checkFraming, splitAddress } from "./framing.ts";
 import { noSuchAddress, RequestError, refuseSocket } from "./problem.ts";
@@ -20,8 +20,6 @@ import { SyncLine } from "./sync-line.ts";
 import type { Identity } from "./token.ts";
 
 const socketsPerPartner = 5;
-/** How soon a revoked key or a switched-off partner is noticed on an open socket. */
-const recheckMs = 2000;
 
 export interface Upgrade {
   handle(request: IncomingMessage, socket: Duplex, head: Buffer): void;
