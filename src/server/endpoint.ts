@@ -55,7 +55,7 @@ interface Input<Query, Body> {
 
 export type Handler = (request: Request, response: Response, context: ServerContext) => Promise<void>;
 
-/** A route for everybody, without a token. `handle` returns undefined when it has answered itself. */
+/** A route for everybody, without a token. */
 export function publicEndpoint<Query = object, Body = undefined>(
   options: Input<Query, Body> & { handle: (call: PublicCall<Query, Body>) => Promise<Reply> },
 ): Handler {

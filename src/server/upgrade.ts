@@ -1,4 +1,4 @@
-/** `GET /sync`: a partner's request becomes a websocket, and a primary session serves it. One of the two files that know `ws`. */
+/** `GET /sync`: a partner's request becomes a websocket, and a primary session serves it. The server's end of `ws` is made here. */
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { WebSocketServer } from "ws";
@@ -23,7 +23,7 @@ const socketsPerPartner = 5;
 
 export interface Upgrade {
   handle(request: IncomingMessage, socket: Duplex, head: Buffer): void;
-  /** Refuses what is new, sends away who waits, lets sessions end by themselves for `graceMs`, then closes them. */
+  /** Sends away who waits, lets sessions end by themselves for `graceMs`, then closes them. What is new is refused as soon as the server is stopping. */
   stop(graceMs: number): Promise<void>;
 }
 
@@ -152,7 +152,7 @@ export function createUpgrade(context: ServerContext): Upgrade {
   };
 }
 
-/** Everything that can be refused before the 101. */
+/** Who asks, unless the request is to be refused for what it is; how many there are already is looked at by the caller, before the 101 too. */
 async function checkRequest(request: IncomingMessage, context: ServerContext): Promise<Identity> {
   checkFraming(request);
   const [path] = splitAddress(request.url ?? "");
