@@ -1,6 +1,6 @@
 /**
- * Connections, transactions and COPY: with database-errors.ts the only files that know `pg`. Run-time SQL itself
- * lives in the `*-store.ts` files.
+ * Connections, transactions and COPY, over `pg`. Besides this file, database-errors.ts knows `pg`, for its errors, and postgres/embedded.ts, for the
+ * connection that holds the embedded server. Where SQL stands: ARCHITECTURE.md, "Stores".
  */
 import type { Readable, Writable } from "node:stream";
 import pg from "pg";
@@ -38,7 +38,7 @@ export interface TransactionOptions {
   snapshot?: boolean;
 }
 
-/** A pool of sessions, as the role `sandpiper_app`; they see everything, unless they are had {@link Database.as} somebody. */
+/** A pool of sessions, as the role `sandpiper_app` unless it was opened as `owner`; they see everything, unless they are had {@link Database.as} somebody. */
 export interface Database {
   session<T>(work: (session: Session) => Promise<T>): Promise<T>;
   query: Session["query"];

@@ -6,9 +6,12 @@ import { userStillValid } from "../subscriptions/user-store.ts";
 import type { ServerContext } from "./server-context.ts";
 import { type Identity, invalidToken, verifyToken } from "./token.ts";
 
+/** How soon, in milliseconds, work that goes on notices that the token it was begun with is ended. */
+export const recheckMs = 2000;
+
 /**
- * Who sent the request, by its `Authorization: Bearer` header and, each time, by the database: a switched-off company or user
- * and a revoked key end at once, whatever the token says.
+ * Who sent the request, by its `Authorization: Bearer` header and, each time, by the database: a switched-off company or user,
+ * a revoked key and a new password end it at once, whatever the token says.
  *
  * @throws `auth` when there is no token or it is not valid any more.
  */
@@ -20,13 +23,19 @@ export async function authenticateRequest(request: IncomingMessage, context: Ser
     });
   }
   const identity = verifyToken(context.tokenKey, match[1]!);
-  if (!(await identityStillValid(identity, context))) throw invalidToken();
+  await requireStillValid(identity, context);
   return identity;
+}
+
+/** @throws `auth` unless what the token says still holds. */
+export async function requireStillValid(identity: Identity, context: ServerContext): Promise<void> {
+  if (!(await identityStillValid(identity, context))) throw invalidToken();
 }
 
 /** Whether what the token says still holds, for a connection that outlives its first request. Ignores the token's own end. */
 export async function identityStillValid(identity: Identity, { app }: ServerContext): Promise<boolean> {
   if (identity.keyId !== undefined) return keyStillValid(app.db, identity.keyId, identity.companyId);
-  if (identity.userId !== undefined) return userStillValid(app.db, identity.userId, identity.role);
-  return false;
+  const { userId, stamp, companyId, role } = identity;
+  if (userId === undefined || stamp === undefined) return false;
+  return userStillValid(app.db, { userId, stamp, companyId, role });
 }

@@ -7,7 +7,7 @@ import type { Scope } from "../scope.ts";
 import type { ServerRole } from "../subscriptions/company.ts";
 import { type Access, requireAccess, scopeOf } from "./access.ts";
 import { answer, answerJson } from "./answer.ts";
-import { authenticateRequest } from "./authenticate.ts";
+import { authenticateRequest, requireStillValid } from "./authenticate.ts";
 import { queryPairs, splitAddress } from "./framing.ts";
 import { readJson } from "./json-body.ts";
 import { RequestError } from "./problem.ts";
@@ -41,6 +41,8 @@ export interface Call<Query, Body> extends PublicCall<Query, Body> {
   identity: Identity;
   /** What the sender may see. */
   scope: Scope;
+  /** For what goes on for long. @throws `auth` when the sender's token has been ended meanwhile, other than by time. */
+  stillPermitted(): Promise<void>;
 }
 
 interface Input<Query, Body> {
@@ -53,7 +55,7 @@ interface Input<Query, Body> {
 
 export type Handler = (request: Request, response: Response, context: ServerContext) => Promise<void>;
 
-/** A route for everybody, without a token. `handle` returns undefined when it has answered itself. */
+/** A route for everybody, without a token. */
 export function publicEndpoint<Query = object, Body = undefined>(
   options: Input<Query, Body> & { handle: (call: PublicCall<Query, Body>) => Promise<Reply> },
 ): Handler {
@@ -75,9 +77,11 @@ export function endpoint<Query = object, Body = undefined>(
     response.locals.companyId = identity.companyId;
     requireAccess(identity, options.allow);
     requireServerRole(context, options.on);
+    const stillPermitted = () => requireStillValid(identity, context);
     const call = await takeInput(request, response, context, options);
+    if (options.body !== undefined) await stillPermitted(); // the body may have been a while coming
     const scope = scopeOf(identity);
-    reply(response, await options.handle({ ...call, db: call.db.as(scope), identity, scope }));
+    reply(response, await options.handle({ ...call, db: call.db.as(scope), identity, scope, stillPermitted }));
   };
 }
 

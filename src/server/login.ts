@@ -48,7 +48,7 @@ export function loginRoutes(router: Router, context: ServerContext): void {
         const claimant =
           body["sync-api-key"] === ""
             ? await passwordSlots.use(() =>
-                limited(limit, `user ${nameKey(body.username)} ${address}`, () => checkPassword(context, body)),
+                limited(limit, `user ${guessedName(body.username)} ${address}`, () => checkPassword(context, body)),
               )
             : await checkKey(context, limit, body["sync-api-key"], address);
         step("p.login");
@@ -64,6 +64,9 @@ export function loginRoutes(router: Router, context: ServerContext): void {
   });
 }
 
+/** With and without its company a name is one, and so is what is taken for a company by mistake. */
+const guessedName = (username: string) => nameKey(username.split("@", 1)[0]!);
+
 async function limited(limit: LoginLimit, who: string, check: () => Promise<Claimant | undefined>): Promise<Claimant> {
   await limit.check(who);
   const claimant = await check();
@@ -77,7 +80,9 @@ async function checkPassword(
   { username, password }: LoginInput,
 ): Promise<Claimant | undefined> {
   const user = await authenticateUser(app.db, username, password);
-  return user && { companyId: user.companyId, role: user.role, userId: user.id, name: user.name, email: user.email };
+  if (user === undefined) return undefined;
+  const { companyId, role, id: userId, stamp, name, email } = user;
+  return { companyId, role, userId, stamp, name, email };
 }
 
 function checkKey(context: ServerContext, limit: LoginLimit, apiKey: string, address: string): Promise<Claimant> {

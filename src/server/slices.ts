@@ -2,7 +2,6 @@
 import type { Router } from "express";
 import { z } from "zod";
 import { sortMetadata } from "../slices/hash.ts";
-import { changeSlice } from "../slices/publish.ts";
 import { checkName, type Slice } from "../slices/slice.ts";
 import {
   addSlice,
@@ -62,8 +61,6 @@ export function sliceRoutes(router: Router, context: ServerContext): void {
         const { name, slice_type: type, allow_sync: allowSync, id } = body;
         const metadata = sortMetadata(Object.entries(body.metadata ?? {}));
         const slice = await addSlice(db, { companyId: server.serverId, id, name, type, metadata, allowSync });
-        // Metadata is in the hash, and a slice is added with that of an empty one.
-        if (metadata.length > 0) await changeSlice(db, slice, async () => {});
         return created(sliceJson(found(await findSlice(db, scope, slice.id))));
       },
     }),

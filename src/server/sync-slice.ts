@@ -2,14 +2,12 @@
 import { once } from "node:events";
 import type { Response, Router } from "express";
 import { z } from "zod";
-import type { Database } from "../database.ts";
 import { SandpiperError } from "../errors.ts";
-import type { Scope } from "../scope.ts";
 import { armour } from "../slices/encoding.ts";
 import { largestPayload, listGrainsAfter } from "../slices/grain-store.ts";
 import type { Slice } from "../slices/slice.ts";
 import { findSlice } from "../slices/slice-store.ts";
-import { endpoint, resource } from "./endpoint.ts";
+import { type Call, endpoint, resource } from "./endpoint.ts";
 import { grainJson, grainWithPayload, maxShownBytes, tooLargeToShow } from "./grain-json.ts";
 import { pathUuid } from "./path-id.ts";
 import { missing } from "./problem.ts";
@@ -25,7 +23,8 @@ export function syncSliceRoutes(router: Router, context: ServerContext): void {
       allow: "all",
       on: "primary",
       query: z.strictObject({ brief: z.enum(["yes", "no"]).default("no") }),
-      handle: async ({ db, scope, params, query, response }) => {
+      handle: async (call) => {
+        const { db, scope, params, query, response } = call;
         const slice = await findSlice(db, scope, pathUuid(params.slice));
         if (slice === undefined) throw missing("slice");
         if (!slice.allowSync) {
@@ -34,7 +33,7 @@ export function syncSliceRoutes(router: Router, context: ServerContext): void {
         const brief = query.brief === "yes";
         if (!brief && (await largestPayload(db, slice.key)) > maxShownBytes) throw tooLargeToShow();
         response.setHeader("content-type", "application/json; charset=utf-8");
-        await send(response, documents(db, scope, slice, brief));
+        await send(response, documents(call, slice, brief));
         return undefined;
       },
     }),
@@ -45,9 +44,13 @@ export function syncSliceRoutes(router: Router, context: ServerContext): void {
  * The grains as JSON. No transaction spans them, which a slow reader would keep open for hours; instead the slice must be the
  * same at the end as at the beginning.
  *
- * @throws `deferred` when it is not, or is not permitted any more.
+ * @throws `deferred` when it is not, or is not permitted any more, `auth` when the reader's token has been ended.
  */
-async function* documents(db: Database, scope: Scope, slice: Slice, brief: boolean): AsyncGenerator<object> {
+async function* documents(
+  { db, scope, stillPermitted }: Call<unknown, unknown>,
+  slice: Slice,
+  brief: boolean,
+): AsyncGenerator<object> {
   let after: string | undefined;
   let count = 0;
   for (;;) {
@@ -61,6 +64,7 @@ async function* documents(db: Database, scope: Scope, slice: Slice, brief: boole
     count += grains.length;
     after = grains.at(-1)?.id;
     if (grains.length < limit) break;
+    await stillPermitted();
   }
   const now = await findSlice(db, scope, slice.id);
   if (now?.hash !== slice.hash || now.count !== slice.count || count !== slice.count) {

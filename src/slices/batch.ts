@@ -61,7 +61,8 @@ export interface BatchResult {
  * Applies the lines to the slice, all or none.
  *
  * @param maxGrainBytes refuses a larger payload with `limit`.
- * @throws `not_found` for a delete of what is not there, `conflict` for an add of what is; nothing is changed then.
+ * @throws `not_found` for a delete of what is not there, `conflict` for an add of what is, `usage` for a payload or metadata that cannot be
+ * stored; and as {@link changeSlice}. Nothing is changed then.
  */
 export async function applyBatch(
   db: Database,

@@ -22,7 +22,7 @@ export interface GrainRow {
 
 const columns = `g.content_key AS "contentKey", s.id AS "sliceId", g.id, g.grain_key AS key, g.source, g.encoding, g.payload_bytes AS bytes`;
 
-/** A page of a slice's grains in order of id, with how many there are in all. */
+/** A page of a slice's grains in order of id; all of them without one. */
 export async function listGrains(db: Queries, scope: Scope, sliceKey: SliceKey, page?: Page): Promise<GrainRow[]> {
   return db.query<GrainRow>(
     `SELECT ${columns} FROM grains g JOIN slices s USING (content_key)
@@ -118,7 +118,7 @@ export async function deleteGrains(tx: Session, content: ContentKey, ids: readon
   return tx.run("DELETE FROM grains WHERE content_key = $1 AND id = ANY ($2::uuid[])", [content, ids]);
 }
 
-/** Deletes all grains of a slice. */
+/** Deletes all grains of a slice, with their chunks. Returns how many there were. */
 export async function clearGrains(tx: Session, content: ContentKey): Promise<number> {
   await tx.run("DELETE FROM grain_chunks WHERE content_key = $1", [content]);
   return tx.run("DELETE FROM grains WHERE content_key = $1", [content]);
@@ -152,7 +152,7 @@ export async function insertGrains(tx: Session, content: ContentKey, grains: rea
   );
 }
 
-/** Adds a grain of any size from its stored bytes. @returns the number of bytes. @throws `limit` beyond `maxBytes`. */
+/** Adds a grain of any size from its stored bytes. @returns the number of bytes. @throws `limit` beyond `maxBytes`, `conflict` for a taken id or key. */
 export async function insertLargeGrain(
   tx: Session,
   content: ContentKey,
@@ -206,7 +206,7 @@ export async function digestChunks(tx: Session, content: ContentKey): Promise<vo
   );
 }
 
-/** Files grains, with their chunks, under another content. @throws `conflict` for a key that is taken there. */
+/** Files grains, with their chunks, under another content. @throws `conflict` for an id or key that is taken there. */
 export async function moveGrains(tx: Session, from: ContentKey, to: ContentKey): Promise<void> {
   await tx.run("UPDATE grain_chunks SET content_key = $2 WHERE content_key = $1", [from, to]);
   await explainConflict(tx.run("UPDATE grains SET content_key = $2 WHERE content_key = $1", [from, to]));

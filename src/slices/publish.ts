@@ -65,7 +65,8 @@ export interface Published {
  * bytes publish nothing.
  *
  * @param path a readable regular file.
- * @throws `usage` when it cannot be read, `conflict` for a slice with level-2 grains, `limit` when it is too large.
+ * @throws `usage` when it cannot be read, is empty, or has a name that cannot be stored, `conflict` for a slice with level-2 grains or a file that
+ * changes while it is read, `limit` when it is too large; and as {@link changeSlice}.
  */
 export async function publishFile(db: Database, slice: Slice, path: string, maxGrainBytes: number): Promise<Published> {
   const source = basename(path);

@@ -9,7 +9,7 @@ import { SandpiperError } from "../errors.ts";
 import type { GrainRow } from "./grain-store.ts";
 import { openContent } from "./publish.ts";
 
-/** Where the file goes; its directory is made. @throws `storage` for a link, or for anything that is not `root/directory/name`. */
+/** Where the file goes; its directory is made. @throws `storage` for a link in its way, `internal` for anything that is not `root/directory/name`. */
 export async function prepareTarget(root: string, directory: string, name: string): Promise<string> {
   const parent = resolve(root, directory);
   const target = resolve(parent, name);

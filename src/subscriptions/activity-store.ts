@@ -16,7 +16,7 @@ export interface Activity {
   subId: string | null;
   /** True for a rehearsal (`--noupdate`). */
   test: boolean;
-  /** How the slice fared in the run: "updated", "failed", "deferred", "denied", "would-update" or "withdrawn". */
+  /** How the slice fared in the run: "updated", "failed", "deferred", "denied", "would-update", "withdrawn" or "switched-off". */
   outcome: string;
   message: string;
   grainsAdded: number;

@@ -37,7 +37,7 @@ export async function requireRole(db: Queries, role: ServerRole, doing: string):
   return server;
 }
 
-/** Sets up an empty database; through the owner's connection. @throws `conflict` when it is set up already as something else. */
+/** Sets up an empty database; through the owner's connection. @throws `conflict` when it is set up already as something else, `usage` for a bad name. */
 export async function initServer(
   owner: Database,
   role: ServerRole,
@@ -119,7 +119,7 @@ export async function requireCompany(db: Queries, nameOrId: string, scope: Scope
   return company;
 }
 
-/** Registers a company. `sealed` is its API key, encrypted. @throws `conflict` when its name or id is taken. */
+/** Registers a company. `sealed` is its API key, encrypted. @throws `conflict` when its name or id is taken, `usage` for a bad name. */
 export async function addCompany(
   db: Queries,
   input: { id?: string; name: string; target?: SyncTarget; sealed?: Buffer },

@@ -31,7 +31,7 @@ export const changedHere = ({ name }: LocalSlice): SandpiperError =>
   new SandpiperError("deferred", `slice ${name} was changed here while it was transferred`, { hint: "Run again." });
 
 /**
- * @throws `verification` when what would be stored is not what the primary declared, `conflict` when the slice was changed here
+ * @throws `verification` when what would be stored is not what the primary declared, `deferred` when the slice was changed here
  * meanwhile, `storage` when the database fails; the slice is as it was then, unless the commit's outcome is unknown.
  */
 export async function applyChange(

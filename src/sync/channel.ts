@@ -1,6 +1,6 @@
 /**
  * A websocket as a channel: messages and frames in order, with back-pressure both ways, heartbeats and limits.
- * One of the two files that know `ws`.
+ * It wraps a socket of `ws`, whichever end made it (server/upgrade.ts, connect.ts).
  */
 import { WebSocket } from "ws";
 import { type ErrorCode, SandpiperError } from "../errors.ts";
@@ -81,7 +81,8 @@ export class Channel {
   }
 
   /**
-   * The next message or frame. @throws `network` when the connection ends, `timeout` when nothing comes for `withinMs`.
+   * The next message or frame. @throws what ended the connection ({@link closeError}; `protocol` for what is no websocket frame, `network`
+   * when it broke), `timeout` when nothing comes for `withinMs`.
    */
   receive(withinMs: number): Promise<Incoming> {
     const queued = this.#queue.shift();
@@ -106,7 +107,7 @@ export class Channel {
     });
   }
 
-  /** Sends a message or frame; waits while the peer is behind. @throws `network`, or `timeout` when the peer takes nothing. */
+  /** Sends a message or frame; waits while the peer is behind. @throws as {@link receive}, or `timeout` when the peer takes nothing. */
   async send(data: string | Buffer): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure;
     const sent = new Promise<void>((resolve, reject) => {

@@ -12,7 +12,7 @@ import { dialling } from "./proxy.ts";
 const handshakeMs = 15_000;
 
 /**
- * @throws `auth` when the token is refused, as {@link connectError} and {@link busyOrFailing} when the primary cannot be reached
+ * @throws `auth` when the token is refused, `forbidden` when something in between lets no websocket through, as {@link connectError} and {@link busyOrFailing} when the primary cannot be reached
  * or is full, `protocol` when what answers is something else.
  */
 export async function connectChannel(

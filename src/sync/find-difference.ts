@@ -32,7 +32,7 @@ export interface Refused {
   now: Target | undefined;
 }
 
-/** Most cells that are asked for at once: 14 MB. */
+/** Most cells that are asked for of a slice, from the first on: 14 MB. */
 const mostCells = 1_000_000;
 /** A list that weighs more is not worth it for a slice that has become several times as large: then everything is fetched. */
 const largeListBytes = 64 * 1024 * 1024;

@@ -11,7 +11,7 @@ const timeoutMs = 30_000;
 export interface Answer {
   status: number;
   headers: http.IncomingHttpHeaders;
-  /** Parsed JSON; undefined for an empty body. */
+  /** Parsed JSON; undefined for a 304. */
   body: unknown;
   bytesIn: number;
   bytesOut: number;
@@ -21,7 +21,7 @@ export interface Answer {
  * Sends a request and reads a JSON answer. With `etag`, the answer may be 304 without a body.
  *
  * @throws as {@link connectError} and {@link busyOrFailing} when the server cannot be reached or is failing, `protocol` when what answers is not a sandpiper server,
- * `auth` for 401 and 403.
+ * `auth` for 401 and 403 with JSON, `limit` for an answer that is too large, `timeout` for one that does not come.
  */
 export async function requestJson(
   url: URL,

@@ -131,6 +131,26 @@ t.test("the two lists of pure files are the same", async (t) => {
   t.same(matched.sort(), pureFiles);
 });
 
+t.test("what a comment says of who alone knows a library is true", async (t) => {
+  const names = (await readdir(join(projectRoot, "src"), { recursive: true })).filter((name) => name.endsWith(".ts"));
+  const texts = new Map<string, string>();
+  for (const name of names) texts.set(name, await readFile(join(projectRoot, "src", name), "utf8"));
+  let claims = 0;
+  for (const [name, text] of texts) {
+    t.notMatch(
+      text,
+      /\b(one of the|the only) \w+ files that know/i,
+      `${name}: they are counted by .dependency-cruiser.cjs`,
+    );
+    for (const [, library] of text.matchAll(/only file that knows `?([\w@/-]*\w)/g)) {
+      claims++;
+      const importers = [...texts].filter(([, other]) => other.includes(` from "${library}"`)).map(([other]) => other);
+      t.same(importers, [name], `${library}`);
+    }
+  }
+  t.ok(claims > 1, `${claims} claims`);
+});
+
 t.test("a file that holds one idea is not long", async (t) => {
   const counts = await Promise.all(
     [...(await sources("src")), ...(await sources("bin"))].map(({ name, code }) => ({
