@@ -13,10 +13,28 @@ import { asRoomPermits } from "./free-space.ts";
 import type { GrainRow } from "./grain-store.ts";
 import { openContent } from "./publish.ts";
 
+/** The names in a directory, read when one is asked for that was not among them. */
+export class Listing {
+  readonly #keys = new Set<string>();
+
+  constructor(
+    private readonly directory: string,
+    private readonly read: (path: string) => Promise<string[]> = readdir,
+  ) {}
+
+  /** Whether something goes by this name, and does not only answer to it (short names, characters that are ignored). */
+  async has(name: string): Promise<boolean> {
+    const key = fileNameKey(name);
+    if (!this.#keys.has(key))
+      for (const one of await storage(this.directory, this.read(this.directory))) this.#keys.add(fileNameKey(one));
+    return this.#keys.has(key);
+  }
+}
+
 /**
  * Where the file goes; its directory is made.
  *
- * @param listed keys of names that are known to be in `root`; those that are looked up are added.
+ * @param listing of `root`.
  * @throws `storage` for a link, for anything that is not `root/directory/name`, and where the file system takes the directory for one of
  *   another name.
  */
@@ -24,7 +42,7 @@ export async function prepareTarget(
   root: string,
   directory: string,
   name: string,
-  listed: Set<string> = new Set(),
+  listing: Listing,
 ): Promise<string> {
   const parent = resolve(root, directory);
   const target = resolve(parent, name);
@@ -46,19 +64,12 @@ export async function prepareTarget(
     const what = there.isSymbolicLink() ? "a symbolic link" : "not a directory";
     throw new FileTrouble(`${parent} is ${what}`, { hint: "Move it away: pull makes a directory there." });
   }
-  if (!made && !(await isListed(root, directory, listed))) {
+  if (!made && !(await listing.has(directory))) {
     throw new FileTrouble(`the file system takes ${parent} for a directory of another name`, {
       hint: "Pull to a file system that can tell them apart, or ask the primary for another name of the slice.",
     });
   }
   return target;
-}
-
-/** Whether what is there goes by this name, and does not only answer to it (short names, characters that are ignored). */
-async function isListed(root: string, directory: string, listed: Set<string>): Promise<boolean> {
-  const key = fileNameKey(directory);
-  if (!listed.has(key)) for (const name of await storage(root, readdir(root))) listed.add(fileNameKey(name));
-  return listed.has(key);
 }
 
 export interface Digest {

@@ -6,7 +6,7 @@ import { everything } from "../scope.ts";
 import { lastSegment, safeFileName } from "./file-name.ts";
 import { FileTrouble } from "./file-trouble.ts";
 import { listGrains } from "./grain-store.ts";
-import { contentDigest, type Digest, fileDigest, prepareTarget, writeContent } from "./pull-file.ts";
+import { contentDigest, type Digest, fileDigest, type Listing, prepareTarget, writeContent } from "./pull-file.ts";
 import type { ManifestEntry } from "./pull-manifest.ts";
 import { levelOneKey, type Slice } from "./slice.ts";
 import { findSlice, readMetadata } from "./slice-store.ts";
@@ -21,8 +21,8 @@ export type Fared = { slice: Slice } & (
 
 export interface Place {
   root: string;
-  /** Keys of names that are known to be in `root`. */
-  listed: Set<string>;
+  /** Of `root`. */
+  listing: Listing;
   /** Of the slice. */
   directory: string;
   maxFileBytes: number;
@@ -48,10 +48,10 @@ export async function pullSlice(session: Session, first: Slice, place: Place): P
       }
       const [grain] = grains;
       if (grain === undefined || grains.length > 1 || grain.key !== levelOneKey) return { slice, outcome: "skipped" };
-      const { root, directory, listed, maxFileBytes: maxBytes, owner } = place;
+      const { root, directory, listing, maxFileBytes: maxBytes, owner } = place;
       await place.requireOwn();
       const name = safeFileName(lastSegment(grain.source), grain.id);
-      const target = await prepareTarget(root, directory, name, listed);
+      const target = await prepareTarget(root, directory, name, listing);
       const about = {
         slice: slice.name,
         slice_id: slice.id,

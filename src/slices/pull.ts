@@ -13,6 +13,7 @@ import { settleDirectories } from "./directory-store.ts";
 import { fileNameKey } from "./file-name.ts";
 import { FileTrouble, storage } from "./file-trouble.ts";
 import { Books } from "./pull-books.ts";
+import { Listing } from "./pull-file.ts";
 import { Journal } from "./pull-journal.ts";
 import { withDirectoryLock } from "./pull-lock.ts";
 import { type ManifestEntry, manifestName, readManifest, writeManifest } from "./pull-manifest.ts";
@@ -68,12 +69,12 @@ async function pullInto(session: Session, root: string, options: PullOptions): P
 
   const fared = new Map<SliceKey, Fared>();
   const taken = new Map<CompanyId, number>();
-  const listed = new Set<string>();
+  const listing = new Listing(root);
   for (const slice of inTurns(chosen, (company) => taken.get(company) ?? 0)) {
     const directory = directories.get(slice.key)!;
     const requireOwn = () => books.requireOwn(slice, directory);
     const note = (entry: ManifestEntry) => journal.add([entry]);
-    const one = await pullSlice(session, slice, { root, listed, directory, maxFileBytes, owner, requireOwn, note });
+    const one = await pullSlice(session, slice, { root, listing, directory, maxFileBytes, owner, requireOwn, note });
     fared.set(slice.key, one);
     if (one.outcome === "written") taken.set(slice.companyId, (taken.get(slice.companyId) ?? 0) + one.entry.bytes);
   }
