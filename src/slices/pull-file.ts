@@ -38,12 +38,7 @@ export class Listing {
  * @throws `storage` for a link, for anything that is not `root/directory/name`, and where the file system takes the directory for one of
  *   another name.
  */
-export async function prepareTarget(
-  root: string,
-  directory: string,
-  name: string,
-  listing: Listing,
-): Promise<string> {
+export async function prepareTarget(root: string, directory: string, name: string, listing: Listing): Promise<string> {
   const parent = resolve(root, directory);
   const target = resolve(parent, name);
   const inner = root.endsWith(sep) ? root : root + sep;

@@ -137,7 +137,11 @@ t.test("what was superseded goes", async (t) => {
     await place.pull();
     const add = { grain_key: "another", source: "", encoding: "raw" as const, payload: "x" };
     await applyBatch(place.db, rotors, [{ add }], 1e6);
-    t.match(await place.pull(), [/^pads: unchanged/, "rotors: skipped", "rotors: removed rotors/rotors.xml"], "level 2");
+    t.match(
+      await place.pull(),
+      [/^pads: unchanged/, "rotors: skipped", "rotors: removed rotors/rotors.xml"],
+      "level 2",
+    );
   });
 
   await t.test("but not when its slice is gone", async (t) => {
@@ -175,7 +179,11 @@ t.test("a manifest that somebody made leads nowhere", async (t) => {
 
   await write({ ...pads, file: rotors!.file, sha256: rotors!.sha256, bytes: rotors!.bytes }, { ...rotors });
   await place.pull();
-  t.match(await tree(place.out), { "pads/pads.xml": "pads", "rotors/rotors.xml": "rotors" }, "another slice's file stays");
+  t.match(
+    await tree(place.out),
+    { "pads/pads.xml": "pads", "rotors/rotors.xml": "rotors" },
+    "another slice's file stays",
+  );
 
   await symlink(join(place.out, ".."), join(place.out, "link"));
   await write({ ...pads, file: "link/outside.xml" }, rotors!);
@@ -248,4 +256,3 @@ t.test("temporary files of killed pulls are swept, and nobody else's", async (t)
   const stay = [".sandpiper-0123456789abcdef.tmp.bak", temporary(other), ".sandpiper-x.tmp", "sandpiper.tmp"];
   t.same(left.sort(), [...stay, ...stay.map((name) => `pads/${name}`)].sort());
 });
-
