@@ -13,7 +13,7 @@ const layers = [
   ["subscriptions", "^src/subscriptions/"],
   ["slices", "^src/slices/"],
   ["migrate", "^src/migrate\\.ts$"],
-  ["database", "^src/database(-url|-errors)?\\.ts$"],
+  ["database", "^src/(database(-url|-errors)?|session-lock)\\.ts$"],
   ["postgres", "^src/postgres/"],
   ["foundation", "^src/(config|config-fields|config-privacy|log|step|scope|errors|atomic-file|version)\\.ts$"],
 ];
@@ -42,7 +42,7 @@ const pure = [
   "^src/sync/(messages|frames|reconcile|retry|effects|find-difference|receive-grains|offer-list)\\.ts$",
   "^src/sync/(coded-symbols|primary-port|serve-difference|serve-grains|primary-session|secondary-session|secondary-port)\\.ts$",
   "^src/subscriptions/(rules|company)\\.ts$",
-  "^src/slices/(slice|hash|tuples|encoding|file-name)\\.ts$",
+  "^src/slices/(slice|hash|tuples|encoding|file-name|slice-directory)\\.ts$",
   "^src/server/sync-queue\\.ts$",
   "^src/(scope|errors)\\.ts$",
 ];

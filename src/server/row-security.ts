@@ -18,6 +18,7 @@ const guarded = [
   "activity",
   "outbox",
   "sync_runs",
+  "slice_directories",
 ] as const;
 
 /**

@@ -8,6 +8,12 @@ import type { Encoding } from "./slice.ts";
 /** Whether the stored bytes of this encoding are gzip. */
 export const isGzip = (encoding: Encoding): boolean => encoding === "z64" || encoding === "z85";
 
+/**
+ * The most bytes that a gzip payload of `stored` bytes is inflated to. Catalogues shrink to a tenth or a fortieth; what
+ * is made to unfold comes to a thousand times its size, and is stopped long before.
+ */
+export const mostInflated = (stored: number): number => Math.max(1024 * 1024, 200 * stored);
+
 /** The payload as REST carries it. `raw` is text; bytes that are not UTF-8 cannot be shown that way and throw `conflict`. */
 export function armour(encoding: Encoding, stored: Buffer): string {
   if (encoding === "b64" || encoding === "z64") return stored.toString("base64");

@@ -12,6 +12,7 @@ import { sufferEvil } from "./evil.ts";
 import { sufferCrowd } from "./evil-crowd.ts";
 import { type Figures, line, missed } from "./figures.ts";
 import { killEverything } from "./kills.ts";
+import { killPulls } from "./pull-kills.ts";
 import { keepSilent } from "./silences.ts";
 import { stopDatabases } from "./stops.ts";
 import type { Teardown } from "./subject.ts";
@@ -30,6 +31,7 @@ const series: Record<string, readonly Series[]> = {
   ],
   kill: [
     (test) => killEverything(test, { places: every, random: 100, commits: every }, print),
+    (test) => killPulls(test, { places: every, random: 60 }, print),
     (test) => stopDatabases(test, { places: every, random: 12 }, print),
   ],
   evil: [() => sufferEvil({ patient: true, every: 1 }, print)],

@@ -49,6 +49,7 @@ const pureFiles = [
   "src/slices/encoding.ts",
   "src/slices/file-name.ts",
   "src/slices/hash.ts",
+  "src/slices/slice-directory.ts",
   "src/slices/slice.ts",
   "src/slices/tuples.ts",
   "src/subscriptions/company.ts",

@@ -1,11 +1,12 @@
 /** A disk that is full at the secondary: exit 9, all as before, the other slices done; and success once there is space. */
 import { execFileSync } from "node:child_process";
-import { chownSync, mkdirSync, statSync } from "node:fs";
+import { chownSync, statSync } from "node:fs";
 import { join } from "node:path";
 import t from "tap";
 import { parseConfig } from "../../src/config.ts";
 import { openDatabase } from "../../src/database.ts";
 import { scratch } from "../harness/scratch.ts";
+import { mountSmallDisk } from "../harness/small-disk.ts";
 import { addLines, events, makePair, offer, type Party } from "./parties.ts";
 
 t.setTimeout(180_000);
@@ -34,12 +35,8 @@ async function onSmallDisk(
   megabytes: number,
 ): Promise<boolean> {
   const { url, name } = party.database;
-  mkdirSync(mount);
-  try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", `size=${megabytes}m`, "tmpfs", mount], { stdio: "ignore" });
-  } catch {
-    return false;
-  }
+  const unmount = mountSmallDisk(mount, megabytes);
+  if (unmount === undefined) return false;
   const { directory } = await administer(url);
   const { uid, gid } = statSync(directory);
   chownSync(mount, uid, gid);
@@ -47,7 +44,7 @@ async function onSmallDisk(
   test.teardown(async () => {
     await party.database.drop();
     await administer(url, `DROP TABLESPACE ${space}`);
-    execFileSync("umount", ["-l", mount]);
+    unmount();
   });
   await administer(
     url,

@@ -106,7 +106,7 @@ function forgets(tx: Tx, key: number): boolean {
 }
 
 export const catalogue: Record<string, Handler> = {
-  // pair-lock.ts
+  // session-lock.ts
   "SELECT pg_try_advisory_lock(hashtextextended('sandpiper:sync:' || $1::text, 0)) AS ok": (tx, [id]: [string]) =>
     rows({ ok: tx.tryAdvisory(`sync ${id}`) }),
   "SELECT pg_advisory_unlock(hashtextextended('sandpiper:sync:' || $1::text, 0)), set_config('application_name', 'sandpiper', false)":

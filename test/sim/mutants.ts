@@ -118,7 +118,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "the lock of the pair is kept",
-    edits: edit("src/sync/pair-lock.js", "SELECT pg_advisory_unlock(", "SELECT pg_advisory_unlock_all("),
+    edits: edit("src/session-lock.js", "SELECT pg_advisory_unlock(", "SELECT pg_advisory_unlock_all("),
     neighbours: "the look at the slice before it is changed",
   },
   {
