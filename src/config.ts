@@ -287,6 +287,14 @@ export function requireSecret(config: Config, name: keyof Config["secrets"]): Bu
   return Buffer.from(value, "base64url");
 }
 
+/**
+ * Takes PGHOST, PGOPTIONS, PGSSLMODE and the like out of the environment of this process, where `pg` would read them (as would its
+ * next version): where a database is, and how it is reached, the configuration alone says.
+ */
+export function forgetPostgresVariables(): void {
+  for (const name of Object.keys(process.env)) if (/^PG[A-Z]/.test(name)) delete process.env[name];
+}
+
 /** An API key from SANDPIPER_API_KEY, if it is set. */
 export const apiKeyFromEnvironment = (): string | undefined => process.env.SANDPIPER_API_KEY || undefined;
 

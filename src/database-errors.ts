@@ -21,7 +21,12 @@ export function violatedConstraint(error: unknown): string | undefined {
 }
 
 /** Whether the database said that its disk is full. */
-export const isDiskFull = (error: unknown): boolean => said(error)?.code === "53100";
+export const isDiskFull = (error: unknown): boolean =>
+  said(error)?.code === "53100" && !lacksSharedMemory(said(error)!);
+
+/** PostgreSQL has one code for a full disk and a full /dev/shm. */
+const lacksSharedMemory = ({ code, message }: pg.DatabaseError): boolean =>
+  (code === "53100" || code === "53200") && /shared memory/.test(message);
 
 /** Whether the database said that what a row refers to is not there (any more). */
 export const refersToNothing = (error: unknown): boolean => said(error)?.code === "23503";
@@ -43,6 +48,11 @@ export function translate(error: unknown): unknown {
         cause: error,
         hint: "Look at what is left, then run again.",
       });
+    if (lacksSharedMemory(error))
+      return because(
+        `the database failed: ${message}`,
+        "Give its system or container more shared memory (/dev/shm; docker run --shm-size 256m).",
+      );
     if (code === "53100")
       return because("the database's disk is full", "Free some space on it and run again: nothing was changed.");
     if (code === "55P03")

@@ -2,16 +2,18 @@
  * Connections, transactions and COPY, over `pg`. Besides this file, database-errors.ts knows `pg`, for its errors, and postgres/embedded.ts, for the
  * connection that holds the embedded server. Where SQL stands: ARCHITECTURE.md, "Stores".
  */
+import { userInfo } from "node:os";
 import type { Readable, Writable } from "node:stream";
 import pg from "pg";
 import { from as copyFrom, to as copyTo } from "pg-copy-streams";
-import type { Config } from "./config.ts";
+import { type Config, forgetPostgresVariables } from "./config.ts";
 import { pooled, translate } from "./database-errors.ts";
 import { external } from "./database-url.ts";
 import { SandpiperError } from "./errors.ts";
 import type { Logger } from "./log.ts";
 import { acquireEmbedded } from "./postgres/embedded.ts";
 import { everything, type Scope, scopeName } from "./scope.ts";
+import { sessionSettings } from "./session-settings.ts";
 
 /** One connection. Statements run one after another; parameters only, never text put together from input. */
 export interface Session {
@@ -52,7 +54,6 @@ export interface Database {
 }
 
 export const appRole = "sandpiper_app";
-const lockTimeoutMs = 10_000;
 
 // int8 arrives as a string, since it may not fit a number. Ours are counts, bytes and keys: all fit.
 const types = {
@@ -84,11 +85,12 @@ export async function openDatabase(
   config: Config,
   options: { as?: "app" | "owner"; name?: string; log?: Logger } = {},
 ): Promise<Database> {
+  forgetPostgresVariables();
   const as = options.as ?? "app";
   const access =
     config.database.url === undefined
       ? await embedded(config, as)
-      : { connection: external(config.database.url), release: async () => {} };
+      : { connection: external(config.database.url, loginName()), release: async () => {} };
   const pool = new pg.Pool({
     ...access.connection,
     types,
@@ -98,7 +100,7 @@ export async function openDatabase(
     idleTimeoutMillis: 30_000,
     keepAlive: true,
     onConnect: async (client: pg.ClientBase) => {
-      await client.query(sessionSettings(as));
+      await client.query(as === "app" ? `${sessionSettings}; SET ROLE ${appRole}` : sessionSettings);
     },
   } as pg.PoolConfig);
   // An idle connection that breaks (a restart of the server) is replaced by the pool; without a listener Node would exit.
@@ -118,28 +120,41 @@ async function embedded(config: Config, as: "app" | "owner"): Promise<Access> {
   return { connection: server.connection(as === "app" ? appRole : "postgres"), release: () => server.release() };
 }
 
-function sessionSettings(as: "app" | "owner"): string {
-  const settings = [
-    `SET lock_timeout = ${lockTimeoutMs}`,
-    // A server process notices that its client is gone, and lets go of its locks.
-    "SET client_connection_check_interval = 2000",
-    "SET idle_in_transaction_session_timeout = '15min'",
-    "SET timezone = 'UTC'",
-    "SET client_min_messages = warning",
-  ];
-  if (as === "app") settings.push(`SET ROLE ${appRole}`);
-  return settings.join("; ");
+/** Who runs this process; "" when the system has no name for that. */
+function loginName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return "";
+  }
 }
 
-/** Refuses a server that is too old, and a pooler that would break session locks. */
+/** Refuses a server that is too old, a database whose text is not ours, and a pooler that would break session locks. */
 async function checkServer(database: Database): Promise<void> {
   await database.session(async (first) => {
-    const version = await first.one<{ v: number }>("SELECT current_setting('server_version_num')::int AS v");
-    if (version!.v < 150000) {
+    const is = (await first.one<{ version: number; encoding: string; replication: string; name: string }>(
+      `SELECT current_setting('server_version_num')::int AS version, current_setting('server_encoding') AS encoding,
+         current_setting('session_replication_role') AS replication, current_database() AS name`,
+    ))!;
+    if (is.version < 150000) {
       throw new SandpiperError(
         "config",
-        `the database is PostgreSQL ${Math.floor(version!.v / 10000)}; sandpiper needs 15 or newer`,
+        `the database is PostgreSQL ${Math.floor(is.version / 10000)}; sandpiper needs 15 or newer`,
         { hint: "Upgrade the server, or leave database.url out to use the embedded one." },
+      );
+    }
+    // Digests are computed from the bytes of texts as the server has them, and a name may have any character.
+    if (is.encoding !== "UTF8") {
+      throw new SandpiperError("config", `the encoding of the database ${is.name} is ${is.encoding}, not UTF8`, {
+        hint: "Make another one: CREATE DATABASE ... OWNER sandpiper_owner ENCODING 'UTF8' TEMPLATE template0; and name it in database.url.",
+      });
+    }
+    // Only a superuser may change it back.
+    if (is.replication !== "origin") {
+      throw new SandpiperError(
+        "config",
+        `session_replication_role is ${is.replication} for this login, which switches constraints off`,
+        { hint: "Have an administrator take it back: ALTER ROLE (or DATABASE) ... RESET session_replication_role." },
       );
     }
     // A pooler in transaction mode hands an idle client's server process to whoever begins a transaction.

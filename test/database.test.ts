@@ -1,13 +1,17 @@
 /** The database connection: whose rights it has, what it refuses, how it fails; and the migrations. */
 import { createHash } from "node:crypto";
+import { readdir, writeFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import t from "tap";
 import { parseConfig } from "../src/config.ts";
 import { appRole, type Database, openDatabase } from "../src/database.ts";
 import { external } from "../src/database-url.ts";
 import { SandpiperError } from "../src/errors.ts";
 import { migrate, requireCurrentSchema } from "../src/migrate.ts";
+import { sandpiper } from "./harness/process.ts";
+import { scratch } from "./harness/scratch.ts";
 import { createTestDatabase } from "./harness/test-database.ts";
 
 const configOf = (url: string) =>
@@ -115,6 +119,49 @@ t.test("migrations: two at once, a newer database, an altered one", async (t) =>
   t.match(await failure(requireCurrentSchema(db)), { code: "schema", hint: "Run `sandpiper migrate`." });
 });
 
+t.test("a database whose text is not UTF-8, or whose constraints are switched off, is refused", async (t) => {
+  const { url, name } = await createTestDatabase("encoding");
+  const admin = await open(t, url, "owner");
+  const others = ["latin1", "sql_ascii"];
+  t.teardown(async () => {
+    const again = await openDatabase(configOf(url), { as: "owner" });
+    for (const encoding of others) await again.run(`DROP DATABASE IF EXISTS ${name}_${encoding} WITH (FORCE)`);
+    await again.close();
+  });
+  for (const encoding of others) {
+    await admin.run(
+      `CREATE DATABASE ${name}_${encoding} ENCODING '${encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`,
+    );
+    const other = url.replace(name, `${name}_${encoding}`);
+    for (const as of ["owner", "app"] as const) {
+      t.match(await failure(openDatabase(configOf(other), { as })), {
+        code: "config",
+        exitCode: 2,
+        message: `is ${encoding.toUpperCase()}, not UTF8`,
+        hint: "ENCODING 'UTF8' TEMPLATE template0",
+      });
+    }
+    const directory = await scratch(t);
+    for (const command of [
+      ["init", "--role", "primary", "--company", "ABC Brakes"],
+      ["migrate"],
+      ["serve", "--server.port", "0"],
+    ]) {
+      if (command[0] !== "init") await writeFile(join(directory, "sandpiper.yaml"), "", { mode: 0o600 });
+      const { code, stderr } = await sandpiper(command, { cwd: directory, env: { SANDPIPER_DATABASE_URL: other } });
+      t.equal(code, 2, `${encoding}: ${command[0]}`);
+      t.match(stderr, "not UTF8");
+      if (command[0] === "init") t.same(await readdir(directory), [], "and nothing is left behind");
+    }
+  }
+  await admin.run(`ALTER DATABASE ${name} SET session_replication_role = replica`);
+  t.match(await failure(openDatabase(configOf(url))), {
+    code: "config",
+    message: "session_replication_role is replica",
+  });
+  await admin.run(`ALTER DATABASE ${name} RESET session_replication_role`);
+});
+
 t.test("URLs", async (t) => {
   t.match(external("postgres://u:p@db.example.com/x"), { ssl: { rejectUnauthorized: true } }, "remote: TLS, verified");
   t.match(external("postgres://u:p@db.example.com/x?sslmode=verify-full"), {
@@ -130,6 +177,8 @@ t.test("URLs", async (t) => {
   for (const weak of ["disable", "prefer", "require", "no-verify", "verify-ca"]) {
     t.throws(() => external(`postgres://u:p@db.example.com/x?sslmode=${weak}`), { code: "config" }, weak);
   }
+  t.equal(external("postgres://localhost/x", "me").connectionString, "postgres://me@localhost/x", "a login of its own");
+  t.equal(external("postgres:///x?user=a", "me").connectionString, "postgres://localhost/x?user=a");
   t.throws(() => external("mysql://x/y"), { code: "config" });
   t.throws(() => external("not a url"), { code: "config" });
 });

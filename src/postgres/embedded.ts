@@ -7,14 +7,16 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
+import { forgetPostgresVariables } from "../config.ts";
 import { SandpiperError } from "../errors.ts";
+import { sessionSettings } from "../session-settings.ts";
 import { accountFor } from "./binaries.ts";
 import { type ClusterOptions, initCluster, startServer, stopServer } from "./cluster.ts";
 import { clusterExists, guarded, type Layout, layoutOf, port } from "./data-dir.ts";
 
 export { clusterExists } from "./data-dir.ts";
 
-/** pg client settings; `ssl: false` because PGSSLMODE in the environment must not ask a socket for TLS. */
+/** pg client settings; `ssl: false`, for a socket has no TLS. */
 export interface EmbeddedConnection {
   host: string;
   port: number;
@@ -138,7 +140,7 @@ async function tryJoin(layout: Layout): Promise<pg.Client | { absent: boolean; e
   try {
     await client.connect();
     // One that is just leaving has the lock exclusively; whether it stops the server shows soon.
-    await client.query("SET lock_timeout = '5s'");
+    await client.query(`${sessionSettings}; SET lock_timeout = '5s'`);
     await client.query(`SELECT pg_advisory_lock_shared(${lock})`);
     // The lock is also granted for a moment when its exclusive holder ends in the stop that he asked for. A
     // stopping server takes no new connection: one more that gets in proves that no stop had begun.
@@ -182,6 +184,7 @@ function address(layout: Layout): Omit<EmbeddedConnection, "user" | "database"> 
 }
 
 function newClient(layout: Layout): pg.Client {
+  forgetPostgresVariables();
   const client = new pg.Client({
     ...address(layout),
     user: "postgres",

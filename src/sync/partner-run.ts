@@ -3,6 +3,7 @@ import { setMaxListeners } from "node:events";
 import type { App } from "../app.ts";
 import type { Session } from "../database.ts";
 import { asSandpiperError, SandpiperError } from "../errors.ts";
+import { asEver } from "../session-settings.ts";
 import { step } from "../step.ts";
 import type { Company } from "../subscriptions/company.ts";
 import { readSubsEtag } from "../subscriptions/company-store.ts";
@@ -100,7 +101,7 @@ export class PartnerRun {
       }
     } finally {
       options.signal?.removeEventListener("abort", onAbort);
-      await session.run("RESET enable_sort; RESET default_transaction_read_only").catch(() => {});
+      await session.run(asEver("enable_sort", "default_transaction_read_only")).catch(() => {});
     }
   }
 

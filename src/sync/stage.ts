@@ -9,6 +9,7 @@ import type { Session } from "../database.ts";
 import { isDiskFull, translate, violatedConstraint } from "../database-errors.ts";
 import { asSandpiperError, SandpiperError } from "../errors.ts";
 import { maxLogBytes } from "../postgres/cluster.ts";
+import { asEver } from "../session-settings.ts";
 import { clearGrains } from "../slices/grain-store.ts";
 import { type CompanyId, type ContentKey, chunkBytes, type SliceKey, uuidText } from "../slices/slice.ts";
 import { stageLock } from "../slices/slice-store.ts";
@@ -18,6 +19,8 @@ import type { Due, StagedSoFar } from "./secondary-port.ts";
 
 /** Bytes after which a batch is committed: what a crash costs at most, besides what is on its way. */
 const batchBytes = chunkBytes;
+
+const notStaging = `${asEver("synchronous_commit")}; RESET sandpiper.content_key`;
 
 /** Deletes whatever is staged for a slice; in a transaction of the caller's. */
 export async function clearStage(tx: Session, key: SliceKey): Promise<void> {
@@ -206,7 +209,7 @@ export class Stage {
   async #end(): Promise<void> {
     if (!this.#begun) return;
     this.#begun = false;
-    await this.#session.run("RESET synchronous_commit; RESET sandpiper.content_key");
+    await this.#session.run(notStaging);
     await this.#session.run(`SELECT pg_advisory_unlock_shared(${stageLock("$1")})`, [this.#contentKey]);
   }
 

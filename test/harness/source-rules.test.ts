@@ -46,6 +46,7 @@ const pureFiles = [
   "src/errors.ts",
   "src/scope.ts",
   "src/server/sync-queue.ts",
+  "src/session-settings.ts",
   "src/slices/encoding.ts",
   "src/slices/file-name.ts",
   "src/slices/hash.ts",

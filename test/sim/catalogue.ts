@@ -125,7 +125,7 @@ export const catalogue: Record<string, Handler> = {
     session.readOnly = true;
     return rows();
   },
-  "RESET enable_sort; RESET default_transaction_read_only": (_tx, _values, session) => {
+  "SET enable_sort = 'on'; SET default_transaction_read_only = 'off'": (_tx, _values, session) => {
     session.readOnly = false;
     return rows();
   },

@@ -338,7 +338,7 @@ export const contents: Record<string, Handler> = {
     session.contentKey = Number(rest);
     return rows();
   },
-  "RESET synchronous_commit; RESET sandpiper.content_key": (_tx, _values, session) => {
+  "SET synchronous_commit = 'on'; RESET sandpiper.content_key": (_tx, _values, session) => {
     session.durable = true;
     session.contentKey = 0;
     return rows();

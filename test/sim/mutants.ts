@@ -226,7 +226,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "a slice is committed without waiting for the disk",
-    edits: edit(stage, 'await this.#session.run("RESET synchronous_commit; RESET sandpiper.content_key");', ""),
+    edits: edit(stage, "await this.#session.run(notStaging);", ""),
     neighbours: "the proof before the commit",
   },
   {
