@@ -15,7 +15,10 @@ const layers = [
   ["migrate", "^src/migrate\\.ts$"],
   ["database", "^src/database(-url|-errors)?\\.ts$"],
   ["postgres", "^src/postgres/"],
-  ["foundation", "^src/(config|config-fields|config-privacy|log|step|scope|errors|atomic-file|version)\\.ts$"],
+  [
+    "foundation",
+    "^src/(characters|config|config-fields|config-privacy|log|log-destination|step|scope|errors|atomic-file|version)\\.ts$",
+  ],
 ];
 
 /** Who alone may import a library. */
@@ -44,7 +47,7 @@ const pure = [
   "^src/subscriptions/(rules|company)\\.ts$",
   "^src/slices/(slice|hash|tuples|encoding|file-name)\\.ts$",
   "^src/server/sync-queue\\.ts$",
-  "^src/(scope|errors)\\.ts$",
+  "^src/(characters|scope|errors)\\.ts$",
 ];
 const effects =
   "^(node:)?(fs|fs/promises|net|tls|http|https|http2|dgram|dns|child_process|worker_threads|os|timers|timers/promises)$";
