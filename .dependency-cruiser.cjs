@@ -17,7 +17,7 @@ const layers = [
   ["postgres", "^src/postgres/"],
   [
     "foundation",
-    "^src/(config|config-fields|config-privacy|log|step|scope|session-settings|errors|atomic-file|version)\\.ts$",
+    "^src/(characters|config|config-fields|config-privacy|log|log-destination|step|scope|session-settings|errors|atomic-file|version)\\.ts$",
   ],
 ];
 
@@ -47,7 +47,7 @@ const pure = [
   "^src/subscriptions/(rules|company)\\.ts$",
   "^src/slices/(slice|hash|tuples|encoding|file-name|slice-directory)\\.ts$",
   "^src/server/sync-queue\\.ts$",
-  "^src/(scope|session-settings|errors)\\.ts$",
+  "^src/(characters|scope|session-settings|errors)\\.ts$",
 ];
 const effects =
   "^(node:)?(fs|fs/promises|net|tls|http|https|http2|dgram|dns|child_process|worker_threads|os|timers|timers/promises)$";

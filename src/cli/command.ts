@@ -5,14 +5,17 @@ import { defaultConfigFile } from "../config.ts";
 import { interruptible } from "./interruptible.ts";
 import { Output } from "./output.ts";
 import { Prompt } from "./prompt.ts";
+import type { Signals } from "./signals.ts";
 import { commandPath, explainUsage } from "./usage.ts";
 
 /** What the whole process shares: made once, by runProgram. */
 export interface Context {
   /** Dotted configuration flags, taken out of the command line by splitFlags. */
   readonly flags: string[];
-  /** Aborted by SIGINT and SIGTERM; its reason is the SandpiperError to end with. */
+  /** Aborted by SIGTERM and its like; its reason is the SandpiperError to end with. */
   readonly signal: AbortSignal;
+  /** Those of this process; undefined where it is not the command's own. */
+  readonly signals: Signals | undefined;
   /** The configuration file, once a command is known. */
   file: string;
   /** What a command that ends without an error returns. */
@@ -27,6 +30,7 @@ export interface Run {
   readonly output: Output;
   readonly prompt: Prompt;
   readonly signal: AbortSignal;
+  readonly signals: Signals | undefined;
   /** The exit code of a run that is no error, yet not 0 either. */
   setExitCode(code: number): void;
   /** withApp, with a database that heeds the signal. Commands that handle it themselves call src/app.ts. */
@@ -80,6 +84,7 @@ function newRun(context: Context, command: Command): Run {
     output: new Output(json),
     prompt: new Prompt(json, context.signal),
     signal: context.signal,
+    signals: context.signals,
     setExitCode: (code) => {
       context.exitCode = code;
     },

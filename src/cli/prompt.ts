@@ -1,8 +1,8 @@
 /** Questions on a terminal, and secrets from standard input. */
 import { createInterface } from "node:readline/promises";
 import { Writable } from "node:stream";
+import { escapeUnseen } from "../characters.ts";
 import { SandpiperError } from "../errors.ts";
-import { printable } from "./printable.ts";
 
 export class Prompt {
   /** Whether somebody can be asked: elsewhere than on a terminal nobody ever is. */
@@ -25,8 +25,8 @@ export class Prompt {
     lines.on("close", () => over.abort());
     const signal = AbortSignal.any([this.#signal, over.signal]);
     try {
-      if (options.hidden) process.stdout.write(printable(question));
-      const answer = await lines.question(options.hidden ? "" : printable(question), { signal });
+      if (options.hidden) process.stdout.write(escapeUnseen(question));
+      const answer = await lines.question(options.hidden ? "" : escapeUnseen(question), { signal });
       return options.hidden ? answer : answer.trim();
     } catch (error) {
       this.#signal.throwIfAborted();

@@ -1,4 +1,5 @@
 /** How an error is shown: a sentence and what to do next, or one JSON object. */
+import { escapeUnseen } from "../characters.ts";
 import { loadConfig } from "../config.ts";
 import type { SandpiperError } from "../errors.ts";
 import { oneLine, printableJson } from "./printable.ts";
@@ -15,7 +16,7 @@ export function describeError(error: SandpiperError, options: { json: boolean; d
 }
 
 function stackOf(error: Error): string {
-  const own = error.stack ?? String(error);
+  const own = (error.stack ?? String(error)).split("\n").map(escapeUnseen).join("\n");
   return error.cause instanceof Error ? `${own}\ncaused by ${stackOf(error.cause)}` : own;
 }
 

@@ -15,7 +15,7 @@ import { requireOwnName } from "./own-name.ts";
 import { noSuchAddress, RequestError, refuseSocket } from "./problem.ts";
 import { logBroken, logLate, logRequests, requestFields } from "./request-log.ts";
 import { createRouter } from "./routes.ts";
-import { createContext, type ServerContext } from "./server-context.ts";
+import { aborted, createContext, type ServerContext } from "./server-context.ts";
 import { limitSilent } from "./silent-connections.ts";
 import { createServer } from "./tls.ts";
 
@@ -25,8 +25,8 @@ export interface RunningServer {
   port: number;
   httpServer: Server;
   context: ServerContext;
-  /** Takes no new work, lets what runs finish for `server.shutdown_seconds`, then closes. Twice is harmless. */
-  stop(): Promise<void>;
+  /** Takes no new work, lets what runs finish until `over` is aborted (after `server.shutdown_seconds`), then closes. Twice is harmless. */
+  stop(over?: AbortSignal): Promise<void>;
 }
 
 export interface ServerOptions {
@@ -93,9 +93,9 @@ export async function startServer(app: App, options: ServerOptions = {}): Promis
   const { url, port } = await listen(httpServer, app.config.server);
 
   let stopped: Promise<void> | undefined;
-  const stop = async () => {
+  const stop = async (over: AbortSignal) => {
     stopSignal.abort();
-    await work.done(app.config.server.shutdown_seconds * 1000);
+    await work.done(over);
     const closed = once(httpServer, "close");
     httpServer.close();
     work.abort();
@@ -107,8 +107,8 @@ export async function startServer(app: App, options: ServerOptions = {}): Promis
     port,
     httpServer,
     context,
-    stop: () => {
-      stopped ??= stop();
+    stop: (over = AbortSignal.timeout(app.config.server.shutdown_seconds * 1000)) => {
+      stopped ??= stop(over);
       return stopped;
     },
   };
@@ -170,16 +170,13 @@ class Work {
     });
   }
 
-  /** Waits until nothing is running, but not longer than this. */
-  async done(ms: number): Promise<void> {
+  /** Waits until nothing is running, or `over` is aborted. */
+  async done(over: AbortSignal): Promise<void> {
     if (this.#running.size === 0) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.#onIdle = () => {
-        clearTimeout(timer);
-        resolve();
-      };
+    const idle = new Promise<void>((resolve) => {
+      this.#onIdle = resolve;
     });
+    await Promise.race([idle, aborted(over)]);
   }
 
   /** Ends what is still running. */

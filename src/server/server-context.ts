@@ -18,6 +18,13 @@ export interface ServerContext {
   readonly stopping: AbortSignal;
 }
 
+/** Resolves once `signal` is aborted. */
+export const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+
 /** @throws `config` when a secret is missing. */
 export function createContext(app: App, stopping: AbortSignal): ServerContext {
   const { config, server } = app;

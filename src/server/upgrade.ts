@@ -15,7 +15,7 @@ import { authenticateRequest, identityStillValid, recheckMs } from "./authentica
 import { clientAddress } from "./client-address.ts";
 import { checkFraming, splitAddress } from "./framing.ts";
 import { noSuchAddress, RequestError, refuseSocket } from "./problem.ts";
-import type { ServerContext } from "./server-context.ts";
+import { aborted, type ServerContext } from "./server-context.ts";
 import { SyncLine } from "./sync-line.ts";
 import type { Identity } from "./token.ts";
 
@@ -23,8 +23,8 @@ const socketsPerPartner = 5;
 
 export interface Upgrade {
   handle(request: IncomingMessage, socket: Duplex, head: Buffer): void;
-  /** Sends away who waits, lets sessions end by themselves for `graceMs`, then closes them. What is new is refused as soon as the server is stopping. */
-  stop(graceMs: number): Promise<void>;
+  /** Sends away who waits, lets sessions end by themselves until `over` is aborted, then closes them. What is new is refused as soon as the server is stopping. */
+  stop(over: AbortSignal): Promise<void>;
 }
 
 export function createUpgrade(context: ServerContext): Upgrade {
@@ -135,15 +135,10 @@ export function createUpgrade(context: ServerContext): Upgrade {
         refuseSocket(socket, error);
       });
     },
-    stop: async (graceMs) => {
+    stop: async (over) => {
       line.dissolve();
       const all = Promise.all(sessions.values());
-      let timer: NodeJS.Timeout | undefined;
-      const grace = new Promise((resolve) => {
-        timer = setTimeout(resolve, graceMs);
-      });
-      await Promise.race([all, grace]);
-      clearTimeout(timer);
+      await Promise.race([all, aborted(over)]);
       await Promise.all(
         [...sessions.keys()].map((channel) => channel.close(meanings.terminated.close, "the server is stopping")),
       );

@@ -1,10 +1,10 @@
 /** File names from names that a peer chose: fit for every file system, and never a way out of a directory. Pure. */
+import { unseen } from "../characters.ts";
 
 /** Longest name of a file or directory that we make, in UTF-8 bytes; every file system takes 255. */
 export const maxFileNameBytes = 200;
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: replacing them is the point
-const forbidden = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069/\\:*?"<>|]/g;
+const forbidden = new RegExp(String.raw`[${unseen}/\\:*?"<>|]`, "gu");
 
 /** Windows takes these for devices, with any extension. */
 const device = /^(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])\s*(\.|$)/i;

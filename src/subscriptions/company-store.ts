@@ -190,21 +190,24 @@ export async function readSealedKey(db: Queries, id: CompanyId): Promise<Buffer 
  *
  * @returns the key, to be shown once.
  */
-export async function issueApiKey(db: Database, companyId: CompanyId, hmacKey: Buffer): Promise<string> {
-  return db.transaction(async (tx) => {
-    await tx.run("SELECT 1 FROM companies WHERE id = $1 FOR UPDATE", [companyId]);
-    await tx.run(
-      "DELETE FROM api_keys WHERE company_id = $1 AND id NOT IN (SELECT id FROM api_keys WHERE company_id = $1 ORDER BY created_at DESC LIMIT 1)",
-      [companyId],
-    );
-    const keyId = randomUUID();
-    const { apiKey, secretHmac } = mintApiKey(keyId, hmacKey);
-    await tx.run(
-      "INSERT INTO api_keys (id, company_id, secret_hmac, created_at) VALUES ($1, $2, $3, clock_timestamp())",
-      [keyId, companyId, secretHmac],
-    );
-    return apiKey;
-  });
+export function issueApiKey(db: Database, companyId: CompanyId, hmacKey: Buffer): Promise<string> {
+  return db.transaction((tx) => addApiKey(tx, companyId, hmacKey));
+}
+
+/** As {@link issueApiKey}, in a transaction of the caller's, who may yet undo it. */
+export async function addApiKey(tx: Session, companyId: CompanyId, hmacKey: Buffer): Promise<string> {
+  await tx.run("SELECT 1 FROM companies WHERE id = $1 FOR UPDATE", [companyId]);
+  await tx.run(
+    "DELETE FROM api_keys WHERE company_id = $1 AND id NOT IN (SELECT id FROM api_keys WHERE company_id = $1 ORDER BY created_at DESC LIMIT 1)",
+    [companyId],
+  );
+  const keyId = randomUUID();
+  const { apiKey, secretHmac } = mintApiKey(keyId, hmacKey);
+  await tx.run(
+    "INSERT INTO api_keys (id, company_id, secret_hmac, created_at) VALUES ($1, $2, $3, clock_timestamp())",
+    [keyId, companyId, secretHmac],
+  );
+  return apiKey;
 }
 
 /** An API key's stored half, with the company that it speaks for. */

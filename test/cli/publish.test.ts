@@ -55,7 +55,7 @@ t.test("add and list", async (t) => {
     const rows = stdout.trimEnd().split("\n");
     t.equal(rows.length, 6000);
     t.equal(new Set(rows.map((row) => row.split("\t")[1])).size, 6000);
-    t.match(rows[0], /^Items\tk\d+\t[0-9a-f-]{36}\traw\t\d+\tevil\ufffd\[2J$/);
+    t.match(rows[0], /^Items\tk\d+\t[0-9a-f-]{36}\traw\t\d+\tevil\\u001b\[2J$/);
     const [document] = (await json(["list", "--full", "--slice", "items"])) as [{ items: unknown[]; grains: number }];
     t.equal(document.items.length, 6000);
     t.equal(document.grains, 6000);

@@ -43,6 +43,7 @@ const impure =
   /\bDate\.now\b|\bnew Date\(\s*\)|\bMath\.random\b|\bset(Timeout|Interval|Immediate)\b|\bprocess\b|\bperformance\b|\brandom(UUID|Bytes|Int)\b|\bcrypto\.(getRandomValues|subtle)|\bfetch\(|\bconsole\b|\bqueueMicrotask\b/;
 
 const pureFiles = [
+  "src/characters.ts",
   "src/errors.ts",
   "src/scope.ts",
   "src/server/sync-queue.ts",

@@ -67,7 +67,7 @@ export class World {
     test.teardown(() => evil.close());
     const world = new World(primary, secondary, evil);
     world.#upgrade = upgrade.now;
-    test.teardown(() => world.#upgrade!.stop(0));
+    test.teardown(() => world.#upgrade!.stop(AbortSignal.abort()));
     await world.#fill(test);
     return world;
   }
