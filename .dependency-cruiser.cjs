@@ -45,7 +45,7 @@ const pure = [
   "^src/sync/(messages|frames|reconcile|retry|effects|find-difference|receive-grains|offer-list)\\.ts$",
   "^src/sync/(coded-symbols|primary-port|serve-difference|serve-grains|primary-session|secondary-session|secondary-port)\\.ts$",
   "^src/subscriptions/(rules|company)\\.ts$",
-  "^src/slices/(slice|hash|tuples|encoding|file-name|slice-directory)\\.ts$",
+  "^src/slices/(slice|metadata|hash|tuples|encoding|file-name|slice-directory)\\.ts$",
   "^src/server/sync-queue\\.ts$",
   "^src/(characters|scope|session-settings|errors)\\.ts$",
 ];

@@ -21,11 +21,11 @@ import {
   insertLargeGrain,
   type SmallGrain,
 } from "./grain-store.ts";
-import { sortMetadata } from "./hash.ts";
+import { MetadataEdit } from "./metadata.ts";
 import { changeSlice } from "./publish.ts";
 import type { SliceContent } from "./refresh.ts";
 import { chunkBytes, encodings, grainTextProblem, type Slice } from "./slice.ts";
-import { checkMetadata, readMetadata, replaceMetadata } from "./slice-store.ts";
+import { readMetadata, replaceMetadata } from "./slice-store.ts";
 
 const grainText = (minBytes: number) =>
   z.string().superRefine((text, context) => {
@@ -87,6 +87,8 @@ class Edit {
   #deletes: string[] = [];
   #adds: SmallGrain[] = [];
   #addBytes = 0;
+  /** What the metadata is by now: written once, at the end. */
+  #metadata: MetadataEdit | undefined;
 
   constructor(
     private readonly tx: Session,
@@ -96,6 +98,11 @@ class Edit {
 
   async take(line: BatchLine): Promise<void> {
     if ("add" in line) return this.#add(line.add);
+    if ("metadata" in line) {
+      this.#metadata ??= new MetadataEdit(await readMetadata(this.tx, this.slice.key));
+      this.#metadata.take(Object.entries(line.metadata));
+      return;
+    }
     await this.#flushAdds();
     if ("delete" in line) {
       this.#deletes.push(line.delete);
@@ -104,18 +111,10 @@ class Edit {
     }
     await this.#flushDeletes();
     if ("delete_all" in line) this.removed += await clearGrains(this.tx, this.slice.contentKey);
-    else if ("delete_key" in line) {
+    else {
       const row = await findGrainByKey(this.tx, everything, this.slice.key, line.delete_key);
       if (row === undefined) throw missing(`the key ${JSON.stringify(line.delete_key)}`);
       this.removed += await deleteGrains(this.tx, this.slice.contentKey, [row.id]);
-    } else {
-      const merged = new Map(await readMetadata(this.tx, this.slice.key));
-      for (const [key, value] of Object.entries(line.metadata)) {
-        if (value === null) merged.delete(key);
-        else merged.set(key, value);
-      }
-      checkMetadata([...merged]);
-      await replaceMetadata(this.tx, this.slice.key, sortMetadata(merged));
     }
   }
 
@@ -146,6 +145,7 @@ class Edit {
   async flush(): Promise<void> {
     await this.#flushAdds();
     await this.#flushDeletes();
+    if (this.#metadata !== undefined) await replaceMetadata(this.tx, this.slice.key, this.#metadata.whole());
   }
 
   async #flushAdds(): Promise<void> {

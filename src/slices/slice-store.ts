@@ -4,6 +4,7 @@ import { violatedConstraint } from "../database-errors.ts";
 import { SandpiperError } from "../errors.ts";
 import { everything, type Scope, scopeValue, slicesInScope } from "../scope.ts";
 import { type Metadata, SliceHasher, sortMetadata } from "./hash.ts";
+import { checkMetadata } from "./metadata.ts";
 import {
   type CompanyId,
   type ContentKey,
@@ -68,7 +69,7 @@ export async function requireSlice(db: Queries, nameOrId: string, scope: Scope =
   return slice;
 }
 
-/** Adds an empty slice. @throws `usage` for a bad name or type, `conflict` for a taken one. */
+/** Adds an empty slice. @throws `usage` for a bad name, type or metadata, `limit` for too much of it, `conflict` for a taken name. */
 export async function addSlice(
   db: Database,
   input: { companyId: CompanyId; id?: string; name: string; type: string; metadata?: Metadata; allowSync?: boolean },
@@ -133,17 +134,6 @@ export function checkType(type: string): void {
     throw new SandpiperError("usage", `${JSON.stringify(type)} is not a slice type`, {
       hint: `Slice types are: ${sliceTypes.join(", ")}.`,
     });
-  }
-}
-
-/** @throws `usage` for a key or value that cannot be stored or is too long (200 characters a key, 10,000 a value). */
-export function checkMetadata(metadata: Metadata): void {
-  for (const [key, value] of metadata) {
-    const bad = (what: string) =>
-      new SandpiperError("usage", `metadata key ${JSON.stringify(key)}: ${what}`, { hint: "Give --meta key=value." });
-    if (key === "" || key.length > 200) throw bad("must have 1 to 200 characters");
-    if (value.length > 10_000) throw bad("its value is longer than 10,000 characters");
-    if (/\0/.test(key + value) || !(key + value).isWellFormed()) throw bad("has characters that cannot be stored");
   }
 }
 

@@ -9,8 +9,8 @@ import { applyBatch, type BatchLine, batchLine } from "../../src/slices/batch.ts
 import { armour } from "../../src/slices/encoding.ts";
 import { findGrainByKey, listGrains, readPayload } from "../../src/slices/grain-store.ts";
 import { emptyHash } from "../../src/slices/hash.ts";
-import { chunkBytes, type Slice } from "../../src/slices/slice.ts";
-import { readMetadata, requireSlice } from "../../src/slices/slice-store.ts";
+import { chunkBytes, maxMetadataBytes, maxMetadataPairs, type Slice } from "../../src/slices/slice.ts";
+import { addSlice, readMetadata, requireSlice } from "../../src/slices/slice-store.ts";
 import { openTestDatabase } from "../harness/open-database.ts";
 import { Random } from "../harness/random.ts";
 
@@ -158,6 +158,56 @@ t.test("metadata is merged, and null deletes", async (t) => {
   ]);
   await applyBatch(db, target, lines({ metadata: { b: null, ä: null } }), noLimit);
   t.match(await state(db, target), { hash: emptyHash, contentHash: "", meta: [] });
+});
+
+t.test("metadata line by line costs no more than at once", async (t) => {
+  const { db, slice } = await openTestDatabase(t);
+  const target = await slice("line by line");
+  const each = Array.from({ length: maxMetadataPairs }, (_, i) => ({ metadata: { [`key ${i}`]: `value ${i}` } }));
+  const begun = performance.now();
+  const { content } = await applyBatch(db, target, [...lines(add("a")), ...each, { delete_key: "a" }], noLimit);
+  const tookMs = performance.now() - begun;
+  t.ok(tookMs < 2000, `${Math.round(tookMs)} ms`);
+  t.equal(content.metadata.length, maxMetadataPairs);
+  t.same((await readMetadata(db, target.key)).at(-1), ["key 9999", "value 9999"]);
+});
+
+t.test("metadata has a limit as a whole, and what is beyond it changes nothing", async (t) => {
+  const { db, slice } = await openTestDatabase(t);
+  const target = await slice("whole");
+  const pairs = (n: number) => Object.fromEntries(Array.from({ length: n }, (_, i) => [`k${i}`, ""]));
+  const value = "ö".repeat(10_000);
+  await t.rejects(applyBatch(db, target, lines({ metadata: pairs(5000) }, { metadata: pairs(10_001) }), noLimit), {
+    code: "limit",
+    message: /10001 pairs of metadata, more than the 10000/,
+  });
+  // 52 values of 20,000 bytes and their keys, and one that fills the rest.
+  const most = Object.fromEntries(Array.from({ length: 52 }, (_, i) => [`v${String(i).padStart(3, "0")}`, value]));
+  const rest = "x".repeat(maxMetadataBytes - 52 * 20_004 - 1);
+  await applyBatch(db, target, lines({ metadata: { ...most, r: rest } }), noLimit);
+  const full = await state(db, target);
+  t.equal(full.meta.length, 53);
+  const bytesBeyond = { code: "limit", message: /1048577 bytes of metadata, .* more than the 1048576/ };
+  await t.rejects(applyBatch(db, target, lines(add("a"), { metadata: { r: `${rest}x` } }), noLimit), bytesBeyond);
+  t.same(await state(db, target), full);
+  await t.rejects(
+    addSlice(db, {
+      companyId: target.companyId,
+      name: "new",
+      type: "aces-file",
+      metadata: Object.entries(pairs(10_001)),
+    }),
+    { code: "limit", message: /10001 pairs/ },
+  );
+
+  // One that was filled before there was a limit can be made smaller in one batch, in as many lines as it takes.
+  await db.run("INSERT INTO slice_metadata SELECT $1, 'old ' || i, '' FROM generate_series(1, 10001) i", [target.key]);
+  const tooMany = { code: "limit", message: /10053 pairs/ };
+  await t.rejects(applyBatch(db, target, lines({ metadata: { r: null } }), noLimit), tooMany);
+  await applyBatch(db, target, lines(add("a")), noLimit);
+  const fewer = Array.from({ length: 10_001 }, (_, i) => ({ metadata: { [`old ${i + 1}`]: null } }));
+  await applyBatch(db, target, [{ delete_key: "a" }, ...fewer], noLimit);
+  t.equal((await state(db, target)).hash, full.hash);
 });
 
 t.test("a batch that comes to the same changes neither hash nor date", async (t) => {
