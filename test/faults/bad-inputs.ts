@@ -634,6 +634,9 @@ function commands({ epicorId }: BadInputWorld): BadInput[] {
     bad("a port that is none", ["serve", "--server.port", "99999"]),
     bad("a flag that is not known", ["slice", "list", "--__proto__", "1"]),
     bad("a sync on a primary", ["sync"]),
+    bad("a file that unfolds to a thousand times its size", ["pull", "--slice", "Bomb", "out"], 11),
+    bad("a manifest that leads out of its directory", ["pull", "odd"], 9),
+    bad("a directory that cannot be made", ["pull", "/proc/none"], 9),
     { name: "a subscription that is not there", at, sent: { command: ["sync", "--sub", "' OR 1=1--"] }, expect: 2 },
     { name: "a company that is ourselves", at, sent: { command: ["sync", "--sub", epicorId] }, expect: 2 },
   ];
