@@ -2,6 +2,7 @@
  * Connections, transactions and COPY: with database-errors.ts the only files that know `pg`. Run-time SQL itself
  * lives in the `*-store.ts` files.
  */
+import { setDefaultAutoSelectFamilyAttemptTimeout } from "node:net";
 import type { Readable, Writable } from "node:stream";
 import pg from "pg";
 import { from as copyFrom, to as copyTo } from "pg-copy-streams";
@@ -85,6 +86,8 @@ export async function openDatabase(
   options: { as?: "app" | "owner"; name?: string; log?: Logger } = {},
 ): Promise<Database> {
   const as = options.as ?? "app";
+  // As long as a connection to a primary waits (sync/dialling.ts): pg leaves it to Node how long each address of a name has.
+  setDefaultAutoSelectFamilyAttemptTimeout(5000);
   const access =
     config.database.url === undefined
       ? await embedded(config, as)
