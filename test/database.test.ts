@@ -130,6 +130,11 @@ t.test("URLs", async (t) => {
   for (const weak of ["disable", "prefer", "require", "no-verify", "verify-ca"]) {
     t.throws(() => external(`postgres://u:p@db.example.com/x?sslmode=${weak}`), { code: "config" }, weak);
   }
+  for (const weak of ["0", "false", "no-verify"]) {
+    t.throws(() => external(`postgres://u:p@db.example.com/x?ssl=${weak}`), { code: "config" }, weak);
+  }
+  const { connectionString } = external("postgres://u:p@db.example.com/x?ssl=true&uselibpqcompat=true");
+  t.equal(connectionString, "postgres://u:p@db.example.com/x");
   t.throws(() => external("mysql://x/y"), { code: "config" });
   t.throws(() => external("not a url"), { code: "config" });
 });
