@@ -28,10 +28,12 @@ const owners = {
   commander: "^(bin|src/cli)/",
   express: "^src/server/",
   helmet: "^src/server/",
+  "https-proxy-agent": "^src/sync/proxy\\.ts$",
   jsonwebtoken: "^src/server/token\\.ts$",
   pg: "^src/(database(-errors)?\\.ts$|postgres/)",
   "pg-copy-streams": "^src/database\\.ts$",
   pino: "^src/log\\.ts$",
+  "proxy-from-env": "^src/sync/proxy\\.ts$",
   "rate-limiter-flexible": "^src/server/login-limit\\.ts$",
   // One file makes the server's end and one the client's; channel.ts wraps either.
   ws: "^src/(server/upgrade|sync/connect|sync/channel)\\.ts$",

@@ -3,8 +3,10 @@
 import { processPrinter } from "../src/cli/printer.ts";
 import { runProgram } from "../src/cli/program.ts";
 import { Signals } from "../src/cli/signals.ts";
+import { ignoreTlsVariable } from "../src/config.ts";
 
 const signals = new Signals();
+ignoreTlsVariable();
 const { exitCode, complaint } = await runProgram(process.argv.slice(2), signals.stop, signals);
 if (complaint !== undefined) processPrinter().tell(complaint);
 process.exitCode = exitCode;

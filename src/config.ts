@@ -298,17 +298,22 @@ export function forgetPostgresVariables(): void {
 /** An API key from SANDPIPER_API_KEY, if it is set. */
 export const apiKeyFromEnvironment = (): string | undefined => process.env.SANDPIPER_API_KEY || undefined;
 
-/** Proxies as the environment names them; empty where it names none. */
-export interface ProxySettings {
-  /** For https:// addresses, and for http://. */
-  https: string;
-  http: string;
-  /** Hosts that are reached without one, with commas in between. */
-  no: string;
+/** The first of these variables of the environment that says something; in lower case they win, as elsewhere. */
+export function firstVariable(names: readonly string[]): { name: string; value: string } | undefined {
+  for (const name of names.flatMap((given) => [given.toLowerCase(), given])) {
+    const value = process.env[name];
+    if (value) return { name, value };
+  }
+  return undefined;
 }
 
-/** HTTPS_PROXY, HTTP_PROXY and NO_PROXY; in lower case they win, as elsewhere. */
-export const proxySettings = (): ProxySettings => {
-  const read = (name: string) => process.env[name.toLowerCase()] ?? process.env[name] ?? "";
-  return { https: read("HTTPS_PROXY"), http: read("HTTP_PROXY"), no: read("NO_PROXY") };
-};
+let tlsUnverifiedAsked = false;
+
+/** Takes NODE_TLS_REJECT_UNAUTHORIZED out of this process: certificates are verified whatever it says, and Node need not warn of it. */
+export function ignoreTlsVariable(): void {
+  tlsUnverifiedAsked = process.env.NODE_TLS_REJECT_UNAUTHORIZED === "0";
+  delete process.env.NODE_TLS_REJECT_UNAUTHORIZED;
+}
+
+/** Whether it asked for connections that are not verified. */
+export const tlsVariableIgnored = (): boolean => tlsUnverifiedAsked;

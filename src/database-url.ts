@@ -10,7 +10,7 @@ import { SandpiperError } from "./errors.ts";
 export function external(
   text: string,
   login = "",
-): { connectionString: string; ssl: false | { rejectUnauthorized: true } } {
+): { connectionString: string; ssl: false | { rejectUnauthorized: true; minVersion: "TLSv1.2" } } {
   let url: URL;
   try {
     // libpq also takes a URL without a host, for a socket: postgres://user@/database?host=/run/postgresql.
@@ -28,6 +28,19 @@ export function external(
   }
   const host = url.searchParams.get("host") ?? url.hostname;
   const local = host === "" || host.startsWith("/") || /^(localhost|127\.\d+\.\d+\.\d+|\[?::1\]?)$/.test(host);
+  // pg would take `ssl=0` or `ssl=no-verify` from the URL over all that it is told beside it.
+  const weak = [...url.searchParams].find(([name, value]) => name === "ssl" && value !== "true" && value !== "1");
+  if (!local && weak !== undefined) {
+    throw new SandpiperError(
+      "config",
+      `database.url asks for ssl=${weak[1]}, which a remote database is not reached with`,
+      {
+        hint: "Remove ssl; name a private authority in NODE_EXTRA_CA_CERTS.",
+      },
+    );
+  }
+  url.searchParams.delete("ssl");
+  url.searchParams.delete("uselibpqcompat");
   const mode = url.searchParams.get("sslmode");
   if (!local && mode !== null && mode !== "verify-full") {
     throw new SandpiperError(
@@ -40,5 +53,5 @@ export function external(
   }
   url.searchParams.delete("sslmode");
   if (url.username === "" && !url.searchParams.has("user")) url.username = login;
-  return { connectionString: url.toString(), ssl: local ? false : { rejectUnauthorized: true } };
+  return { connectionString: url.toString(), ssl: local ? false : { rejectUnauthorized: true, minVersion: "TLSv1.2" } };
 }

@@ -2,6 +2,7 @@
  * Connections, transactions and COPY, over `pg`. Besides this file, database-errors.ts knows `pg`, for its errors, and postgres/embedded.ts, for the
  * connection that holds the embedded server. Where SQL stands: ARCHITECTURE.md, "Stores".
  */
+import { setDefaultAutoSelectFamilyAttemptTimeout } from "node:net";
 import { userInfo } from "node:os";
 import type { Readable, Writable } from "node:stream";
 import pg from "pg";
@@ -87,6 +88,8 @@ export async function openDatabase(
 ): Promise<Database> {
   forgetPostgresVariables();
   const as = options.as ?? "app";
+  // As long as a connection to a primary waits (sync/dialling.ts): pg leaves it to Node how long each address of a name has.
+  setDefaultAutoSelectFamilyAttemptTimeout(5000);
   const access =
     config.database.url === undefined
       ? await embedded(config, as)

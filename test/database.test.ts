@@ -179,6 +179,11 @@ t.test("URLs", async (t) => {
   }
   t.equal(external("postgres://localhost/x", "me").connectionString, "postgres://me@localhost/x", "a login of its own");
   t.equal(external("postgres:///x?user=a", "me").connectionString, "postgres://localhost/x?user=a");
+  for (const weak of ["0", "false", "no-verify"]) {
+    t.throws(() => external(`postgres://u:p@db.example.com/x?ssl=${weak}`), { code: "config" }, weak);
+  }
+  const { connectionString } = external("postgres://u:p@db.example.com/x?ssl=true&uselibpqcompat=true");
+  t.equal(connectionString, "postgres://u:p@db.example.com/x");
   t.throws(() => external("mysql://x/y"), { code: "config" });
   t.throws(() => external("not a url"), { code: "config" });
 });

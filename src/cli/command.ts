@@ -1,7 +1,7 @@
 /** What all commands have in common: help with examples, --config and --json, and what they are given when they run. */
 import { type Command, InvalidArgumentError } from "commander";
 import { type App, withApp } from "../app.ts";
-import { defaultConfigFile } from "../config.ts";
+import { defaultConfigFile, tlsVariableIgnored } from "../config.ts";
 import { interruptible } from "./interruptible.ts";
 import { Output } from "./output.ts";
 import { Prompt } from "./prompt.ts";
@@ -68,8 +68,10 @@ export function action<Options, Args extends unknown[] = []>(
 ): (...received: unknown[]) => Promise<void> {
   return async (...received) => {
     const command = received.pop() as Command;
-    const options = received.pop() as Options;
-    await work(newRun(context, command), options, ...(received as Args));
+    const options = received.pop() as Options & { quiet?: boolean };
+    const run = newRun(context, command);
+    if (tlsVariableIgnored() && !options.quiet && command.name() !== "serve") run.output.note(`Warning: ${tlsWarning}`);
+    await work(run, options, ...(received as Args));
   };
 }
 
@@ -92,6 +94,8 @@ function newRun(context: Context, command: Command): Run {
       withApp(source, commandPath(command), (app) => work({ ...app, db: interruptible(app.db, context.signal) })),
   };
 }
+
+export const tlsWarning = "NODE_TLS_REJECT_UNAUTHORIZED has no effect here: certificates are always verified.";
 
 /** An option that may be repeated: the values in their order. */
 export const collect = (value: string, previous: string[] = []): string[] => [...previous, value];

@@ -1,7 +1,8 @@
 /** `sandpiper serve`. */
 import type { Command } from "commander";
 import { withApp } from "../app.ts";
-import { action, addCommand, type Context } from "./command.ts";
+import { tlsVariableIgnored } from "../config.ts";
+import { action, addCommand, type Context, tlsWarning } from "./command.ts";
 
 export function registerServe(parent: Command, context: Context): void {
   addCommand(parent, "serve", {
@@ -18,6 +19,7 @@ export function registerServe(parent: Command, context: Context): void {
       await withApp(run.source, "sandpiper serve", (app) => {
         if (run.signals !== undefined)
           run.signals.onIgnored = (name) => app.log.warn({ event: "server.signal_ignored", signal: name });
+        if (tlsVariableIgnored()) app.log.warn({ event: "server.variable_ignored", reason: tlsWarning });
         return serve(app, run.signal, run.signals?.hurry);
       });
     }),

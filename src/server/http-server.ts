@@ -43,6 +43,8 @@ const limits = {
   connectionsCheckingInterval: 1000,
   keepAliveTimeout: 5000,
   maxHeaderSize: 8192,
+  // Whatever NODE_OPTIONS says.
+  insecureHTTPParser: false,
   // framing.ts refuses a request without one in our own words.
   requireHostHeader: false,
 };

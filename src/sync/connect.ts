@@ -4,16 +4,16 @@ import { WebSocket } from "ws";
 import { SandpiperError } from "../errors.ts";
 import type { SyncTarget } from "../subscriptions/sync-address.ts";
 import { Channel, socketOptions } from "./channel.ts";
-import { busyOrFailing, connectError, notSandpiper } from "./connect-error.ts";
+import { busyOrFailing, connectError, noWebsocket } from "./connect-error.ts";
+import { dialling } from "./dialling.ts";
 import { subprotocol } from "./messages.ts";
 import { primaryUrl, type Traffic } from "./primary-client.ts";
-import { dialling } from "./proxy.ts";
 
-const handshakeMs = 15_000;
+const handshakeMs = 20_000;
 
 /**
- * @throws `auth` when the token is refused, `forbidden` when something in between lets no websocket through, as {@link connectError} and {@link busyOrFailing} when the primary cannot be reached
- * or is full, `protocol` when what answers is something else.
+ * @throws `auth` when the token is refused, as {@link connectError} and {@link busyOrFailing} when the primary cannot be reached
+ * or is full, `protocol` when something in between does not let a websocket through.
  */
 export async function connectChannel(
   target: SyncTarget,
@@ -53,7 +53,7 @@ export async function connectChannel(
       reject(
         !(error instanceof SandpiperError) &&
           /Unexpected server response|Invalid|subprotocol|Parse Error/i.test(error.message)
-          ? notSandpiper(url.origin)
+          ? noWebsocket(url.origin, error.message)
           : connectError(url.origin, error),
       ),
     );
@@ -72,5 +72,5 @@ function refusal(where: string, status: number, headers: IncomingHttpHeaders): S
       hint: "Ask the partner, and whoever runs a proxy or firewall in between, to permit it.",
     });
   }
-  return busyOrFailing(where, status, headers) ?? notSandpiper(where);
+  return busyOrFailing(where, status, headers) ?? noWebsocket(where, `it answers with HTTP ${status}`);
 }

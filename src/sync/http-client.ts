@@ -3,7 +3,7 @@ import http from "node:http";
 import https from "node:https";
 import { SandpiperError } from "../errors.ts";
 import { busyOrFailing, connectError, notSandpiper } from "./connect-error.ts";
-import { dialling } from "./proxy.ts";
+import { dialling } from "./dialling.ts";
 
 const maxAnswerBytes = 64 * 1024 * 1024;
 const timeoutMs = 30_000;
@@ -44,11 +44,7 @@ export async function requestJson(
   const { status } = answer;
   const where = url.origin;
   if (status === 304 && options.etag) return answer;
-  if (status >= 300 && status < 400) {
-    throw new SandpiperError("protocol", `${where} redirects, which is not followed`, {
-      hint: "Register the address that the partner's server really has.",
-    });
-  }
+  if (status >= 300 && status < 400) throw redirected(where, answer.headers.location);
   const isJson = /^application\/(problem\+)?json/.test(answer.headers["content-type"] ?? "");
   // Without JSON it is a portal or a proxy that speaks, and knows nothing of our key.
   if ((status === 401 || status === 403) && isJson) {
@@ -58,13 +54,28 @@ export async function requestJson(
   }
   const trouble = busyOrFailing(where, status, answer.headers);
   if (trouble !== undefined) throw trouble;
-  if (status !== 200 || !(answer.headers["content-type"] ?? "").startsWith("application/json"))
-    throw notSandpiper(where);
+  const type = (answer.headers["content-type"] ?? "").split(";", 1)[0]!.trim().slice(0, 100);
+  if (status !== 200 || type !== "application/json") {
+    const what = type === "text/html" ? "a web page" : `${type === "" ? "something" : `"${type}"`}`;
+    throw notSandpiper(where, `${what} (HTTP ${status})`);
+  }
   try {
     return { ...answer, body: JSON.parse(answer.text) };
   } catch {
-    throw notSandpiper(where);
+    throw notSandpiper(where, "what is not JSON");
   }
+}
+
+/** The address that it names is not followed, and repeated without what follows its host, where there may be secrets. */
+function redirected(where: string, location: string | undefined): SandpiperError {
+  const to = location !== undefined && URL.canParse(location, where) ? new URL(location, where).origin : where;
+  return new SandpiperError(
+    "protocol",
+    `${where} redirects${to === where || to === "null" ? "" : ` to ${to}`}, which is not followed`,
+    {
+      hint: "Register the address that the partner's server really has (--sync-addr). If that one is not the partner's, a proxy or captive portal is in between.",
+    },
+  );
 }
 
 function send(
@@ -78,7 +89,7 @@ function send(
   return new Promise((resolve, reject) => {
     const request = (url.protocol === "https:" ? https : http).request(
       url,
-      { method, headers, ...(way.createConnection ? way : { agent: false, ...way }), signal, timeout: timeoutMs },
+      { method, headers, agent: false, ...way, signal, timeout: timeoutMs },
       (response) => {
         const parts: Buffer[] = [];
         let size = 0;

@@ -1,14 +1,21 @@
-/** A file system of a few megabytes, which takes root to mount. */
+/** File systems that are soon full. */
 import { execFileSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 
-/** Mounts one at `path`, which is made. @returns what unmounts it, or undefined where that takes more rights. */
-export function mountSmallDisk(path: string, megabytes: number): (() => void) | undefined {
+/** Mounts one of `size` (`64k`), until the end of `test`. @returns undefined where that takes more rights. */
+export function mountSmall(
+  test: { teardown(work: () => void): unknown },
+  path: string,
+  size: string,
+): { resize(size: string): void } | undefined {
   mkdirSync(path);
   try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", `size=${megabytes}m`, "tmpfs", path], { stdio: "ignore" });
+    execFileSync("mount", ["-t", "tmpfs", "-o", `size=${size}`, "tmpfs", path], { stdio: "ignore" });
   } catch {
     return undefined;
   }
-  return () => execFileSync("umount", ["-l", path]);
+  test.teardown(() => void execFileSync("umount", ["-l", path]));
+  return {
+    resize: (to) => void execFileSync("mount", ["-o", `remount,size=${to}`, path]),
+  };
 }

@@ -6,7 +6,7 @@ import t from "tap";
 import { parseConfig } from "../../src/config.ts";
 import { openDatabase } from "../../src/database.ts";
 import { scratch } from "../harness/scratch.ts";
-import { mountSmallDisk } from "../harness/small-disk.ts";
+import { mountSmall } from "../harness/small-disk.ts";
 import { addLines, events, makePair, offer, type Party } from "./parties.ts";
 
 t.setTimeout(180_000);
@@ -35,8 +35,7 @@ async function onSmallDisk(
   megabytes: number,
 ): Promise<boolean> {
   const { url, name } = party.database;
-  const unmount = mountSmallDisk(mount, megabytes);
-  if (unmount === undefined) return false;
+  if (mountSmall(test, mount, `${megabytes}m`) === undefined) return false;
   const { directory } = await administer(url);
   const { uid, gid } = statSync(directory);
   chownSync(mount, uid, gid);
@@ -44,7 +43,6 @@ async function onSmallDisk(
   test.teardown(async () => {
     await party.database.drop();
     await administer(url, `DROP TABLESPACE ${space}`);
-    unmount();
   });
   await administer(
     url,

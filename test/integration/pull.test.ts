@@ -7,7 +7,7 @@ import { levelOneKey } from "../../src/slices/slice.ts";
 import { renameSlice, requireSlice } from "../../src/slices/slice-store.ts";
 import { Random } from "../harness/random.ts";
 import { scratch } from "../harness/scratch.ts";
-import { mountSmallDisk } from "../harness/small-disk.ts";
+import { mountSmall } from "../harness/small-disk.ts";
 import { zeros } from "../harness/zeros.ts";
 import { introduce, makePair, offer, Party } from "./parties.ts";
 
@@ -75,9 +75,8 @@ t.test("a primary that fills the disk does not keep others from theirs", async (
 
   await t.test("on a disk of 32 MB", async (t) => {
     const mount = join(await scratch(t), "small");
-    const unmount = mountSmallDisk(mount, 32);
-    if (unmount === undefined) return t.skip("a small file system cannot be mounted here, which takes root", () => {});
-    t.teardown(unmount);
+    if (mountSmall(t, mount, "32m") === undefined)
+      return t.skip("a small file system cannot be mounted here, which takes root", () => {});
     const out = join(mount, "out");
     const run = await secondary.run(["pull", out]);
     t.equal(run.code, 9, run.stderr);
