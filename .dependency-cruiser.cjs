@@ -15,7 +15,10 @@ const layers = [
   ["migrate", "^src/migrate\\.ts$"],
   ["database", "^src/database(-url|-errors)?\\.ts$"],
   ["postgres", "^src/postgres/"],
-  ["foundation", "^src/(config|config-fields|config-privacy|log|step|scope|errors|atomic-file|version)\\.ts$"],
+  [
+    "foundation",
+    "^src/(config|config-fields|config-privacy|log|step|scope|errors|atomic-file|json-marks|version)\\.ts$",
+  ],
 ];
 
 /** Who alone may import a library. */
@@ -39,12 +42,12 @@ const owners = {
 
 /** No socket, no SQL, no file, no clock, no randomness; the last two are checked by test/harness/source-rules.test.ts. */
 const pure = [
-  "^src/sync/(messages|frames|reconcile|retry|effects|find-difference|receive-grains|offer-list)\\.ts$",
+  "^src/sync/(messages|message-sizes|frames|reconcile|retry|effects|find-difference|receive-grains|offer-list)\\.ts$",
   "^src/sync/(coded-symbols|primary-port|serve-difference|serve-grains|primary-session|secondary-session|secondary-port)\\.ts$",
   "^src/subscriptions/(rules|company)\\.ts$",
   "^src/slices/(slice|metadata|hash|tuples|encoding|file-name)\\.ts$",
   "^src/server/sync-queue\\.ts$",
-  "^src/(scope|errors)\\.ts$",
+  "^src/(scope|errors|json-marks)\\.ts$",
 ];
 const effects =
   "^(node:)?(fs|fs/promises|net|tls|http|https|http2|dgram|dns|child_process|worker_threads|os|timers|timers/promises)$";
