@@ -55,7 +55,7 @@ const schema = z.strictObject({
   limits: z
     .strictObject({
       max_grain_bytes: wholeNumber(1, 2 ** 40).default(4 * 2 ** 30),
-      max_subscriptions: wholeNumber(1, 10_000_000).default(20_000),
+      max_subscriptions: wholeNumber(1, 100_000).default(20_000),
       max_grains: wholeNumber(1, 1_000_000_000).default(50_000_000),
     })
     .prefault({}),

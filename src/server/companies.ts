@@ -19,6 +19,7 @@ import { listing, pageQuery } from "./paging.ts";
 import { pathUuid } from "./path-id.ts";
 import { missing } from "./problem.ts";
 import type { ServerContext } from "./server-context.ts";
+import { shortText } from "./strict-json.ts";
 import { subscriptionJson } from "./subs.ts";
 
 const companyJson = (company: Company) => ({
@@ -54,8 +55,8 @@ export function companyRoutes(router: Router, context: ServerContext): void {
       allow: "admin",
       body: z.strictObject({
         id: z.guid().toLowerCase().optional(),
-        name: z.string(),
-        sync_addr: z.string().optional(),
+        name: shortText,
+        sync_addr: shortText.optional(),
       }),
       handle: async ({ db, body: { sync_addr: address, ...body } }) => {
         const company = await addCompany(db, {
@@ -73,7 +74,7 @@ export function companyRoutes(router: Router, context: ServerContext): void {
     patch: endpoint({
       allow: "admin",
       body: z
-        .strictObject({ active: z.boolean().optional(), sync_addr: z.string().optional() })
+        .strictObject({ active: z.boolean().optional(), sync_addr: shortText.optional() })
         .refine(({ active, sync_addr }) => active !== undefined || sync_addr !== undefined, "must change something"),
       handle: async (call) => {
         const company = await requested(call);

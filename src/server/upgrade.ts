@@ -7,6 +7,7 @@ import { step } from "../step.ts";
 import { roles } from "../subscriptions/company.ts";
 import { Channel, socketOptions } from "../sync/channel.ts";
 import { drive } from "../sync/effects.ts";
+import { compareSize } from "../sync/message-sizes.ts";
 import { subprotocol } from "../sync/messages.ts";
 import { PrimaryAdapter } from "../sync/primary-adapter.ts";
 import { primarySession } from "../sync/primary-session.ts";
@@ -29,7 +30,7 @@ export interface Upgrade {
 
 export function createUpgrade(context: ServerContext): Upgrade {
   const sockets = new WebSocketServer({
-    ...socketOptions,
+    ...socketOptions(compareSize(context.app.config.limits.max_subscriptions).bytes),
     noServer: true,
     clientTracking: false,
     handleProtocols: () => subprotocol,

@@ -20,6 +20,7 @@ import { listing, pageQuery } from "./paging.ts";
 import { pathNumber } from "./path-id.ts";
 import { missing } from "./problem.ts";
 import type { ServerContext } from "./server-context.ts";
+import { shortText } from "./strict-json.ts";
 import type { Identity } from "./token.ts";
 
 const userJson = (user: User) => ({
@@ -34,14 +35,14 @@ const userJson = (user: User) => ({
 
 const email = z.string().max(320);
 const newUser = z.strictObject({
-  username: z.string(),
-  password: z.string(),
+  username: shortText,
+  password: shortText,
   email: email.optional(),
   company_id: z.guid().toLowerCase().optional(),
   role: z.literal([roles["super-admin"], roles.admin, roles["company-admin"]]),
 });
 const userChange = z
-  .strictObject({ email: email.optional(), active: z.boolean().optional(), password: z.string().optional() })
+  .strictObject({ email: email.optional(), active: z.boolean().optional(), password: shortText.optional() })
   .refine((change) => Object.keys(change).length > 0, "nothing to change is named");
 
 export function userRoutes(router: Router, context: ServerContext): void {

@@ -24,14 +24,20 @@ import {
 import { MetadataEdit } from "./metadata.ts";
 import { changeSlice } from "./publish.ts";
 import type { SliceContent } from "./refresh.ts";
-import { chunkBytes, encodings, grainTextProblem, type Slice } from "./slice.ts";
+import { chunkBytes, encodings, grainTextProblem, maxKeyBytes, type Slice } from "./slice.ts";
 import { readMetadata, replaceMetadata } from "./slice-store.ts";
 
+/** Longest payload in its armour: what a line of a batch has room for (ndjson.ts). */
+const maxPayloadText = 24 * 1024 * 1024;
+
 const grainText = (minBytes: number) =>
-  z.string().superRefine((text, context) => {
-    const problem = grainTextProblem(text, minBytes);
-    if (problem !== undefined) context.addIssue({ code: "custom", message: problem });
-  });
+  z
+    .string()
+    .max(maxKeyBytes, { abort: true })
+    .superRefine((text, context) => {
+      const problem = grainTextProblem(text, minBytes);
+      if (problem !== undefined) context.addIssue({ code: "custom", message: problem });
+    });
 
 /** A grain as REST takes it; the payload in its text armour. */
 export const grainInput = z.strictObject({
@@ -39,15 +45,27 @@ export const grainInput = z.strictObject({
   grain_key: grainText(1),
   source: grainText(0).default(""),
   encoding: z.enum(encodings),
-  payload: z.string(),
+  payload: z.string().max(maxPayloadText),
 });
+
+/** Texts by their keys, `Value` among them; a record of zod's would look at thousands of others first when one of them is wrong. */
+const texts = <Value>(isValue: (value: unknown) => value is Value) =>
+  z.custom<Record<string, Value>>(
+    (value) =>
+      typeof value === "object" && value !== null && !Array.isArray(value) && Object.values(value).every(isValue),
+    "must be an object whose members are texts",
+  );
+const isText = (value: unknown): value is string => typeof value === "string";
+
+/** Metadata of a slice as REST takes it; {@link checkMetadata} has its limits. */
+export const metadataInput = texts(isText);
 
 export const batchLine = z.union([
   z.strictObject({ delete: z.guid().toLowerCase() }),
   z.strictObject({ delete_key: grainText(1) }),
   z.strictObject({ delete_all: z.literal(true) }),
   z.strictObject({ add: grainInput }),
-  z.strictObject({ metadata: z.record(z.string(), z.string().nullable()) }),
+  z.strictObject({ metadata: texts((value) => value === null || isText(value)) }),
 ]);
 export type BatchLine = z.infer<typeof batchLine>;
 

@@ -1,8 +1,10 @@
 /** What the secondary's session works with: its port, its facts, and the steps that all its parts share. Pure. */
 import type { SandpiperError } from "../errors.ts";
 import { asker, type Session } from "./effects.ts";
+import { comparedSize, contentSize } from "./message-sizes.ts";
 import {
   type Confirm,
+  type Due as DueMessages,
   type Incoming,
   type outcomes,
   type PrimaryMessage,
@@ -111,8 +113,9 @@ export function* expect<T extends PrimaryMessage["type"]>(
   run: Run,
   ...types: T[]
 ): Steps<Extract<PrimaryMessage, { type: T }>> {
+  const due = sizes(run, types);
   for (;;) {
-    const message = yield* take(run, yield* ask.receive());
+    const message = yield* take(run, yield* ask.receive(), due);
     if (message === undefined) continue;
     if (!(types as string[]).includes(message.type))
       throw violation(`the primary sent ${message.type} where ${types.join(" or ")} is due`);
@@ -120,9 +123,21 @@ export function* expect<T extends PrimaryMessage["type"]>(
   }
 }
 
+/** How large those of these types may be that are larger than usual. */
+function sizes(run: Run, types: readonly string[]): DueMessages<PrimaryMessage> {
+  return {
+    ...(types.includes("compared") && { compared: comparedSize(run.slices.length) }),
+    ...(types.includes("content") && { content: contentSize }),
+  };
+}
+
 /** Reads a message; undefined for an acknowledgement, which is dealt with here. */
-export function* take(run: Run, incoming: Incoming): Steps<PrimaryMessage | undefined> {
-  const message = parsePrimaryMessage(incoming);
+export function* take(
+  run: Run,
+  incoming: Incoming,
+  due: DueMessages<PrimaryMessage> = {},
+): Steps<PrimaryMessage | undefined> {
+  const message = parsePrimaryMessage(incoming, due);
   if (message.type !== "confirmed") return message;
   if (run.unconfirmed === 0) throw violation("the primary acknowledged what was not sent");
   run.unconfirmed--;

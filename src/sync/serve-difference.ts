@@ -1,4 +1,6 @@
 /** The primary's answers to "what differs?": what a slice holds, the list of its grains, or coded symbols of it. Pure. */
+import { SandpiperError } from "../errors.ts";
+import { metadataExcess } from "../slices/metadata.ts";
 import { cellBytes, entryFrames, firstCells, idBytes, listEntryBytes } from "./frames.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
 import { ask, damaged, judge, type Read, type Steps, sendFrame } from "./primary-port.ts";
@@ -12,11 +14,19 @@ export function* serveContent({ id, hash, want }: Request<"reconcile">): Steps<R
   const refusal = judge(view, hash) ?? judge(now, hash);
   if (refusal !== undefined) return refusal;
   const { count, bytes } = view!;
+  const excess = metadataExcess(metadata);
+  if (excess !== undefined) throw tooMuch(id, excess);
   yield* ask.send({ type: "content", id, hash, count, bytes, metadata: metadata.map(([key, value]) => [key, value]) });
   if (want === "list") return yield* sendList(id, hash, count);
   if (want === "cells") return yield* sendCells(id, hash, 0, firstCells);
   return undefined;
 }
+
+/** It was filled before there was a limit. */
+const tooMuch = (id: string, excess: string) =>
+  new SandpiperError("storage", `no partner can take slice ${id}: it has ${excess}`, {
+    hint: "Remove some of it with `sandpiper slice meta NAME --unset KEY`.",
+  });
 
 /** Sends more cells. @throws `protocol` for more than a list would weigh. */
 export function* serveCells({ id, hash, first, end }: Request<"cells">): Steps<Refusal | undefined> {

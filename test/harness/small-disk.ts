@@ -4,7 +4,7 @@ import { mkdirSync } from "node:fs";
 
 /** Mounts one of `size` (`64k`), until the end of `test`. @returns undefined where that takes more rights. */
 export function mountSmall(
-  test: { teardown(work: () => void): unknown },
+  test: { teardown(work: () => Promise<void>): unknown },
   path: string,
   size: string,
 ): { resize(size: string): void } | undefined {
@@ -14,7 +14,7 @@ export function mountSmall(
   } catch {
     return undefined;
   }
-  test.teardown(() => void execFileSync("umount", ["-l", path]));
+  test.teardown(async () => void execFileSync("umount", ["-l", path]));
   return {
     resize: (to) => void execFileSync("mount", ["-o", `remount,size=${to}`, path]),
   };

@@ -68,7 +68,7 @@ t.test("every address has several seconds, not 250 ms", async (t) => {
     ["a request", () => requestJson(new URL(url), { mayBePrivate: true }), { code: "protocol", message: /HTTP 418/ }],
     [
       "a websocket",
-      () => connectChannel({ url, mayBePrivate: true }, "token", 30_000, { in: 0, out: 0 }),
+      () => connectChannel({ url, mayBePrivate: true }, "token", 10, 30_000, { in: 0, out: 0 }),
       { code: "protocol", message: /HTTP 418/ },
     ],
     [

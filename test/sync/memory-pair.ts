@@ -82,6 +82,13 @@ export const record = (grain: MemoryGrain): Buffer =>
     grain.payload.length > chunkBytes ? null : grain.payload,
   ]);
 
+/** A message on its way, and taken off it. */
+export const said = (message: object | string): Incoming => ({
+  text: Buffer.from(typeof message === "string" ? message : JSON.stringify(message)),
+});
+// biome-ignore lint/suspicious/noExplicitAny: whatever was said
+export const heard = ({ text }: { text: Buffer }): any => JSON.parse(text.toString());
+
 /** One direction of a wire. `tamper` may drop, change or add what passes. */
 class Pipe {
   readonly #queue: Incoming[] = [];
@@ -188,7 +195,7 @@ export class MemoryPair {
       slice.sorted().filter((grain) => last === null || grain.id > uuidText(last));
     return {
       receive: () => this.toPrimary.receive(),
-      send: async (message: PrimaryMessage) => this.toSecondary.push({ text: JSON.stringify(message) }),
+      send: async (message: PrimaryMessage) => this.toSecondary.push(said(message)),
       sendFrame: async (frame) => this.toSecondary.push({ binary: frame }),
       useCompression: async () => {},
       look: async (ids) => ids.flatMap((id) => this.#view(id) ?? []),
@@ -245,7 +252,7 @@ export class MemoryPair {
     };
     return {
       receive: () => this.toSecondary.receive(),
-      send: async (message: SecondaryMessage) => this.toPrimary.push({ text: JSON.stringify(message) }),
+      send: async (message: SecondaryMessage) => this.toPrimary.push(said(message)),
       sendFrame: async (frame) => this.toPrimary.push({ binary: frame }),
       readOutbox: async () => [...this.outbox],
       settle: async (runId, sliceId) => {

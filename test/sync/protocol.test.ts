@@ -20,6 +20,7 @@ import {
   refusals,
   subprotocol,
 } from "../../src/sync/messages.ts";
+import { said } from "./memory-pair.ts";
 
 // From dist/test/sync/ and from test/sync/.
 const text = [new URL("../../../PROTOCOL.md", import.meta.url), new URL("../../PROTOCOL.md", import.meta.url)]
@@ -36,8 +37,8 @@ const blocks = (kind: string) =>
   [...text.matchAll(new RegExp(`^\`\`\`${kind}\n([\\s\\S]*?)^\`\`\``, "gm"))].map((match) => match[1]!);
 
 t.test("every message of the page parses, and every message of the program is on the page", async (t) => {
-  const primary = blocks("json primary").map((json) => parsePrimaryMessage({ text: json }));
-  const secondary = blocks("json secondary").map((json) => parseSecondaryMessage({ text: json }));
+  const primary = blocks("json primary").map((json) => parsePrimaryMessage(said(json)));
+  const secondary = blocks("json secondary").map((json) => parseSecondaryMessage(said(json)));
   t.same([...new Set(primary.map((message) => message.type))].sort(), [
     "begin",
     "compared",

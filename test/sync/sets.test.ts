@@ -8,6 +8,7 @@ import { type Incoming, parseSecondaryMessage } from "../../src/sync/messages.ts
 import type { PrimaryPort, SliceView } from "../../src/sync/primary-port.ts";
 import type { Run, SecondaryPort } from "../../src/sync/secondary-port.ts";
 import { serveCells, serveContent } from "../../src/sync/serve-difference.ts";
+import { said } from "./memory-pair.ts";
 
 t.setTimeout(300_000);
 
@@ -50,7 +51,7 @@ async function compare(local: Buffer, remote: Buffer): Promise<Found> {
   const view: SliceView = { id, allowSync: true, hash: now, count, bytes: count };
   const answers: Incoming[] = [];
   const primary = {
-    send: async (message: unknown) => void answers.push({ text: JSON.stringify(message) }),
+    send: async (message: unknown) => void answers.push(said(message as object)),
     sendFrame: async (frame: Buffer) => void answers.push({ binary: frame }),
     look: async () => [view],
     readMetadata: async () => ({ view, data: [] }),
@@ -66,7 +67,7 @@ async function compare(local: Buffer, remote: Buffer): Promise<Found> {
   } as Partial<PrimaryPort> as PrimaryPort;
   const secondary = {
     send: async (sent) => {
-      const message = parseSecondaryMessage({ text: JSON.stringify(sent) });
+      const message = parseSecondaryMessage(said(sent));
       if (message.type === "reconcile") await drive(serveContent(message), primary);
       else if (message.type === "cells") await drive(serveCells(message), primary);
       else throw new Error(`it says ${message.type}`);
