@@ -357,7 +357,7 @@ function credentials({ prober, proberKey, admin }: BadInputWorld): BadInput[] {
   ];
 }
 
-function tokens({ forge, prober, secondaryAdmin }: BadInputWorld): BadInput[] {
+function tokens({ forge, prober, secondaryAdmin, formerUser }: BadInputWorld): BadInput[] {
   const now = Math.floor(Date.now() / 1000);
   const [, body, signature] = prober.split(".") as [string, string, string];
   const base64 = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
@@ -390,6 +390,7 @@ function tokens({ forge, prober, secondaryAdmin }: BadInputWorld): BadInput[] {
     "a role that it has not": forge((c) => ({ ...c, r: 100 })),
     "edited claims": `${prober.split(".")[0]}.${base64({ c: random })}.${signature}`,
     "of another server": secondaryAdmin,
+    "from before a new password": formerUser,
   };
   return Object.entries(forged).map(([name, token]) => ({
     name: `token: ${name}`,
@@ -449,6 +450,15 @@ function tenancy(w: BadInputWorld): BadInput[] {
       sub_id: w.foreignSub,
       success: true,
     }),
+    {
+      name: "its user: a name that another company's user has, which is as free as any",
+      sent: {
+        call: "POST /v1/users",
+        token: w.proberUser,
+        json: { username: "admin", password: "long enough to be one", role: 120 },
+      },
+      expect: 201,
+    },
     as(w.proberUser, "a user of another company's", "POST /v1/users", 403, "forbidden", {
       username: "x",
       password: "long enough to be one",
