@@ -15,7 +15,7 @@ const layers = [
   ["migrate", "^src/migrate\\.ts$"],
   ["database", "^src/database(-url|-errors)?\\.ts$"],
   ["postgres", "^src/postgres/"],
-  ["foundation", "^src/(config|config-fields|config-privacy|log|step|scope|errors|atomic-file|version)\\.ts$"],
+  ["foundation", "^src/(config|config-fields|config-privacy|log|step|scope|prepared|errors|atomic-file|version)\\.ts$"],
 ];
 
 /** Who alone may import a library. */
@@ -24,7 +24,6 @@ const owners = {
   "cli-table3": "^src/cli/output\\.ts$",
   commander: "^(bin|src/cli)/",
   express: "^src/server/",
-  helmet: "^src/server/",
   jsonwebtoken: "^src/server/token\\.ts$",
   pg: "^src/(database(-errors)?\\.ts$|postgres/)",
   "pg-copy-streams": "^src/database\\.ts$",
@@ -43,7 +42,7 @@ const pure = [
   "^src/sync/(coded-symbols|primary-port|serve-difference|serve-grains|primary-session|secondary-session|secondary-port)\\.ts$",
   "^src/subscriptions/(rules|company)\\.ts$",
   "^src/slices/(slice|hash|tuples|encoding|file-name)\\.ts$",
-  "^src/server/sync-queue\\.ts$",
+  "^src/server/fair-queue\\.ts$",
   "^src/(scope|errors)\\.ts$",
 ];
 const effects =

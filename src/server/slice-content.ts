@@ -7,7 +7,7 @@ import { changeSlice } from "../slices/publish.ts";
 import { checkMetadata, readMetadata, replaceMetadata, setAllowSync } from "../slices/slice-store.ts";
 import { endpoint, type Handler, ok, resource } from "./endpoint.ts";
 import type { ServerContext } from "./server-context.ts";
-import { requestedSlice, sliceJson } from "./slices.ts";
+import { metadataBody, requestedSlice, sliceJson } from "./slices.ts";
 
 const metadataInput = z.array(z.strictObject({ key: z.string(), val: z.string() })).max(10_000);
 const metadataJson = (metadata: Metadata) => metadata.map(([key, val]) => ({ key, val }));
@@ -44,6 +44,7 @@ export function sliceContentRoutes(router: Router, context: ServerContext): void
       allow: "admin",
       on: "primary",
       body: metadataInput,
+      bodyLimits: metadataBody,
       handle: async (call) => {
         const slice = await requestedSlice(call);
         const metadata = sortMetadata(call.body.map(({ key, val }) => [key, val] as const));

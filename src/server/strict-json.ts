@@ -3,16 +3,19 @@ import type { z } from "zod";
 import { SandpiperError } from "../errors.ts";
 
 const maxDepth = 32;
+/** Of any document that names and describes something. */
+const maxValues = 1000;
 const forbiddenKeys = new Set(["__proto__", "constructor", "prototype"]);
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
  * The value of a JSON text.
  *
+ * @param most how many values it may hold, and members: a text of that many is no more than a moment's work, however long it is.
  * @throws `usage` for what is not UTF-8 or JSON, has a byte order mark, nests deeper than 32, names a member twice or like a
- * JavaScript internal, or holds text with NUL or half a surrogate pair, or a number that a double cannot hold.
+ * JavaScript internal, or holds text with NUL or half a surrogate pair, or a number that a double cannot hold; `limit` for too many values.
  */
-export function parseStrictJson(bytes: Uint8Array): unknown {
+export function parseStrictJson(bytes: Uint8Array, most = maxValues): unknown {
   let text: string;
   try {
     text = decoder.decode(bytes);
@@ -20,7 +23,7 @@ export function parseStrictJson(bytes: Uint8Array): unknown {
     throw refusal("is not UTF-8");
   }
   if (text.startsWith("\ufeff")) throw refusal("begins with a byte order mark");
-  const members = scan(text);
+  const members = scan(text, most);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -33,16 +36,22 @@ export function parseStrictJson(bytes: Uint8Array): unknown {
 
 const refusal = (problem: string) => new SandpiperError("usage", `the JSON ${problem}`);
 
-/** Counts the members and bounds the depth before anything is built. */
-function scan(text: string): number {
+/** Counts the members, and bounds depth and number of values before anything is built. */
+function scan(text: string, most: number): number {
   let depth = 0;
   let members = 0;
+  let values = 1;
   for (let at = 0; at < text.length; at++) {
     const code = text.charCodeAt(at);
     if (code === 0x22) at = stringEnd(text, at);
     else if (code === 0x3a) members++;
+    else if (code === 0x2c) values++;
     else if (code === 0x5d || code === 0x7d) depth--;
-    else if ((code === 0x5b || code === 0x7b) && ++depth > maxDepth) throw refusal(`nests deeper than ${maxDepth}`);
+    else if (code === 0x5b || code === 0x7b) {
+      values++;
+      if (++depth > maxDepth) throw refusal(`nests deeper than ${maxDepth}`);
+    }
+    if (values > most) throw new SandpiperError("limit", `the JSON has more than ${most} values`);
   }
   return members;
 }

@@ -45,7 +45,7 @@ const impure =
 const pureFiles = [
   "src/errors.ts",
   "src/scope.ts",
-  "src/server/sync-queue.ts",
+  "src/server/fair-queue.ts",
   "src/slices/encoding.ts",
   "src/slices/file-name.ts",
   "src/slices/hash.ts",
