@@ -26,8 +26,8 @@ const columns = `g.content_key AS "contentKey", s.id AS "sliceId", g.id, g.grain
 /** A page of a slice's grains in order of id. */
 export async function listGrains(db: Queries, scope: Scope, sliceKey: SliceKey, page?: Page): Promise<GrainRow[]> {
   return db.query<GrainRow>(
-    `SELECT ${columns} FROM grains g JOIN slices s USING (content_key)
-     WHERE s.slice_key = $2 AND ${slicesInScope(scope, "$1")} ORDER BY g.id LIMIT $3 OFFSET $4`,
+    prepared(`SELECT ${columns} FROM grains g JOIN slices s USING (content_key)
+     WHERE s.slice_key = $2 AND ${slicesInScope(scope, "$1")} ORDER BY g.id LIMIT $3 OFFSET $4`),
     [scopeValue(scope), sliceKey, page?.limit ?? null, page?.offset ?? 0],
   );
 }

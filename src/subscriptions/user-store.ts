@@ -3,6 +3,7 @@ import { hash, verify } from "@node-rs/argon2";
 import type { Database, Session } from "../database.ts";
 import { violatedConstraint } from "../database-errors.ts";
 import { SandpiperError } from "../errors.ts";
+import { prepared } from "../prepared.ts";
 import { companyInScope, type Scope, scopeValue } from "../scope.ts";
 import { type CompanyId, checkName, nameKey } from "../slices/slice.ts";
 import type { Page } from "../slices/slice-store.ts";
@@ -111,7 +112,9 @@ export async function findUser(db: Queries, scope: Scope, id: number): Promise<U
 /** Whether a token's user (and company) is still active with this role. */
 export async function userStillValid(db: Queries, id: number, role: number): Promise<boolean> {
   const row = await db.one(
-    "SELECT 1 FROM users u JOIN companies c ON c.id = u.company_id WHERE u.id = $1 AND u.role = $2 AND u.active AND c.active",
+    prepared(
+      "SELECT 1 FROM users u JOIN companies c ON c.id = u.company_id WHERE u.id = $1 AND u.role = $2 AND u.active AND c.active",
+    ),
     [id, role],
   );
   return row !== undefined;
