@@ -17,7 +17,7 @@ const layers = [
   ["postgres", "^src/postgres/"],
   [
     "foundation",
-    "^src/(characters|config|config-fields|config-privacy|json-marks|log|log-destination|step|scope|session-settings|errors|atomic-file|version)\\.ts$",
+    "^src/(characters|config|config-fields|config-privacy|json-marks|log|log-destination|step|scope|session-settings|prepared|errors|atomic-file|version)\\.ts$",
   ],
 ];
 
@@ -48,7 +48,7 @@ const pure = [
   "^src/sync/(coded-symbols|primary-port|serve-difference|serve-grains|primary-session|secondary-session|secondary-port)\\.ts$",
   "^src/subscriptions/(rules|company)\\.ts$",
   "^src/slices/(slice|metadata|hash|tuples|encoding|file-name|slice-directory)\\.ts$",
-  "^src/server/sync-queue\\.ts$",
+  "^src/server/fair-queue\\.ts$",
   "^src/(characters|scope|session-settings|errors|json-marks)\\.ts$",
 ];
 const effects =

@@ -13,6 +13,7 @@ import { external } from "./database-url.ts";
 import { SandpiperError } from "./errors.ts";
 import type { Logger } from "./log.ts";
 import { acquireEmbedded } from "./postgres/embedded.ts";
+import { prepared, preparedName } from "./prepared.ts";
 import { everything, type Scope, scopeName } from "./scope.ts";
 import { sessionSettings } from "./session-settings.ts";
 
@@ -48,8 +49,11 @@ export interface Database {
   one: Session["one"];
   run: Session["run"];
   transaction: Session["transaction"];
-  /** The same pool, whose sessions see and change only what `scope` may: row-level security (0003-row-security.sql). */
-  as(scope: Scope): Database;
+  /**
+   * The same pool, whose sessions see and change only what `scope` may: row-level security (0003-row-security.sql). Once `wanted` is
+   * aborted no more statements begin, and transactions are rolled back; its reason is thrown.
+   */
+  as(scope: Scope, wanted?: AbortSignal): Database;
   /** Closes all connections, and leaves the embedded server if there is one. Twice is harmless. */
   close(): Promise<void>;
 }
@@ -181,17 +185,21 @@ function poolDatabase(pool: pg.Pool, release: () => Promise<void>): Database {
   };
   /** What each connection's sessions see at present. */
   const scopes = new WeakMap<pg.PoolClient, string>();
-  return scopedDatabase(pool, scopes, everything, close);
+  return scopedDatabase({ pool, scopes, close }, everything);
 }
 
-function scopedDatabase(
-  pool: pg.Pool,
-  scopes: WeakMap<pg.PoolClient, string>,
-  scope: Scope,
-  close: () => Promise<void>,
-): Database {
+interface Pool {
+  pool: pg.Pool;
+  scopes: WeakMap<pg.PoolClient, string>;
+  close: () => Promise<void>;
+}
+
+function scopedDatabase(shared: Pool, scope: Scope, wanted?: AbortSignal): Database {
+  const { pool, scopes, close } = shared;
   const name = scopeName(scope);
-  const session = async <T>(work: (session: Session) => Promise<T>): Promise<T> => {
+
+  const borrow = async <T>(work: (client: pg.PoolClient, own: Session) => Promise<T>): Promise<T> => {
+    wanted?.throwIfAborted();
     let client: pg.PoolClient;
     try {
       client = await pool.connect();
@@ -204,13 +212,7 @@ function scopedDatabase(
     };
     client.on("error", onError);
     try {
-      const own = clientSession(client);
-      if (scopes.get(client) !== name) {
-        scopes.delete(client);
-        await own.run("SELECT set_config('sandpiper.scope', $1, false)", [name]);
-        scopes.set(client, name);
-      }
-      return await work(own);
+      return await work(client, clientSession(client, wanted));
     } catch (error) {
       if (!(error instanceof SandpiperError) || error.code === "storage") broken ??= error as Error;
       throw error;
@@ -219,24 +221,62 @@ function scopedDatabase(
       client.release(broken);
     }
   };
+
+  /** Takes the connection into our scope, by this statement or by one that does so besides: if it fails, nobody knows what the scope is. */
+  const enter = async <T>(client: pg.PoolClient, statement: () => Promise<T>): Promise<T> => {
+    scopes.delete(client);
+    const result = await statement();
+    scopes.set(client, name);
+    return result;
+  };
+  const setScope = (own: Session) => own.run("SELECT set_config('sandpiper.scope', $1, false)", [name]);
+
+  const session: Database["session"] = (work) =>
+    borrow(async (client, own) => {
+      if (scopes.get(client) !== name) await enter(client, () => setScope(own));
+      return work(own);
+    });
+
+  const query = <Row>(text: string, values: readonly unknown[] = []): Promise<Row[]> =>
+    borrow(async (client, own) => {
+      if (scopes.get(client) === name) return own.query<Row>(text, values);
+      if (preparedName(text) !== undefined)
+        return enter(client, () => own.query<Row>(entering(text, values.length), [...values, name]));
+      await enter(client, () => setScope(own));
+      return own.query<Row>(text, values);
+    });
+
   return {
     session,
-    query: (text, values) => session((s) => s.query(text, values)),
-    one: (text, values) => session((s) => s.one(text, values)),
+    query,
+    one: async <Row>(text: string, values?: readonly unknown[]) => (await query<Row>(text, values))[0],
     run: (text, values) => session((s) => s.run(text, values)),
     transaction: (work, options) => session((s) => s.transaction(work, options)),
-    as: (other) => scopedDatabase(pool, scopes, other, close),
+    as: (other, until) => scopedDatabase(shared, other, until),
     close,
   };
 }
 
-function clientSession(client: pg.PoolClient): Session {
-  const run = async (text: string, values?: readonly unknown[]): Promise<pg.QueryResult> => {
+/**
+ * The query, and with it what takes the connection into the scope that is its last parameter. The query comes after: its rows are counted from
+ * an offset, which is 0, and which PostgreSQL can know no sooner than the scope is set.
+ */
+const entering = (text: string, parameters: number): string =>
+  prepared(`WITH scoped AS MATERIALIZED (SELECT set_config('sandpiper.scope', $${parameters + 1}, false) AS name)
+    SELECT answer.* FROM scoped CROSS JOIN LATERAL (SELECT * FROM (${text}) asked OFFSET length(scoped.name) * 0) answer`);
+
+function clientSession(client: pg.PoolClient, wanted?: AbortSignal): Session {
+  const send = async (text: string, values?: readonly unknown[]): Promise<pg.QueryResult> => {
+    const name = preparedName(text);
     try {
-      return await client.query(text, values as unknown[]);
+      return await client.query(name === undefined ? text : { name, text }, values as unknown[]);
     } catch (error) {
       throw translate(error);
     }
+  };
+  const run: typeof send = (text, values) => {
+    wanted?.throwIfAborted();
+    return send(text, values);
   };
   const self: Session = {
     query: async <Row>(text: string, values?: readonly unknown[]) => (await run(text, values)).rows as Row[],
@@ -253,7 +293,7 @@ function clientSession(client: pg.PoolClient): Session {
         await run("COMMIT");
         return result;
       } catch (error) {
-        await run("ROLLBACK").catch(() => {});
+        await send("ROLLBACK").catch(() => {});
         throw translate(error);
       }
     },

@@ -10,6 +10,10 @@ import { appRole, type Database, openDatabase } from "../src/database.ts";
 import { external } from "../src/database-url.ts";
 import { SandpiperError } from "../src/errors.ts";
 import { migrate, requireCurrentSchema } from "../src/migrate.ts";
+import { prepared } from "../src/prepared.ts";
+import { everything } from "../src/scope.ts";
+import type { CompanyId } from "../src/slices/slice.ts";
+import { addCompany } from "../src/subscriptions/company-store.ts";
 import { sandpiper } from "./harness/process.ts";
 import { scratch } from "./harness/scratch.ts";
 import { createTestDatabase } from "./harness/test-database.ts";
@@ -242,4 +246,61 @@ t.test("transactions", async (t) => {
   );
   t.match(await broken, { code: "storage" }, "a broken connection is an error, not a hang");
   t.same(await companies(), [{ name: "c" }], "and the pool goes on with another");
+});
+
+t.test("a query that takes its scope along sees no more than one that is told its scope before", async (t) => {
+  const { url } = await createTestDatabase("scope");
+  const environment = { SANDPIPER_DATABASE_URL: url, SANDPIPER_DATABASE_POOL_SIZE: "2" };
+  const db = await openDatabase(parseConfig({ flags: [], environment, file: "test.yaml" }));
+  t.teardown(() => db.close());
+  const names = ["a", "b", "c"];
+  const ids = new Map<string, CompanyId>();
+  for (const name of names) ids.set(name, (await addCompany(db, { name })).id);
+  const listed = prepared("SELECT name FROM companies WHERE name <> $1 ORDER BY name");
+  const failing = prepared("SELECT 1 / length($1) AS n FROM companies");
+  const seen = async (as: Database) => (await as.query<{ name: string }>(listed, ["x"])).map(({ name }) => name).join();
+  for (let round = 0; round < 20; round++) {
+    const name = names[round % 3]!;
+    const own = db.as({ company: ids.get(name)! });
+    t.equal(await seen(own), name);
+    if (round % 2 === 0) t.equal(await seen(db.as(everything)), "a,b,c");
+    // What a statement had set is taken back when it fails, or its transaction is.
+    const other = db.as({ company: ids.get(names[(round + 1) % 3]!)! });
+    await t.rejects(other.query(failing, [""]));
+    t.equal(await seen(own), name);
+    await t.rejects(
+      other.transaction(async (tx) => {
+        await tx.one(listed, ["x"]);
+        throw new Error("back");
+      }),
+    );
+    t.equal(await seen(own), name);
+    t.same((await own.one(prepared("SELECT count(*) AS n FROM companies"))) as object, { n: 1 });
+  }
+  const many = await Promise.all(
+    Array.from({ length: 60 }, async (_, n) => {
+      const name = names[n % 3]!;
+      return (await seen(db.as({ company: ids.get(name)! }))) === name;
+    }),
+  );
+  t.ok(
+    many.every((own) => own),
+    "at once on two connections",
+  );
+});
+
+t.test("nothing begins for whom nobody waits any more, and what had begun is taken back", async (t) => {
+  const { url } = await createTestDatabase("wanted");
+  const db = await open(t, url);
+  const gone = new AbortController();
+  const wanted = db.as(everything, gone.signal);
+  await t.rejects(
+    wanted.transaction(async (tx) => {
+      await addCompany(tx, { name: "never" });
+      gone.abort(new SandpiperError("network", "gone"));
+    }),
+    { code: "network" },
+  );
+  await t.rejects(wanted.one("SELECT 1"), { code: "network" });
+  t.same(await db.query("SELECT name FROM companies"), []);
 });

@@ -42,6 +42,9 @@ const uuidOrNone = z
   .nullish()
   .transform((id) => (id === nilUuid ? undefined : (id ?? undefined)));
 
+/** Two texts of 10,000 characters, however they are written. */
+const maxReportBytes = 128 * 1024;
+
 /** As the reference implementation's secondary sends it; there the id is a number that it has not got yet. */
 const report = z.strictObject({
   id: z.union([uuidOrNone, z.int()]).optional(),
@@ -67,6 +70,7 @@ export function activityRoutes(router: Router, context: ServerContext): void {
     post: endpoint({
       allow: "all",
       body: report,
+      bodyLimits: { maxBytes: maxReportBytes },
       handle: async (call) => {
         const { db, identity, body } = call;
         // Whose activity it is, the token says.

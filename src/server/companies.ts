@@ -81,11 +81,11 @@ export function companyRoutes(router: Router, context: ServerContext): void {
         const { active, sync_addr: address } = call.body;
         if (company.id === server.serverId)
           throw ourselves("be switched off, for nobody could log in any more, nor have an address");
-        if (address !== undefined) {
-          const moved = target(address);
-          if (moved.url !== company.syncAddr) await moveCompany(call.db, company.id, moved);
-        }
-        if (active !== undefined) await setCompanyActive(call.db, company.id, active);
+        const moved = address === undefined ? undefined : target(address);
+        await call.db.transaction(async (tx) => {
+          if (moved !== undefined && moved.url !== company.syncAddr) await moveCompany(tx, company.id, moved);
+          if (active !== undefined) await setCompanyActive(tx, company.id, active);
+        });
         return ok(companyJson(await requested(call)));
       },
     }),

@@ -9,7 +9,7 @@ import { maxMetadataPairs } from "../slices/slice.ts";
 import { readMetadata, replaceMetadata, setAllowSync } from "../slices/slice-store.ts";
 import { endpoint, type Handler, ok, resource } from "./endpoint.ts";
 import type { ServerContext } from "./server-context.ts";
-import { requestedSlice, sliceJson } from "./slices.ts";
+import { metadataBody, requestedSlice, sliceJson } from "./slices.ts";
 import { shortText } from "./strict-json.ts";
 
 const metadataPairs = z.array(z.strictObject({ key: shortText, val: z.string().max(10_000) })).max(maxMetadataPairs);
@@ -47,6 +47,7 @@ export function sliceContentRoutes(router: Router, context: ServerContext): void
       allow: "admin",
       on: "primary",
       body: metadataPairs,
+      bodyLimits: metadataBody,
       handle: async (call) => {
         const slice = await requestedSlice(call);
         const metadata = sortMetadata(call.body.map(({ key, val }) => [key, val] as const));

@@ -32,6 +32,9 @@ export const sliceJson = (slice: Slice) => ({
   updated_at: slice.updatedAt,
 });
 
+/** Of a document with a slice's metadata. */
+export const metadataBody = { maxBytes: 1024 * 1024, maxValues: 50_000 };
+
 const newSlice = z.strictObject({
   id: z.guid().toLowerCase().optional(),
   name: shortText,
@@ -59,6 +62,7 @@ export function sliceRoutes(router: Router, context: ServerContext): void {
       allow: "admin",
       on: "primary",
       body: newSlice,
+      bodyLimits: metadataBody,
       handle: async ({ db, scope, body }) => {
         const { name, slice_type: type, allow_sync: allowSync, id } = body;
         const metadata = sortMetadata(Object.entries(body.metadata ?? {}));

@@ -3,18 +3,20 @@ import { z } from "zod";
 import { SandpiperError } from "../errors.ts";
 import { countMarks } from "../json-marks.ts";
 
-/** What JSON may be made of: 10,000 pairs of metadata are no more. */
-const most = { depth: 32, values: 50_000 };
+const maxDepth = 32;
+/** Of any document that names and describes something. */
+const maxValues = 1000;
 const forbiddenKeys = new Set(["__proto__", "constructor", "prototype"]);
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
  * The value of a JSON text.
  *
- * @throws `usage` for what is not UTF-8 or JSON, has a byte order mark, nests deeper than 32 or holds more than 50,000 values, names a member twice or like a
- * JavaScript internal, or holds text with NUL or half a surrogate pair, or a number that a double cannot hold.
+ * @param most how many values and members it may hold: a text of that many is no more than a moment's work, however long it is.
+ * @throws `usage` for what is not UTF-8 or JSON, has a byte order mark, nests deeper than 32, names a member twice or like a
+ * JavaScript internal, or holds text with NUL or half a surrogate pair, or a number that a double cannot hold; `limit` for too many values.
  */
-export function parseStrictJson(bytes: Uint8Array): unknown {
+export function parseStrictJson(bytes: Uint8Array, most = maxValues): unknown {
   let text: string;
   try {
     text = decoder.decode(bytes);
@@ -22,9 +24,12 @@ export function parseStrictJson(bytes: Uint8Array): unknown {
     throw refusal("is not UTF-8");
   }
   if (text.startsWith("\ufeff")) throw refusal("begins with a byte order mark");
-  const marks = countMarks(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), most);
-  if (marks === "depth") throw refusal(`nests deeper than ${most.depth}`);
-  if (marks === "values") throw refusal(`holds more than ${most.values} values`);
+  const marks = countMarks(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), {
+    depth: maxDepth,
+    values: most,
+  });
+  if (marks === "depth") throw refusal(`nests deeper than ${maxDepth}`);
+  if (marks === "values") throw new SandpiperError("limit", `the JSON has more than ${most} values`);
   let value: unknown;
   try {
     value = JSON.parse(text);

@@ -56,7 +56,7 @@ export function userRoutes(router: Router, context: ServerContext): void {
     post: endpoint({
       allow: "people",
       body: newUser,
-      handle: async ({ db, scope, identity, body }) => {
+      handle: async ({ db, scope, identity, body, wanted }) => {
         requireRank(identity, body.role);
         const companyId = (body.company_id ?? identity.companyId) as CompanyId;
         if (!("all" in scope) && companyId !== scope.company) throw forbidden("your role manages its own company only");
@@ -68,7 +68,8 @@ export function userRoutes(router: Router, context: ServerContext): void {
         }
         if ((await findCompany(db, companyId, scope)) === undefined) throw missing("company");
         const user = { companyId, name: body.username, email: body.email, role: body.role, password: body.password };
-        return created(userJson(await addUser(db, user)));
+        const add = () => addUser(db, user);
+        return created(userJson(await context.lines.passwords.use(identity.companyId, wanted, add)));
       },
     }),
   });
@@ -81,7 +82,9 @@ export function userRoutes(router: Router, context: ServerContext): void {
       handle: async (call) => {
         const user = await requested(call);
         requireRank(call.identity, user.role);
-        await updateUser(call.db, user.id, call.body);
+        const update = () => updateUser(call.db, user.id, call.body);
+        if (call.body.password === undefined) await update();
+        else await context.lines.passwords.use(call.identity.companyId, call.wanted, update);
         return ok(userJson(await requested(call)));
       },
     }),

@@ -2,6 +2,7 @@
 import type { Database, Session } from "../database.ts";
 import { violatedConstraint } from "../database-errors.ts";
 import { SandpiperError } from "../errors.ts";
+import { prepared } from "../prepared.ts";
 import { type Scope, scopeValue, slicesInScope } from "../scope.ts";
 import { type ContentKey, chunkBytes, type Encoding, type SliceKey } from "./slice.ts";
 import type { Page } from "./slice-store.ts";
@@ -25,49 +26,70 @@ const columns = `g.content_key AS "contentKey", s.id AS "sliceId", g.id, g.grain
 /** A page of a slice's grains in order of id; all of them without one. */
 export async function listGrains(db: Queries, scope: Scope, sliceKey: SliceKey, page?: Page): Promise<GrainRow[]> {
   return db.query<GrainRow>(
-    `SELECT ${columns} FROM grains g JOIN slices s USING (content_key)
-     WHERE s.slice_key = $2 AND ${slicesInScope(scope, "$1")} ORDER BY g.id LIMIT $3 OFFSET $4`,
+    prepared(`SELECT ${columns} FROM grains g JOIN slices s USING (content_key)
+     WHERE s.slice_key = $2 AND ${slicesInScope(scope, "$1")} ORDER BY g.id LIMIT $3 OFFSET $4`),
     [scopeValue(scope), sliceKey, page?.limit ?? null, page?.offset ?? 0],
   );
 }
 
+/** A grain with what a single row holds of its payload: null for one that is kept in chunks (see {@link readPayload}). */
+export type GrainWithPayload = GrainRow & { payload: Buffer | null };
+
 /**
- * The grains of a slice that follow the id `after` (the first ones without it), in order of id. With `payload`, what a single row
- * holds of it: null for one that is kept in chunks (see {@link readPayload}).
+ * Grains of a slice's content that follow the id `after` (the first ones without it), in order of id: with payloads so many that their rows
+ * hold no more than 1 MiB of them, or a single one.
  */
 export async function listGrainsAfter(
   db: Queries,
   scope: Scope,
-  sliceKey: SliceKey,
-  { after, limit, payload }: { after?: string | undefined; limit: number; payload: boolean },
-): Promise<(GrainRow & { payload: Buffer | null })[]> {
+  content: ContentKey,
+  { after, payload }: { after?: string | undefined; payload: boolean },
+): Promise<GrainWithPayload[]> {
+  const page = `FROM grains g JOIN slices s USING (content_key)
+     WHERE s.content_key = $2 AND ($3::uuid IS NULL OR g.id > $3) AND ${slicesInScope(scope, "$1")} ORDER BY g.id LIMIT 1000`;
+  const inRow = `CASE WHEN g.payload_bytes <= ${chunkBytes} THEN g.payload_bytes ELSE 0 END`;
   return db.query(
-    `SELECT ${columns}, ${payload ? "g.payload" : "NULL AS payload"} FROM grains g JOIN slices s USING (content_key)
-     WHERE s.slice_key = $2 AND ($3::uuid IS NULL OR g.id > $3) AND ${slicesInScope(scope, "$1")} ORDER BY g.id LIMIT $4`,
-    [scopeValue(scope), sliceKey, after ?? null, limit],
+    prepared(
+      payload
+        ? `SELECT "contentKey", "sliceId", id, key, source, encoding, bytes, payload FROM (
+             SELECT ${columns}, g.payload, sum(${inRow}) OVER (ORDER BY g.id) AS upto ${page}) g WHERE upto <= ${chunkBytes} ORDER BY id`
+        : `SELECT ${columns}, NULL AS payload ${page}`,
+    ),
+    [scopeValue(scope), content, after ?? null],
   );
 }
 
 /** Stored bytes of the largest payload of a slice; 0 when it is empty. */
 export async function largestPayload(db: Queries, sliceKey: SliceKey): Promise<number> {
   const row = await db.one<{ bytes: number | null }>(
-    "SELECT max(g.payload_bytes) AS bytes FROM grains g JOIN slices s USING (content_key) WHERE s.slice_key = $1",
+    prepared(
+      "SELECT max(g.payload_bytes) AS bytes FROM grains g JOIN slices s USING (content_key) WHERE s.slice_key = $1",
+    ),
     [sliceKey],
   );
   return row!.bytes ?? 0;
 }
 
-/** The grain with this id, in a slice if given. Ids are unique within a slice only: of several, the one of the first slice by name. */
-export async function findGrain(
+/** The grain with this id. Ids are unique within a slice only: of several, the one of the first slice by name. */
+export async function findGrain(db: Queries, scope: Scope, id: string): Promise<GrainWithPayload | undefined> {
+  return db.one<GrainWithPayload>(
+    prepared(`SELECT ${columns}, g.payload FROM grains g JOIN slices s USING (content_key)
+     WHERE g.id = $2::uuid AND ${slicesInScope(scope, "$1")} ORDER BY s.name_key LIMIT 1`),
+    [scopeValue(scope), id],
+  );
+}
+
+/** The grain with this key in the slice with this id; one of each slice, where several companies have slices with it. */
+export async function findGrainsByKey(
   db: Queries,
   scope: Scope,
-  id: string,
-  sliceKey?: SliceKey,
-): Promise<GrainRow | undefined> {
-  return db.one<GrainRow>(
-    `SELECT ${columns} FROM grains g JOIN slices s USING (content_key)
-     WHERE g.id = $2::uuid AND ($3::bigint IS NULL OR s.slice_key = $3) AND ${slicesInScope(scope, "$1")} ORDER BY s.name_key LIMIT 1`,
-    [scopeValue(scope), id, sliceKey ?? null],
+  sliceId: string,
+  key: string,
+): Promise<GrainWithPayload[]> {
+  return db.query<GrainWithPayload>(
+    prepared(`SELECT ${columns}, g.payload FROM grains g JOIN slices s USING (content_key)
+     WHERE s.id = $2::uuid AND g.grain_key = $3 AND ${slicesInScope(scope, "$1")}`),
+    [scopeValue(scope), sliceId, key],
   );
 }
 
@@ -84,9 +106,9 @@ export async function findGrainByKey(
   );
 }
 
-/** A grain's stored payload, in pieces of at most 1 MiB, so that the largest is never in memory whole. */
+/** A grain's stored payload, in pieces of at most 1 MiB, so that the largest is never in memory whole. @throws `deferred` when it is gone. */
 export async function* readPayload(
-  session: Session,
+  session: Pick<Queries, "one">,
   grain: Pick<GrainRow, "contentKey" | "id" | "bytes">,
 ): AsyncGenerator<Buffer> {
   if (grain.bytes <= chunkBytes) {
@@ -100,7 +122,7 @@ export async function* readPayload(
   }
   for (let seq = 0, left = grain.bytes; left > 0; seq++) {
     const row = await session.one<{ data: Buffer }>(
-      "SELECT data FROM grain_chunks WHERE content_key = $1 AND grain_id = $2 AND seq = $3",
+      prepared("SELECT data FROM grain_chunks WHERE content_key = $1 AND grain_id = $2 AND seq = $3"),
       [grain.contentKey, grain.id, seq],
     );
     if (row === undefined) throw gone(grain.id);

@@ -2,6 +2,7 @@
 import type { Database, Session } from "../database.ts";
 import { violatedConstraint } from "../database-errors.ts";
 import { SandpiperError } from "../errors.ts";
+import { prepared } from "../prepared.ts";
 import { everything, type Scope, scopeValue, slicesInScope } from "../scope.ts";
 import { type Metadata, SliceHasher, sortMetadata } from "./hash.ts";
 import { checkMetadata } from "./metadata.ts";
@@ -30,14 +31,14 @@ export interface Page {
 /** Slices that the scope sees, by name; with how many there are in all. */
 export async function listSlices(db: Queries, scope: Scope, page?: Page): Promise<{ slices: Slice[]; total: number }> {
   const rows = await db.query<Slice & { total: number }>(
-    `SELECT ${sliceColumns}, count(*) OVER () AS total FROM slices s WHERE ${slicesInScope(scope, "$1")}
-     ORDER BY s.name_key LIMIT $2 OFFSET $3`,
+    prepared(`SELECT ${sliceColumns}, count(*) OVER () AS total FROM slices s WHERE ${slicesInScope(scope, "$1")}
+     ORDER BY s.name_key LIMIT $2 OFFSET $3`),
     [scopeValue(scope), page?.limit ?? null, page?.offset ?? 0],
   );
   const slices = rows.map(({ total: _total, ...slice }) => slice as Slice);
   if (rows.length > 0 || page === undefined) return { slices, total: rows[0]?.total ?? 0 };
   const counted = await db.one<{ total: number }>(
-    `SELECT count(*) AS total FROM slices s WHERE ${slicesInScope(scope, "$1")}`,
+    prepared(`SELECT count(*) AS total FROM slices s WHERE ${slicesInScope(scope, "$1")}`),
     [scopeValue(scope)],
   );
   return { slices, total: counted!.total };
@@ -47,7 +48,9 @@ export async function listSlices(db: Queries, scope: Scope, page?: Page): Promis
 export async function findSlice(db: Queries, scope: Scope, nameOrId: string): Promise<Slice | undefined> {
   const byId = isUuid(nameOrId);
   const rows = await db.query<Slice>(
-    `SELECT ${sliceColumns} FROM slices s WHERE ${byId ? "s.id = $2::uuid" : "s.name_key = $2"} AND ${slicesInScope(scope, "$1")}`,
+    prepared(
+      `SELECT ${sliceColumns} FROM slices s WHERE ${byId ? "s.id = $2::uuid" : "s.name_key = $2"} AND ${slicesInScope(scope, "$1")}`,
+    ),
     [scopeValue(scope), byId ? nameOrId : nameKey(nameOrId)],
   );
   if (rows.length > 1) {
@@ -158,7 +161,7 @@ export async function setSliceType(db: Queries, key: SliceKey, type: string): Pr
 /** A slice's metadata, in the order that its hash wants. */
 export async function readMetadata(db: Queries, key: SliceKey): Promise<Metadata> {
   const rows = await db.query<{ key: string; value: string }>(
-    "SELECT key, value FROM slice_metadata WHERE slice_key = $1 ORDER BY key",
+    prepared("SELECT key, value FROM slice_metadata WHERE slice_key = $1 ORDER BY key"),
     [key],
   );
   return rows.map((row) => [row.key, row.value] as const);

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { Database, Session } from "../database.ts";
 import { violatedConstraint } from "../database-errors.ts";
 import { SandpiperError } from "../errors.ts";
+import { prepared } from "../prepared.ts";
 import { companyInScope, everything, type Scope, scopeValue } from "../scope.ts";
 import {
   type CompanyId,
@@ -32,8 +33,8 @@ export async function listSubscriptions(
   page?: Page,
 ): Promise<Subscription[]> {
   return db.query<Subscription>(
-    `SELECT ${columns} FROM ${tables} WHERE ${companyInScope(scope, "$1", "u")}
-       AND ($2::uuid IS NULL OR u.company_id = $2) AND ($3::bigint IS NULL OR u.slice_key = $3) ORDER BY u.name_key LIMIT $4 OFFSET $5`,
+    prepared(`SELECT ${columns} FROM ${tables} WHERE ${companyInScope(scope, "$1", "u")}
+       AND ($2::uuid IS NULL OR u.company_id = $2) AND ($3::bigint IS NULL OR u.slice_key = $3) ORDER BY u.name_key LIMIT $4 OFFSET $5`),
     [scopeValue(scope), filter.companyId ?? null, filter.sliceKey ?? null, page?.limit ?? null, page?.offset ?? 0],
   );
 }
@@ -109,7 +110,9 @@ type Prefixed = { [K in keyof Slice as `slice.${K}`]: Slice[K] };
 /** How many subscriptions the scope sees. */
 export async function countSubscriptions(db: Queries, scope: Scope, companyId?: CompanyId): Promise<number> {
   const row = await db.one<{ n: number }>(
-    `SELECT count(*) AS n FROM subscriptions u WHERE ${companyInScope(scope, "$1", "u")} AND ($2::uuid IS NULL OR u.company_id = $2)`,
+    prepared(
+      `SELECT count(*) AS n FROM subscriptions u WHERE ${companyInScope(scope, "$1", "u")} AND ($2::uuid IS NULL OR u.company_id = $2)`,
+    ),
     [scopeValue(scope), companyId ?? null],
   );
   return row!.n;
@@ -123,7 +126,9 @@ export async function findSubscription(
 ): Promise<Subscription | undefined> {
   const byId = isUuid(nameOrId);
   const rows = await db.query<Subscription>(
-    `SELECT ${columns} FROM ${tables} WHERE ${byId ? "u.id = $2::uuid" : "u.name_key = $2"} AND ${companyInScope(scope, "$1", "u")}`,
+    prepared(
+      `SELECT ${columns} FROM ${tables} WHERE ${byId ? "u.id = $2::uuid" : "u.name_key = $2"} AND ${companyInScope(scope, "$1", "u")}`,
+    ),
     [scopeValue(scope), byId ? nameOrId : nameKey(nameOrId)],
   );
   if (rows.length > 1)

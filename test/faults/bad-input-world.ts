@@ -8,8 +8,8 @@ import { type CompanyId, levelOneKey } from "../../src/slices/slice.ts";
 import { requireSlice } from "../../src/slices/slice-store.ts";
 import { roles } from "../../src/subscriptions/company.ts";
 import { addCompany, issueApiKey, readServer } from "../../src/subscriptions/company-store.ts";
-import { zeros } from "../harness/zeros.ts";
 import { addUser, updateUser } from "../../src/subscriptions/user-store.ts";
+import { zeros } from "../harness/zeros.ts";
 import { addLines, introduce, offer, Party, subscribe } from "../integration/parties.ts";
 import type { Teardown } from "./subject.ts";
 

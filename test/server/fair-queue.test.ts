@@ -1,18 +1,18 @@
 import fc from "fast-check";
 import t from "tap";
-import { SyncQueue } from "../../src/server/sync-queue.ts";
+import { FairQueue } from "../../src/server/fair-queue.ts";
 
 interface Session {
-  partner: string;
+  who: string;
   name: string;
 }
 
-const session = (name: string): Session => ({ partner: name[0]!, name });
+const session = (name: string): Session => ({ who: name[0]!, name });
 const names = (sessions: Session[]) => sessions.map(({ name }) => name).join(" ");
 
 /** A queue with these sessions, come in this order. */
 function queueOf(places: number, ...come: Session[]) {
-  const queue = new SyncQueue<Session>(places);
+  const queue = new FairQueue<Session>({ places });
   const served = come.flatMap((one) => {
     queue.enter(one);
     return queue.admit();
@@ -82,7 +82,7 @@ t.test("whatever happens: no place is lost, none is given twice, and nobody star
   );
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 6 }), fc.array(action, { maxLength: 80 }), (places, actions) => {
-      const queue = new SyncQueue<Session>(places);
+      const queue = new FairQueue<Session>({ places });
       let serving: Session[] = [];
       let waiting: Session[] = [];
       const admit = () => {
@@ -91,15 +91,15 @@ t.test("whatever happens: no place is lost, none is given twice, and nobody star
           serving.push(one);
           waiting = waiting.filter((other) => other !== one);
         }
-        const held = (partner: string) => serving.filter((one) => one.partner === partner).length;
+        const held = (who: string) => serving.filter((one) => one.who === who).length;
         if (serving.length > places) throw new Error("too many");
-        if (serving.length < places && waiting.some((one) => held(one.partner) < Math.ceil(places / 2)))
+        if (serving.length < places && waiting.some((one) => held(one.who) < Math.ceil(places / 2)))
           throw new Error("a place is lost");
       };
       actions.forEach((what, n) => {
         if ("come" in what) {
-          const one = { partner: what.come, name: `${what.come}${n}` };
-          if (queue.refusal(one.partner) !== undefined) return;
+          const one = { who: what.come, name: `${what.come}${n}` };
+          if (queue.refusal(one.who) !== undefined) return;
           waiting.push(one);
           queue.enter(one);
         } else {
