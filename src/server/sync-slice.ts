@@ -6,8 +6,8 @@ import type { Database } from "../database.ts";
 import { SandpiperError } from "../errors.ts";
 import type { Scope } from "../scope.ts";
 import { armour } from "../slices/encoding.ts";
-import { largestPayload, listGrainsAfter } from "../slices/grain-store.ts";
-import type { Slice } from "../slices/slice.ts";
+import { type GrainRow, hasPayloadOver, listGrainsAfter, readPayloads } from "../slices/grain-store.ts";
+import { chunkBytes, type Slice } from "../slices/slice.ts";
 import { findSlice } from "../slices/slice-store.ts";
 import { endpoint, resource } from "./endpoint.ts";
 import { grainJson, grainWithPayload, maxShownBytes, tooLargeToShow } from "./grain-json.ts";
@@ -15,8 +15,9 @@ import { pathUuid } from "./path-id.ts";
 import { missing } from "./problem.ts";
 import type { ServerContext } from "./server-context.ts";
 
-/** Grains that are read at once: at most 1 MiB each with their payloads. */
-const pageSize = { brief: 1000, whole: 32 };
+/** Grains that are read at once, without their payloads; and bytes of payloads. */
+const pageGrains = 1000;
+const pageBytes = chunkBytes;
 const stuckMs = 30_000;
 
 export function syncSliceRoutes(router: Router, context: ServerContext): void {
@@ -32,7 +33,7 @@ export function syncSliceRoutes(router: Router, context: ServerContext): void {
           throw new SandpiperError("deferred", "the slice is being changed", { hint: "Ask again later." });
         }
         const brief = query.brief === "yes";
-        if (!brief && (await largestPayload(db, slice.key)) > maxShownBytes) throw tooLargeToShow();
+        if (!brief && (await hasPayloadOver(db, slice.contentKey, maxShownBytes))) throw tooLargeToShow();
         response.setHeader("content-type", "application/json; charset=utf-8");
         await send(response, documents(db, scope, slice, brief));
         return undefined;
@@ -51,20 +52,47 @@ async function* documents(db: Database, scope: Scope, slice: Slice, brief: boole
   let after: string | undefined;
   let count = 0;
   for (;;) {
-    const limit = brief ? pageSize.brief : pageSize.whole;
-    const grains = await listGrainsAfter(db, scope, slice.key, { after, limit, payload: !brief });
-    for (const { payload, ...grain } of grains) {
-      if (brief) yield grainJson(grain);
-      else if (payload === null) yield await grainWithPayload(db, grain);
-      else yield { ...grainJson(grain), payload: armour(grain.encoding, payload) };
-    }
+    const grains = await listGrainsAfter(db, scope, slice.key, { after, limit: pageGrains });
+    if (brief) for (const grain of grains) yield grainJson(grain);
+    else for (const group of byBytes(grains)) yield* withPayloads(db, scope, slice, group);
     count += grains.length;
     after = grains.at(-1)?.id;
-    if (grains.length < limit) break;
+    if (grains.length < pageGrains) break;
   }
   const now = await findSlice(db, scope, slice.id);
   if (now?.hash !== slice.hash || now.count !== slice.count || count !== slice.count) {
     throw new SandpiperError("deferred", "the slice was changed while it was read", { hint: "Ask again." });
+  }
+}
+
+/** Cuts grains into groups whose payloads are read at once; one that is larger has its own. */
+function* byBytes(grains: readonly GrainRow[]): Generator<GrainRow[]> {
+  let group: GrainRow[] = [];
+  let bytes = 0;
+  for (const grain of grains) {
+    if (bytes + grain.bytes > pageBytes && group.length > 0) {
+      yield group;
+      [group, bytes] = [[], 0];
+    }
+    group.push(grain);
+    bytes += grain.bytes;
+  }
+  if (group.length > 0) yield group;
+}
+
+async function* withPayloads(
+  db: Database,
+  scope: Scope,
+  slice: Slice,
+  grains: readonly GrainRow[],
+): AsyncGenerator<object> {
+  const small = grains.filter((grain) => grain.bytes <= chunkBytes).map(({ id }) => id);
+  const payloads = await readPayloads(db, scope, slice.key, small);
+  for (const grain of grains) {
+    const payload = payloads.get(grain.id);
+    if (payload !== undefined) yield { ...grainJson(grain), payload: armour(grain.encoding, payload) };
+    // In chunks; or gone meanwhile, which is said there.
+    else yield await grainWithPayload(db, grain);
   }
 }
 

@@ -31,30 +31,43 @@ export async function listGrains(db: Queries, scope: Scope, sliceKey: SliceKey, 
   );
 }
 
-/**
- * The grains of a slice that follow the id `after` (the first ones without it), in order of id. With `payload`, what a single row
- * holds of it: null for one that is kept in chunks (see {@link readPayload}).
- */
+/** The grains of a slice that follow the id `after` (the first ones without it), in order of id. */
 export async function listGrainsAfter(
   db: Queries,
   scope: Scope,
   sliceKey: SliceKey,
-  { after, limit, payload }: { after?: string | undefined; limit: number; payload: boolean },
-): Promise<(GrainRow & { payload: Buffer | null })[]> {
-  return db.query(
-    `SELECT ${columns}, ${payload ? "g.payload" : "NULL AS payload"} FROM grains g JOIN slices s USING (content_key)
+  { after, limit }: { after?: string | undefined; limit: number },
+): Promise<GrainRow[]> {
+  return db.query<GrainRow>(
+    `SELECT ${columns} FROM grains g JOIN slices s USING (content_key)
      WHERE s.slice_key = $2 AND ($3::uuid IS NULL OR g.id > $3) AND ${slicesInScope(scope, "$1")} ORDER BY g.id LIMIT $4`,
     [scopeValue(scope), sliceKey, after ?? null, limit],
   );
 }
 
-/** Stored bytes of the largest payload of a slice; 0 when it is empty. */
-export async function largestPayload(db: Queries, sliceKey: SliceKey): Promise<number> {
-  const row = await db.one<{ bytes: number | null }>(
-    "SELECT max(g.payload_bytes) AS bytes FROM grains g JOIN slices s USING (content_key) WHERE s.slice_key = $1",
-    [sliceKey],
+/** The payloads of these grains of a slice, by id: as many as are still there, and are kept in one row each. They are held whole: ask for few bytes at once. */
+export async function readPayloads(
+  db: Queries,
+  scope: Scope,
+  sliceKey: SliceKey,
+  ids: readonly string[],
+): Promise<ReadonlyMap<string, Buffer>> {
+  const rows = await db.query<{ id: string; payload: Buffer }>(
+    `SELECT g.id, g.payload FROM grains g JOIN slices s USING (content_key)
+     WHERE s.slice_key = $2 AND g.id = ANY ($3::uuid[]) AND g.payload IS NOT NULL AND ${slicesInScope(scope, "$1")}`,
+    [scopeValue(scope), sliceKey, ids],
   );
-  return row!.bytes ?? 0;
+  return new Map(rows.map((row) => [row.id, row.payload]));
+}
+
+/** Whether a slice has a payload of more than so many bytes, which is no less than a chunk. Only chunks are looked at, of which there are few. */
+export async function hasPayloadOver(db: Queries, contentKey: ContentKey, bytes: number): Promise<boolean> {
+  return (
+    (await db.one("SELECT 1 FROM grain_chunks WHERE content_key = $1 AND seq >= $2 LIMIT 1", [
+      contentKey,
+      Math.floor(bytes / chunkBytes),
+    ])) !== undefined
+  );
 }
 
 /** The grain with this id, in a slice if given. Ids are unique within a slice only: of several, the one of the first slice by name. */
