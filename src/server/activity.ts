@@ -11,6 +11,8 @@ import type { ServerContext } from "./server-context.ts";
 
 const nanosecondsPerMs = 1_000_000;
 const nilUuid = "00000000-0000-0000-0000-000000000000";
+/** What is kept of a message, in characters: a page of the list holds a thousand of them. */
+const keptLength = 1000;
 const good = new Set(["updated", "would-update"]);
 
 const activityJson = (activity: Activity) => {
@@ -86,7 +88,11 @@ export function activityRoutes(router: Router, context: ServerContext): void {
           subId: subscription?.id ?? null,
           test: false,
           outcome: body.success ? "updated" : "failed",
-          message: [body.message, body.error ?? ""].filter((text) => text !== "").join(": "),
+          message: [body.message, body.error ?? ""]
+            .filter((text) => text !== "")
+            .join(": ")
+            .slice(0, keptLength)
+            .toWellFormed(),
           grainsAdded: 0,
           grainsRemoved: 0,
           bytes: 0,

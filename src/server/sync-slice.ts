@@ -2,7 +2,7 @@
 import type { Router } from "express";
 import { z } from "zod";
 import { SandpiperError } from "../errors.ts";
-import { largestPayload, listGrainsAfter } from "../slices/grain-store.ts";
+import { hasPayloadOver, listGrainsAfter } from "../slices/grain-store.ts";
 import type { Slice } from "../slices/slice.ts";
 import { findSlice } from "../slices/slice-store.ts";
 import { answerText } from "./answer.ts";
@@ -27,7 +27,7 @@ export function syncSliceRoutes(router: Router, context: ServerContext): void {
           throw new SandpiperError("deferred", "the slice is being changed", { hint: "Ask again later." });
         }
         const brief = query.brief === "yes";
-        if (!brief && (await largestPayload(db, slice.key)) > maxShownBytes) throw tooLargeToShow();
+        if (!brief && (await hasPayloadOver(db, slice.contentKey, maxShownBytes))) throw tooLargeToShow();
         await answerText(response, documents(call, slice, brief), wanted);
         return undefined;
       },

@@ -157,7 +157,7 @@ class Edit {
     }
     this.#adds.push({ ...grain, payload });
     this.#addBytes += payload.length;
-    if (this.#adds.length >= flushGrains || this.#addBytes > 4 * chunkBytes) await this.#flushAdds();
+    if (this.#adds.length >= flushGrains || this.#addBytes > chunkBytes) await this.#flushAdds();
   }
 
   async flush(): Promise<void> {

@@ -59,15 +59,13 @@ export async function listGrainsAfter(
   );
 }
 
-/** Stored bytes of the largest payload of a slice; 0 when it is empty. */
-export async function largestPayload(db: Queries, sliceKey: SliceKey): Promise<number> {
-  const row = await db.one<{ bytes: number | null }>(
-    prepared(
-      "SELECT max(g.payload_bytes) AS bytes FROM grains g JOIN slices s USING (content_key) WHERE s.slice_key = $1",
-    ),
-    [sliceKey],
-  );
-  return row!.bytes ?? 0;
+/** Whether a slice has a payload of more than so many bytes, which is no less than a chunk. Only chunks are looked at, of which there are few. */
+export async function hasPayloadOver(db: Queries, contentKey: ContentKey, bytes: number): Promise<boolean> {
+  const row = await db.one(prepared("SELECT 1 FROM grain_chunks WHERE content_key = $1 AND seq >= $2 LIMIT 1"), [
+    contentKey,
+    Math.floor(bytes / chunkBytes),
+  ]);
+  return row !== undefined;
 }
 
 /** The grain with this id. Ids are unique within a slice only: of several, the one of the first slice by name. */

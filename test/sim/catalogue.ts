@@ -121,6 +121,7 @@ export const catalogue: Record<string, Handler> = {
     return rows({});
   },
   "SET enable_sort = off": () => rows(),
+  "SET LOCAL enable_sort = off": () => rows(),
   "SET default_transaction_read_only = on": (_tx, _values, session) => {
     session.readOnly = true;
     return rows();

@@ -164,10 +164,14 @@ t.test("metadata line by line costs no more than at once", async (t) => {
   const { db, slice } = await openTestDatabase(t);
   const target = await slice("line by line");
   const each = Array.from({ length: maxMetadataPairs }, (_, i) => ({ metadata: { [`key ${i}`]: `value ${i}` } }));
-  const begun = performance.now();
-  const { content } = await applyBatch(db, target, [...lines(add("a")), ...each, { delete_key: "a" }], noLimit);
-  const tookMs = performance.now() - begun;
-  t.ok(tookMs < 2000, `${Math.round(tookMs)} ms`);
+  const timed = async (batch: BatchLine[]) => {
+    const begun = performance.now();
+    const { content } = await applyBatch(db, target, batch, noLimit);
+    return { content, ms: performance.now() - begun };
+  };
+  const atOnce = await timed([{ metadata: Object.assign({}, ...each.map(({ metadata }) => metadata)) }]);
+  const { content, ms } = await timed([...lines(add("a")), ...each, { delete_key: "a" }]);
+  t.ok(ms < 2000 + 3 * atOnce.ms, `${Math.round(ms)} ms, and ${Math.round(atOnce.ms)} ms at once`);
   t.equal(content.metadata.length, maxMetadataPairs);
   t.same((await readMetadata(db, target.key)).at(-1), ["key 9999", "value 9999"]);
 });
