@@ -10,6 +10,7 @@ import { pooled, translate } from "./database-errors.ts";
 import { external } from "./database-url.ts";
 import { SandpiperError } from "./errors.ts";
 import type { Logger } from "./log.ts";
+import { Disk } from "./postgres/disk.ts";
 import { acquireEmbedded } from "./postgres/embedded.ts";
 import { everything, type Scope, scopeName } from "./scope.ts";
 
@@ -47,6 +48,8 @@ export interface Database {
   transaction: Session["transaction"];
   /** The same pool, whose sessions see and change only what `scope` may: row-level security (0003-row-security.sql). */
   as(scope: Scope): Database;
+  /** The disk that it is on, if it is the embedded one: that of another cannot be seen. */
+  readonly disk?: Disk | undefined;
   /** Closes all connections, and leaves the embedded server if there is one. Twice is harmless. */
   close(): Promise<void>;
 }
@@ -72,6 +75,7 @@ function safeInteger(text: string): number {
 interface Access {
   connection: pg.ClientConfig;
   release: () => Promise<void>;
+  disk?: Disk;
 }
 
 /**
@@ -85,7 +89,7 @@ export async function openDatabase(
   options: { as?: "app" | "owner"; name?: string; log?: Logger } = {},
 ): Promise<Database> {
   const as = options.as ?? "app";
-  const access =
+  const access: Access =
     config.database.url === undefined
       ? await embedded(config, as)
       : { connection: external(config.database.url), release: async () => {} };
@@ -103,7 +107,7 @@ export async function openDatabase(
   } as pg.PoolConfig);
   // An idle connection that breaks (a restart of the server) is replaced by the pool; without a listener Node would exit.
   pool.on("error", (error) => options.log?.warn({ event: "database.connection_lost", reason: error.message }));
-  const database = poolDatabase(pool, access.release);
+  const database = poolDatabase(pool, access.release, access.disk);
   try {
     if (config.database.url !== undefined) await checkServer(database);
   } catch (error) {
@@ -115,7 +119,23 @@ export async function openDatabase(
 
 async function embedded(config: Config, as: "app" | "owner"): Promise<Access> {
   const server = await acquireEmbedded(config.data);
-  return { connection: server.connection(as === "app" ? appRole : "postgres"), release: () => server.release() };
+  const disk = new Disk(config.data, config.limits.disk_reserve, () => clean(server.connection("postgres")));
+  return { connection: server.connection(as === "app" ? appRole : "postgres"), release: () => server.release(), disk };
+}
+
+/** Makes the space of grains that were deleted usable again, and lets go of the log that is not needed any more: as the owner, who alone may. */
+async function clean(owner: pg.ClientConfig): Promise<void> {
+  const client = new pg.Client({ ...owner, application_name: "sandpiper (space)" });
+  client.on("error", () => {}); // the statement that it meets fails as well
+  try {
+    await client.connect();
+    await client.query("VACUUM grain_rows, grain_chunks");
+    await client.query("CHECKPOINT");
+  } catch (error) {
+    throw translate(error);
+  } finally {
+    await client.end().catch(() => {});
+  }
 }
 
 function sessionSettings(as: "app" | "owner"): string {
@@ -155,7 +175,7 @@ async function checkServer(database: Database): Promise<void> {
   });
 }
 
-function poolDatabase(pool: pg.Pool, release: () => Promise<void>): Database {
+function poolDatabase(pool: pg.Pool, release: () => Promise<void>, disk: Disk | undefined): Database {
   let closing: Promise<void> | undefined;
   const close = () => {
     closing ??= pool.end().then(release, release);
@@ -163,7 +183,7 @@ function poolDatabase(pool: pg.Pool, release: () => Promise<void>): Database {
   };
   /** What each connection's sessions see at present. */
   const scopes = new WeakMap<pg.PoolClient, string>();
-  return scopedDatabase(pool, scopes, everything, close);
+  return scopedDatabase(pool, scopes, everything, close, disk);
 }
 
 function scopedDatabase(
@@ -171,6 +191,7 @@ function scopedDatabase(
   scopes: WeakMap<pg.PoolClient, string>,
   scope: Scope,
   close: () => Promise<void>,
+  disk: Disk | undefined,
 ): Database {
   const name = scopeName(scope);
   const session = async <T>(work: (session: Session) => Promise<T>): Promise<T> => {
@@ -207,7 +228,8 @@ function scopedDatabase(
     one: (text, values) => session((s) => s.one(text, values)),
     run: (text, values) => session((s) => s.run(text, values)),
     transaction: (work, options) => session((s) => s.transaction(work, options)),
-    as: (other) => scopedDatabase(pool, scopes, other, close),
+    as: (other) => scopedDatabase(pool, scopes, other, close, disk),
+    disk,
     close,
   };
 }
