@@ -57,6 +57,10 @@ const schema = z.strictObject({
       max_grain_bytes: wholeNumber(1, 2 ** 40).default(4 * 2 ** 30),
       max_subscriptions: wholeNumber(1, 100_000).default(20_000),
       max_grains: wholeNumber(1, 1_000_000_000).default(50_000_000),
+      /** Bytes that one primary may have here, stored and staged; without it half of the space that there is for grains. */
+      primary_bytes: wholeNumber(1, 2 ** 50).optional(),
+      /** Bytes of the embedded database's disk that are never given out; without it a part of the disk. */
+      disk_reserve: wholeNumber(0, 2 ** 50).optional(),
     })
     .prefault({}),
   log: z

@@ -12,6 +12,7 @@ import { pooled, translate } from "./database-errors.ts";
 import { external } from "./database-url.ts";
 import { SandpiperError } from "./errors.ts";
 import type { Logger } from "./log.ts";
+import { Disk } from "./postgres/disk.ts";
 import { acquireEmbedded } from "./postgres/embedded.ts";
 import { prepared, preparedName } from "./prepared.ts";
 import { everything, type Scope, scopeName } from "./scope.ts";
@@ -54,6 +55,8 @@ export interface Database {
    * aborted no more statements begin, and transactions are rolled back; its reason is thrown.
    */
   as(scope: Scope, wanted?: AbortSignal): Database;
+  /** The disk that it is on, if it is the embedded one: that of another cannot be seen. */
+  readonly disk?: Disk | undefined;
   /** Closes all connections, and leaves the embedded server if there is one. Twice is harmless. */
   close(): Promise<void>;
 }
@@ -78,6 +81,7 @@ function safeInteger(text: string): number {
 interface Access {
   connection: pg.ClientConfig;
   release: () => Promise<void>;
+  disk?: Disk;
 }
 
 /**
@@ -94,7 +98,7 @@ export async function openDatabase(
   const as = options.as ?? "app";
   // As long as a connection to a primary waits (sync/dialling.ts): pg leaves it to Node how long each address of a name has.
   setDefaultAutoSelectFamilyAttemptTimeout(5000);
-  const access =
+  const access: Access =
     config.database.url === undefined
       ? await embedded(config, as)
       : { connection: external(config.database.url, loginName()), release: async () => {} };
@@ -112,7 +116,7 @@ export async function openDatabase(
   } as pg.PoolConfig);
   // An idle connection that breaks (a restart of the server) is replaced by the pool; without a listener Node would exit.
   pool.on("error", (error) => options.log?.warn({ event: "database.connection_lost", reason: error.message }));
-  const database = poolDatabase(pool, access.release);
+  const database = poolDatabase(pool, access.release, access.disk);
   try {
     if (config.database.url !== undefined) await checkServer(database);
   } catch (error) {
@@ -124,7 +128,23 @@ export async function openDatabase(
 
 async function embedded(config: Config, as: "app" | "owner"): Promise<Access> {
   const server = await acquireEmbedded(config.data);
-  return { connection: server.connection(as === "app" ? appRole : "postgres"), release: () => server.release() };
+  const disk = new Disk(config.data, config.limits.disk_reserve, () => clean(server.connection("postgres")));
+  return { connection: server.connection(as === "app" ? appRole : "postgres"), release: () => server.release(), disk };
+}
+
+/** Makes the space of grains that were deleted usable again, and lets go of the log that is not needed any more: as the owner, who alone may. */
+async function clean(owner: pg.ClientConfig): Promise<void> {
+  const client = new pg.Client({ ...owner, application_name: "sandpiper (space)" });
+  client.on("error", () => {}); // the statement that it meets fails as well
+  try {
+    await client.connect();
+    await client.query("VACUUM grain_rows, grain_chunks");
+    await client.query("CHECKPOINT");
+  } catch (error) {
+    throw translate(error);
+  } finally {
+    await client.end().catch(() => {});
+  }
 }
 
 /** Who runs this process; "" when the system has no name for that. */
@@ -177,7 +197,7 @@ async function checkServer(database: Database): Promise<void> {
   });
 }
 
-function poolDatabase(pool: pg.Pool, release: () => Promise<void>): Database {
+function poolDatabase(pool: pg.Pool, release: () => Promise<void>, disk: Disk | undefined): Database {
   let closing: Promise<void> | undefined;
   const close = () => {
     closing ??= pool.end().then(release, release);
@@ -185,17 +205,18 @@ function poolDatabase(pool: pg.Pool, release: () => Promise<void>): Database {
   };
   /** What each connection's sessions see at present. */
   const scopes = new WeakMap<pg.PoolClient, string>();
-  return scopedDatabase({ pool, scopes, close }, everything);
+  return scopedDatabase({ pool, scopes, close, disk }, everything);
 }
 
 interface Pool {
   pool: pg.Pool;
   scopes: WeakMap<pg.PoolClient, string>;
   close: () => Promise<void>;
+  disk: Disk | undefined;
 }
 
 function scopedDatabase(shared: Pool, scope: Scope, wanted?: AbortSignal): Database {
-  const { pool, scopes, close } = shared;
+  const { pool, scopes, close, disk } = shared;
   const name = scopeName(scope);
 
   const borrow = async <T>(work: (client: pg.PoolClient, own: Session) => Promise<T>): Promise<T> => {
@@ -253,6 +274,7 @@ function scopedDatabase(shared: Pool, scope: Scope, wanted?: AbortSignal): Datab
     run: (text, values) => session((s) => s.run(text, values)),
     transaction: (work, options) => session((s) => s.transaction(work, options)),
     as: (other, until) => scopedDatabase(shared, other, until),
+    disk,
     close,
   };
 }

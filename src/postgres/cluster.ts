@@ -1,7 +1,7 @@
 /** The cluster on disk and its server process: creating, starting and stopping. Who uses it is not known here. */
 
 import { randomBytes } from "node:crypto";
-import { constants } from "node:fs";
+import { constants, statfsSync } from "node:fs";
 import { open, readdir, readFile, readlink, realpath, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -20,14 +20,12 @@ import {
   removeDataDir,
   syncDirectory,
 } from "./data-dir.ts";
+import { logBytesOn, maxLogBytes, sizeOf } from "./disk.ts";
 
 export interface ClusterOptions {
   /** No durability at all: for tests only. */
   fast?: boolean;
 }
-
-/** How large the log of the database grows at most between two checkpoints. */
-export const maxLogBytes = 4 * 2 ** 30;
 
 /** Written into postgresql.conf once, so that an operator can tune them there. */
 const settings = {
@@ -79,13 +77,13 @@ async function fillCluster(layout: Layout, account: Account | undefined, options
     const flags = ["--locale=C", "--encoding=UTF8", "--no-instructions", "--username=postgres", "--auth=peer"];
     for (const [name, value] of Object.entries(settings)) flags.push("--set", `${name}=${value}`);
     const init = await run({ ...program, name: "initdb", args: options.fast ? [...flags, "--no-sync"] : flags });
-    if (init.code !== 0) throw failure("PostgreSQL could not create its data directory.", init.output);
+    if (init.code !== 0) throw failure("PostgreSQL could not create its data directory.", init.output, layout);
     const single = ["--single", "-D", temporary, "-c", "exit_on_error=on", ...(options.fast ? ["-F"] : []), "postgres"];
     const made = await run({ ...program, name: "postgres", args: single, input: roles });
-    if (made.code !== 0) throw failure("PostgreSQL could not create the database of sandpiper.", made.output);
+    if (made.code !== 0) throw failure("PostgreSQL could not create the database of sandpiper.", made.output, layout);
     await rename(temporary, layout.cluster).catch(async (error: NodeJS.ErrnoException) => {
       if (!(await clusterExists(layout.dataDir)))
-        throw failure(`${layout.cluster} could not be put in place.`, error.message);
+        throw failure(`${layout.cluster} could not be put in place.`, error.message, layout);
     });
     if (!options.fast) await syncDirectory(layout.dataDir);
   } finally {
@@ -110,6 +108,8 @@ export async function startServer(
   const flags = [`-c listen_addresses= -c port=${port} -c unix_socket_directories=${quoted(listed(layout.socketDir))}`];
   for (const [setting, path] of await writeAccessRules(layout, account)) flags.push(`-c ${setting}=${quoted(path)}`);
   flags.push("-c unix_socket_permissions=0700");
+  const logBytes = logBytesOn((await sizeOf(layout.cluster)).total);
+  if (logBytes < maxLogBytes) flags.push(`-c max_wal_size=${logBytes / 2 ** 20}MB`);
   if (options.fast) flags.push("-c fsync=off -c synchronous_commit=off -c full_page_writes=off");
   const wait = String(Math.max(1, Math.ceil(seconds)));
   const args = ["start", "-s", "-w", "-t", wait, "-l", "postgres-start.log", "-o", flags.join(" ")];
@@ -139,7 +139,7 @@ export async function startServer(
   const lastStart = log.includes("Future log output")
     ? serverLog.slice(serverLog.lastIndexOf("starting PostgreSQL"))
     : "";
-  throw failure("The embedded PostgreSQL could not be started.", `${log}${lastStart}${output}`, layout.startLog);
+  throw failure("The embedded PostgreSQL could not be started.", `${log}${lastStart}${output}`, layout, layout.startLog);
 }
 
 /**
@@ -161,6 +161,7 @@ export async function stopServer(layout: Layout): Promise<void> {
       throw failure(
         "The embedded PostgreSQL could not be stopped.",
         `process ${pid} is still there`,
+        layout,
         join(layout.cluster, "log"),
       );
     }
@@ -251,7 +252,6 @@ const hints: [RegExp, string][] = [
     /(could not|cannot) [^\n]*(shared memory|semaphore)|pre-existing shared memory/,
     "Raise the shared memory limits of this system or container (/dev/shm; docker run --shm-size 256m).",
   ],
-  [/No space left on device/, "Free space on the disk of the data directory."],
   [
     /Read-only file system|Permission denied/,
     "See to it that the data directory may be written to by the user named there.",
@@ -265,11 +265,22 @@ const hints: [RegExp, string][] = [
   ],
 ];
 
+/** What must be free for a server to start whatever its log holds, in bytes. */
+const startBytes = 64 * 2 ** 20;
+
+/** How much is missing on a disk that has no room for the server to start. */
+function spaceHint(dataDir: string): string {
+  const { bavail, bsize } = statfsSync(dataDir);
+  const mb = (bytes: number) => Math.ceil(bytes / 1e6);
+  return `Free at least ${mb(Math.max(startBytes - bavail * bsize, 1e6))} MB on the disk of ${dataDir}, which has ${mb(bavail * bsize)} MB left, and run again: nothing is lost.`;
+}
+
 /** One sentence with the server's own reason; the tail of its output is the cause. */
-function failure(sentence: string, output: string, where?: string): SandpiperError {
+function failure(sentence: string, output: string, { dataDir }: Layout, where?: string): SandpiperError {
   const tail = output.trim().slice(-4000);
   const reason = /(?:FATAL|PANIC|ERROR|error): +(.+)/.exec(tail)?.[1];
-  const hint = hints.find(([pattern]) => pattern.test(tail))?.[1];
+  const known = hints.find(([pattern]) => pattern.test(tail))?.[1];
+  const hint = known ?? (/No space left on device/.test(tail) ? spaceHint(dataDir) : undefined);
   const look = where === undefined ? "Run again with --log.level debug for the details." : `Look into ${where}.`;
   return new SandpiperError("storage", reason === undefined ? sentence : `${sentence.slice(0, -1)}: ${reason}`, {
     cause: new Error(tail),

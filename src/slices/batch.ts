@@ -10,6 +10,7 @@ import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import type { Database, Session } from "../database.ts";
 import { SandpiperError } from "../errors.ts";
+import type { Disk } from "../postgres/disk.ts";
 import { everything } from "../scope.ts";
 import { step } from "../step.ts";
 import { unarmour } from "./encoding.ts";
@@ -89,7 +90,7 @@ export async function applyBatch(
   maxGrainBytes: number,
 ): Promise<BatchResult> {
   const { result, content } = await changeSlice(db, slice, async (tx) => {
-    const edit = new Edit(tx, slice, maxGrainBytes);
+    const edit = new Edit(tx, slice, maxGrainBytes, db.disk);
     for await (const line of lines) await edit.take(line);
     await edit.flush();
     return { added: edit.added, removed: edit.removed };
@@ -112,6 +113,7 @@ class Edit {
     private readonly tx: Session,
     private readonly slice: Slice,
     private readonly maxGrainBytes: number,
+    private readonly disk: Disk | undefined,
   ) {}
 
   async take(line: BatchLine): Promise<void> {
@@ -152,6 +154,7 @@ class Edit {
     }
     this.added++;
     if (payload.length > chunkBytes) {
+      await this.disk?.require();
       await insertLargeGrain(this.tx, this.slice.contentKey, grain, one(payload), this.maxGrainBytes);
       return;
     }
@@ -169,6 +172,7 @@ class Edit {
   async #flushAdds(): Promise<void> {
     if (this.#adds.length === 0) return;
     step("l.add");
+    await this.disk?.require();
     await insertGrains(this.tx, this.slice.contentKey, this.#adds);
     this.#adds = [];
     this.#addBytes = 0;

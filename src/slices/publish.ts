@@ -8,7 +8,7 @@ import { basename } from "node:path";
 import { pipeline, Readable } from "node:stream";
 import { createGunzip, createGzip } from "node:zlib";
 import type { Database, Session } from "../database.ts";
-import { SandpiperError } from "../errors.ts";
+import { asSandpiperError, SandpiperError } from "../errors.ts";
 import { everything } from "../scope.ts";
 import { step } from "../step.ts";
 import { isGzip, mostInflated } from "./encoding.ts";
@@ -27,7 +27,7 @@ export async function changeSlice<T>(
   slice: Slice,
   change: (tx: Session) => Promise<T>,
 ): Promise<{ result: T; content: SliceContent }> {
-  return db.transaction(async (tx) => {
+  const work = db.transaction(async (tx) => {
     step("l.begin");
     await takeSlice(tx, slice);
     const result = await change(tx);
@@ -35,6 +35,11 @@ export async function changeSlice<T>(
     const content = await refreshSlice(tx, slice);
     step("l.commit");
     return { result, content };
+  });
+  return work.catch(async (error) => {
+    // What did not fit the disk is taken off it again.
+    if (asSandpiperError(error).code === "storage") await db.disk?.reclaim(true).catch(() => {});
+    throw error;
   });
 }
 
@@ -100,12 +105,12 @@ export async function publishFile(db: Database, slice: Slice, path: string, maxG
     const check = createHash("sha256");
     const raw = createReadStream(path);
     raw.on("data", (piece) => check.update(piece));
-    const gzip = pipeline(raw, createGzip(), () => {});
+    const gzip: AsyncIterable<Buffer> = pipeline(raw, createGzip(), () => {});
     const storedBytes = await insertLargeGrain(
       tx,
       slice.contentKey,
       { id: grainId, key: levelOneKey, source, encoding: "z64" },
-      gzip,
+      db.disk?.watched(gzip) ?? gzip,
       maxGrainBytes,
     );
     if (check.digest("hex") !== file.sha256) {

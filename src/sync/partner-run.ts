@@ -15,6 +15,7 @@ import type { Outside } from "./outside.ts";
 import type { Login } from "./primary-client.ts";
 import type { PartnerReport } from "./report.ts";
 import { nextTry } from "./retry.ts";
+import { Room } from "./room.ts";
 import { SecondaryAdapter } from "./secondary-adapter.ts";
 import type { LocalSlice, Run, SliceResult } from "./secondary-port.ts";
 import { secondarySession } from "./secondary-session.ts";
@@ -55,6 +56,7 @@ export class PartnerRun {
   #held: SandpiperError | undefined;
   /** Slices in whose middle a token ran out. */
   readonly #expiredAt = new Set<string>();
+  readonly #room: Room;
   #queued = false;
   #retryUntilMs = 0;
 
@@ -66,7 +68,9 @@ export class PartnerRun {
     private readonly session: Session,
     private readonly outside: Outside,
     private readonly startedMs: number,
-  ) {}
+  ) {
+    this.#room = new Room(app.db, session, company, app.config.limits.primary_bytes);
+  }
 
   async go(): Promise<void> {
     const { company, options, report, session } = this;
@@ -245,7 +249,7 @@ export class PartnerRun {
         adapter = new SecondaryAdapter({
           db: app.db,
           session,
-          dataDirectory: app.config.database.url === undefined ? app.config.data : undefined,
+          room: this.#room,
           channel,
           companyId: company.id,
           runId: options.runId,

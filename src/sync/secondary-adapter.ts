@@ -6,12 +6,14 @@ import { step } from "../step.ts";
 import { addActivity } from "../subscriptions/activity-store.ts";
 import { applyChange, changedHere, type StoredSlice } from "./apply.ts";
 import type { Wire } from "./channel.ts";
+import { leftOf } from "./budget.ts";
 import { unpack } from "./compression.ts";
 import { readList } from "./grain-lists.ts";
 import type { Confirm, Incoming, SecondaryMessage } from "./messages.ts";
 import { readOutbox, settleOutbox, wasCommitted } from "./outbox-store.ts";
+import type { Room } from "./room.ts";
 import type { Change, Due, LocalSlice, SecondaryPort, SliceResult, StagedSoFar } from "./secondary-port.ts";
-import { checkRoom, clearStage, leftOf, openStage, Stage } from "./stage.ts";
+import { clearStage, openStage, Stage } from "./stage.ts";
 
 /** How long a primary may think before our first request and after it, pings notwithstanding. */
 const firstAnswerMs = 15_000;
@@ -31,8 +33,8 @@ export interface Watcher {
 export interface AdapterOptions {
   db: Database;
   session: Session;
-  /** Where the database keeps its files, if they are ours. */
-  dataDirectory: string | undefined;
+  /** The room that the run has. */
+  room: Room;
   channel: Wire;
   companyId: CompanyId;
   runId: string;
@@ -50,8 +52,8 @@ export class SecondaryAdapter implements SecondaryPort {
   #bytes = 0;
   #greeted = false;
   #queuedSinceMs: number | undefined;
-  /** A slice in which the primary broke the protocol: nothing that it sent for it is believed any more. */
-  #distrusted: LocalSlice | undefined;
+  /** A slice for which nothing that was sent is kept: there is no room for it, or the primary broke the protocol. */
+  #unwanted: LocalSlice | undefined;
 
   constructor(options: AdapterOptions) {
     this.#o = options;
@@ -113,8 +115,9 @@ export class SecondaryAdapter implements SecondaryPort {
 
   async openStage(slice: LocalSlice, hash: string, due: Due): Promise<StagedSoFar> {
     const { key } = stored(slice);
+    this.#o.room.begin(key, slice.name);
     const soFar = await openStage(this.#o.session, key, hash);
-    await checkRoom(this.#o.dataDirectory, leftOf(due, soFar));
+    await this.#o.room.admit(leftOf(due, soFar), slice.count);
     this.#stage = new Stage(this.#o.session, key, soFar.contentKey);
     this.#slice = slice;
     this.#grains = soFar.grains;
@@ -122,6 +125,7 @@ export class SecondaryAdapter implements SecondaryPort {
   }
 
   async stageGrains(body: Buffer, entries: number): Promise<void> {
+    await this.#take(body.length, entries);
     await this.#stage!.grains(body);
     this.#grains += entries;
     this.#bytes += body.length;
@@ -129,9 +133,20 @@ export class SecondaryAdapter implements SecondaryPort {
   }
 
   async stageChunk(grainId: Buffer, sequence: number, data: Buffer): Promise<void> {
+    await this.#take(data.length, 0);
     await this.#stage!.chunk(grainId, sequence, data);
     this.#bytes += data.length;
     this.#o.watcher.progress(this.#slice!, this.#grains, this.#bytes);
+  }
+
+  /** What there is no room for is given up: it would take that of others. */
+  async #take(bytes: number, grains: number): Promise<void> {
+    try {
+      await this.#o.room.take(bytes, grains);
+    } catch (error) {
+      this.#unwanted = this.#slice;
+      throw error;
+    }
   }
 
   async closeStage(): Promise<void> {
@@ -148,6 +163,7 @@ export class SecondaryAdapter implements SecondaryPort {
 
   async apply(slice: LocalSlice, change: Change, confirm: Confirm): Promise<void> {
     try {
+      this.#o.room.addMetadata(change.content.metadata);
       await applyChange(this.#o.session, this.#o.companyId, stored(slice), change, confirm);
     } catch (thrown) {
       const error = asSandpiperError(thrown);
@@ -162,8 +178,9 @@ export class SecondaryAdapter implements SecondaryPort {
   }
 
   async finished(result: SliceResult): Promise<boolean> {
+    this.#o.room.leave();
     const final = this.#o.watcher.finished(result);
-    if (result.error?.code === "protocol") this.#distrusted = result.slice;
+    if (result.error?.code === "protocol") this.#unwanted = result.slice;
     // What succeeded was logged with the slice; a rehearsal changes nothing.
     if (final && result.error !== undefined && !this.#o.test) await this.#logFailure(result, result.error);
     step("s.next");
@@ -192,8 +209,9 @@ export class SecondaryAdapter implements SecondaryPort {
   async dispose(): Promise<void> {
     const stage = this.#stage;
     this.#stage = undefined;
+    this.#o.room.leave();
     await stage?.keep();
-    const slice = this.#distrusted;
+    const slice = this.#unwanted;
     if (slice !== undefined && !this.#o.test)
       await this.#o.session.transaction((tx) => clearStage(tx, stored(slice).key)).catch(() => {});
   }

@@ -1,8 +1,6 @@
 /** A run that is killed in the middle of a slice, again and again: what has arrived is not asked for again, not even a part of a grain. */
 import { randomBytes } from "node:crypto";
-import { tmpdir } from "node:os";
 import t from "tap";
-import { checkRoom } from "../../src/sync/stage.ts";
 import { addLines, events, makePair, offer } from "./parties.ts";
 
 t.setTimeout(240_000);
@@ -99,13 +97,4 @@ t.test("what no slice wants any more is swept", async (t) => {
 
   const slices = JSON.parse(await secondary.ok(["slice", "list", "--json"])) as { name: string }[];
   t.equal(slices.length, 2, "its data is kept");
-});
-
-t.test("a disk that is too small is noticed before it is full", async (t) => {
-  await t.rejects(checkRoom(tmpdir(), { grains: 1, bytes: 2 ** 60 }), {
-    code: "storage",
-    message: /^about \d+ MB of disk are needed, and \d+ MB are free$/,
-  });
-  await t.resolves(checkRoom(tmpdir(), { grains: 1000, bytes: 1000 }));
-  await t.resolves(checkRoom(undefined, { grains: 1, bytes: 2 ** 60 }), "where it cannot be known it is tried");
 });

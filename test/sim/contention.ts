@@ -9,6 +9,7 @@ import { setHolding } from "../../src/subscriptions/activity-store.ts";
 import type { Company } from "../../src/subscriptions/company.ts";
 import { removeSubscription, setSubscriptionActive } from "../../src/subscriptions/subscription-store.ts";
 import { addToOutbox, finishRun, startRun, wasCommitted } from "../../src/sync/outbox-store.ts";
+import { estimateHeld, giveUpStage, listStages, measureHeld } from "../../src/sync/space-store.ts";
 import { clearStage, openStage, Stage, sweepStages } from "../../src/sync/stage.ts";
 import { updateSubscriptions } from "../../src/sync/update-subscriptions.ts";
 import { Random } from "../harness/random.ts";
@@ -53,6 +54,7 @@ const kinds: readonly ((place: Place) => Promise<unknown>)[] = [
   operate,
   runs,
   sweep,
+  giveUp,
 ];
 
 /** @returns the recorder of what was done. */
@@ -222,4 +224,12 @@ function sweep({ db, random }: Place) {
   return db.session((session) =>
     sweepStages(session, random.pick(companies), random.chance(0.5) ? [idOf(3, 0, 1)] : []),
   );
+}
+
+/** Room is short: something that is staged is given up, whether or not somebody is at it. */
+async function giveUp({ db, random }: Place) {
+  await estimateHeld(db, random.pick(companies));
+  const stages = await listStages(db);
+  if (stages.length > 0) await giveUpStage(db, random.pick(stages).contentKey);
+  await measureHeld(db, random.pick(companies));
 }

@@ -1,6 +1,7 @@
 /** Statements about slices, grains and what is staged. */
 import { createHash } from "node:crypto";
 import { slicesInScope } from "../../src/scope.ts";
+import { mostRowBytes, rowBytes } from "../../src/sync/budget.ts";
 import { checkDisk, type Handler, plain, readable, rows, touched, visible } from "./handler.ts";
 import { addGrains, Grain, pgError, refer, type SliceRow, type StagingRow, type Tx } from "./tables.ts";
 
@@ -70,6 +71,32 @@ export function hold(tx: Tx, company: string, slice: number, hash: string, count
   // What a row refers to is looked at when it is new.
   if (tx.get("holdings", `${company} ${slice}`) === undefined) refer(tx, "holdings", slice);
   tx.put("holdings", `${company} ${slice}`, { hash, count });
+}
+
+/** What a grain counts besides its payload, in SQL (space-store.ts) and as computed here. */
+const rowSql = `octet_length(b.grain_key) + octet_length(b.source) + ${rowBytes}`;
+const rowOf = ({ key, source }: Grain) => Buffer.byteLength(key) + Buffer.byteLength(source) + rowBytes;
+const sum = (numbers: readonly number[]) => numbers.reduce((total, n) => total + n, 0);
+
+const stagedSql = (row: number | string) =>
+  `SELECT (SELECT coalesce(sum(coalesce(octet_length(b.payload), 0) + ${row}), 0) FROM grains b WHERE b.content_key = g.content_key) + (SELECT coalesce(sum(octet_length(c.data)), 0) FROM grain_chunks c WHERE c.content_key = g.content_key) AS bytes`;
+const stagedOf = (tx: Tx, { content }: StagingRow, row: (grain: Grain) => number) =>
+  sum(tx.grains(content).map((grain) => (grain.payload?.length ?? 0) + row(grain))) +
+  sum([...(tx.get("chunks", content)?.values() ?? [])].map((data) => data.length));
+
+const besidesSql = (row: number | string) =>
+  `(SELECT coalesce(sum(octet_length(m.key) + octet_length(m.value)), 0) FROM slice_metadata m JOIN slices s USING (slice_key) WHERE s.company_id = $1) + (SELECT coalesce(sum(k.bytes), 0) FROM staging g JOIN slices s USING (slice_key) CROSS JOIN LATERAL (${stagedSql(row)}) k WHERE s.company_id = $1)`;
+/** Of a company's slices, with what else there is of it: its metadata, and what is staged. */
+function held(tx: Tx, company: string, slice: (slice: SliceRow) => number, row: (grain: Grain) => number): number {
+  const slices = tx.rows("slices").filter((one) => one.company === company);
+  const keys = new Set(slices.map(({ key }) => key));
+  const metadata = [...tx.all("metadata")].filter(([key]) => keys.has(key)).flatMap(([, pairs]) => pairs);
+  const staged = tx.rows("staging").filter((one) => keys.has(one.slice));
+  return (
+    sum(slices.map(slice)) +
+    sum(metadata.map(([key, value]) => Buffer.byteLength(key) + Buffer.byteLength(value))) +
+    sum(staged.map((one) => stagedOf(tx, one, row)))
+  );
 }
 
 export const contents: Record<string, Handler> = {
@@ -343,6 +370,46 @@ export const contents: Record<string, Handler> = {
     session.contentKey = 0;
     return rows();
   },
+
+  // space-store.ts
+  [`SELECT ((SELECT coalesce(sum(content_bytes + ${mostRowBytes} * content_count), 0) FROM slices WHERE company_id = $1) + ${besidesSql(mostRowBytes)})::bigint AS held`]:
+    (tx: Tx, [company]: [string]) =>
+      rows({
+        held: held(
+          tx,
+          company,
+          ({ bytes, count }) => bytes + mostRowBytes * count,
+          () => mostRowBytes,
+        ),
+      }),
+  [`SELECT ((SELECT coalesce(sum(k.bytes), 0) FROM slices s CROSS JOIN LATERAL (SELECT sum(b.payload_bytes + ${rowSql}) AS bytes FROM grains b WHERE b.content_key = s.content_key) k WHERE s.company_id = $1) + ${besidesSql(rowSql)})::bigint AS held`]:
+    (tx: Tx, [company]: [string]) =>
+      rows({
+        held: held(tx, company, ({ content }) => sum(tx.grains(content).map((one) => one.bytes + rowOf(one))), rowOf),
+      }),
+  [`SELECT g.slice_key AS key, s.company_id AS "companyId", g.content_key AS "contentKey", k.bytes::bigint AS bytes, g.updated_at AS "updatedAt" FROM staging g JOIN slices s USING (slice_key) CROSS JOIN LATERAL (${stagedSql(rowSql)}) k`]:
+    (tx: Tx) => ({
+      rows: tx.rows("staging").map((one) => ({
+        key: one.slice,
+        companyId: tx.get("slices", one.slice)!.company,
+        contentKey: one.content,
+        bytes: stagedOf(tx, one, rowOf),
+        updatedAt: new Date(0),
+      })),
+    }),
+  "SELECT pg_try_advisory_xact_lock(hashtextextended('sandpiper:stage:' || $1::bigint::text, 0)) AS ok": (
+    tx,
+    [content]: [number],
+  ) => rows({ ok: tx.tryAdvisory(`stage ${content}`, "commit") }),
+  "DELETE FROM staging WHERE content_key = $1": (tx, [content]: [number]) => {
+    const staged = tx.once("stage", () => stage(tx, content));
+    if (staged === undefined) return touched(0);
+    tx.lock("staging", staged.slice, "update");
+    if (tx.get("staging", staged.slice)?.content !== content) return touched(0);
+    tx.put("staging", staged.slice, undefined);
+    return touched(1);
+  },
+
   "SELECT g.slice_key AS key FROM staging g JOIN slices s USING (slice_key) WHERE s.company_id = $1 AND (s.id = ANY ($2::uuid[]) OR NOT EXISTS (SELECT 1 FROM subscriptions u WHERE u.slice_key = s.slice_key AND u.active AND u.offered AND u.withdrawn_at IS NULL))":
     (tx, [company, current]: [string, string[]]) => ({
       rows: tx

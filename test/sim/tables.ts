@@ -251,8 +251,8 @@ export class Tx {
     this.locks.take(name, this.holder, mode, until);
   }
 
-  tryAdvisory(name: string): boolean {
-    return this.locks.try(name, this.holder, "update", "unlock");
+  tryAdvisory(name: string, until: "commit" | "unlock" = "unlock"): boolean {
+    return this.locks.try(name, this.holder, "update", until);
   }
 
   unlock(name: string): void {

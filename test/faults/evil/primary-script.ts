@@ -127,9 +127,11 @@ export function packed(frame: Frame, body: Uint8Array, declared: number): Buffer
   return bytes;
 }
 
+export const squeezed = (body: Buffer): Buffer =>
+  brotliCompressSync(body, { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } });
+
 /** So many zeros, compressed. */
-export const bomb = (bytes: number): Buffer =>
-  brotliCompressSync(Buffer.alloc(bytes), { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } });
+export const bomb = (bytes: number): Buffer => squeezed(Buffer.alloc(bytes));
 
 export const swappedEntries = (frame: Frame): Frame =>
   withBody(frame, (body) =>
