@@ -10,6 +10,7 @@ import { pooled, translate } from "./database-errors.ts";
 import { external } from "./database-url.ts";
 import { SandpiperError } from "./errors.ts";
 import type { Logger } from "./log.ts";
+import { nameOf } from "./often.ts";
 import { acquireEmbedded } from "./postgres/embedded.ts";
 import { everything, type Scope, scopeName } from "./scope.ts";
 
@@ -126,6 +127,10 @@ function sessionSettings(as: "app" | "owner"): string {
     "SET idle_in_transaction_session_timeout = '15min'",
     "SET timezone = 'UTC'",
     "SET client_min_messages = warning",
+    // Rows are found by index, and come in its order: whether a table was ever analyzed, and what it held then, does not matter.
+    "SET enable_seqscan = off",
+    "SET enable_bitmapscan = off",
+    "SET jit = off",
   ];
   if (as === "app") settings.push(`SET ROLE ${appRole}`);
   return settings.join("; ");
@@ -215,7 +220,9 @@ function scopedDatabase(
 function clientSession(client: pg.PoolClient): Session {
   const run = async (text: string, values?: readonly unknown[]): Promise<pg.QueryResult> => {
     try {
-      return await client.query(text, values as unknown[]);
+      const name = nameOf(text);
+      if (name === undefined) return await client.query(text, values as unknown[]);
+      return await client.query({ name, text, values: values as unknown[] });
     } catch (error) {
       throw translate(error);
     }

@@ -2,6 +2,7 @@
 import type { Database, Session } from "../database.ts";
 import { violatedConstraint } from "../database-errors.ts";
 import { SandpiperError } from "../errors.ts";
+import { often } from "../often.ts";
 import { type Scope, scopeValue, slicesInScope } from "../scope.ts";
 import { type ContentKey, chunkBytes, type Encoding, type SliceKey } from "./slice.ts";
 import type { Page } from "./slice-store.ts";
@@ -114,14 +115,19 @@ const gone = (id: string) =>
 
 /** Deletes these grains of a slice, with their chunks. Returns how many there were. */
 export async function deleteGrains(tx: Session, content: ContentKey, ids: readonly string[]): Promise<number> {
-  await tx.run("DELETE FROM grain_chunks WHERE content_key = $1 AND grain_id = ANY ($2::uuid[])", [content, ids]);
-  return tx.run("DELETE FROM grains WHERE content_key = $1 AND id = ANY ($2::uuid[])", [content, ids]);
+  return tx.run(
+    `WITH chunks AS (DELETE FROM grain_chunks WHERE content_key = $1 AND grain_id = ANY ($2::uuid[]))
+     DELETE FROM grains WHERE content_key = $1 AND id = ANY ($2::uuid[])`,
+    [content, ids],
+  );
 }
 
 /** Deletes all grains of a slice. */
 export async function clearGrains(tx: Session, content: ContentKey): Promise<number> {
-  await tx.run("DELETE FROM grain_chunks WHERE content_key = $1", [content]);
-  return tx.run("DELETE FROM grains WHERE content_key = $1", [content]);
+  return tx.run(
+    "WITH chunks AS (DELETE FROM grain_chunks WHERE content_key = $1) DELETE FROM grains WHERE content_key = $1",
+    [content],
+  );
 }
 
 /** A grain to add, whose payload fits one row. */
@@ -137,9 +143,9 @@ export interface SmallGrain {
 export async function insertGrains(tx: Session, content: ContentKey, grains: readonly SmallGrain[]): Promise<void> {
   await explainConflict(
     tx.run(
-      `INSERT INTO grains (content_key, id, grain_key, source, encoding, payload_bytes, payload)
+      often(`INSERT INTO grains (content_key, id, grain_key, source, encoding, payload_bytes, payload)
        SELECT $1::bigint, id, grain_key, source, encoding, octet_length(payload), payload
-       FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[]) AS u (id, grain_key, source, encoding, payload)`,
+       FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[]) AS u (id, grain_key, source, encoding, payload)`),
       [
         content,
         grains.map((g) => g.id),

@@ -5,7 +5,7 @@ import type { Told } from "./operation.ts";
 
 /** Whatever a trace may have left in a session. */
 const asNew =
-  "SELECT pg_advisory_unlock_all(); RESET synchronous_commit; RESET sandpiper.content_key; RESET enable_sort; RESET default_transaction_read_only";
+  "SELECT pg_advisory_unlock_all(); RESET synchronous_commit; RESET sandpiper.content_key; RESET default_transaction_read_only";
 
 const rolledBack = new Error("rolled back");
 
