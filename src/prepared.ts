@@ -1,11 +1,11 @@
-/** Queries that a server sends again and again. */
+/** Statements that a connection sends again and again: planned once, which is most of what a small one costs. */
 
 const names = new Map<string, string>();
 
 /**
- * Marks a query: PostgreSQL plans it once for a connection, and asked for outside a transaction it takes its scope along (database.ts).
+ * Marks one: PostgreSQL plans it once for a connection. Only for one whose plan does not depend on its values. Asked for outside a transaction,
+ * by `query` or `one`, it takes its scope along (database.ts), and must be a SELECT that changes nothing.
  *
- * @param text a SELECT that changes nothing.
  * @returns the same text.
  */
 export function prepared(text: string): string {

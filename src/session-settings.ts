@@ -53,7 +53,7 @@ const settings: Readonly<Record<string, string>> = {
   default_tablespace: "",
   temp_tablespaces: "",
 
-  // The planner's ways: without one of them, the page of a slice that an index has in order is a sort of the whole slice.
+  // The planner's ways. Rows are found by index, and come in its order: whether a table was ever analyzed, and what it held then, does not matter.
   plan_cache_mode: "auto",
   jit: "off",
   geqo: "off",
@@ -63,7 +63,7 @@ const settings: Readonly<Record<string, string>> = {
   debug_parallel_query: "off",
   force_parallel_mode: "off",
   enable_async_append: "on",
-  enable_bitmapscan: "on",
+  enable_bitmapscan: "off",
   enable_distinct_reordering: "on",
   enable_gathermerge: "on",
   enable_group_by_reordering: "on",
@@ -83,7 +83,7 @@ const settings: Readonly<Record<string, string>> = {
   enable_partitionwise_join: "off",
   enable_presorted_aggregate: "on",
   enable_self_join_elimination: "on",
-  enable_seqscan: "on",
+  enable_seqscan: "off",
   enable_sort: "on",
   enable_tidscan: "on",
 

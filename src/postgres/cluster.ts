@@ -139,7 +139,12 @@ export async function startServer(
   const lastStart = log.includes("Future log output")
     ? serverLog.slice(serverLog.lastIndexOf("starting PostgreSQL"))
     : "";
-  throw failure("The embedded PostgreSQL could not be started.", `${log}${lastStart}${output}`, layout, layout.startLog);
+  throw failure(
+    "The embedded PostgreSQL could not be started.",
+    `${log}${lastStart}${output}`,
+    layout,
+    layout.startLog,
+  );
 }
 
 /**

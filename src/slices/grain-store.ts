@@ -134,14 +134,19 @@ const gone = (id: string) =>
 
 /** Deletes these grains of a slice, with their chunks. Returns how many there were. */
 export async function deleteGrains(tx: Session, content: ContentKey, ids: readonly string[]): Promise<number> {
-  await tx.run("DELETE FROM grain_chunks WHERE content_key = $1 AND grain_id = ANY ($2::uuid[])", [content, ids]);
-  return tx.run("DELETE FROM grains WHERE content_key = $1 AND id = ANY ($2::uuid[])", [content, ids]);
+  return tx.run(
+    `WITH chunks AS (DELETE FROM grain_chunks WHERE content_key = $1 AND grain_id = ANY ($2::uuid[]))
+     DELETE FROM grains WHERE content_key = $1 AND id = ANY ($2::uuid[])`,
+    [content, ids],
+  );
 }
 
 /** Deletes all grains of a slice, with their chunks. Returns how many there were. */
 export async function clearGrains(tx: Session, content: ContentKey): Promise<number> {
-  await tx.run("DELETE FROM grain_chunks WHERE content_key = $1", [content]);
-  return tx.run("DELETE FROM grains WHERE content_key = $1", [content]);
+  return tx.run(
+    "WITH chunks AS (DELETE FROM grain_chunks WHERE content_key = $1) DELETE FROM grains WHERE content_key = $1",
+    [content],
+  );
 }
 
 /** A grain to add, whose payload fits one row. */
@@ -157,9 +162,9 @@ export interface SmallGrain {
 export async function insertGrains(tx: Session, content: ContentKey, grains: readonly SmallGrain[]): Promise<void> {
   await explainConflict(
     tx.run(
-      `INSERT INTO grains (content_key, id, grain_key, source, encoding, payload_bytes, payload)
+      prepared(`INSERT INTO grains (content_key, id, grain_key, source, encoding, payload_bytes, payload)
        SELECT $1::bigint, id, grain_key, source, encoding, octet_length(payload), payload
-       FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[]) AS u (id, grain_key, source, encoding, payload)`,
+       FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[]) AS u (id, grain_key, source, encoding, payload)`),
       [
         content,
         grains.map((g) => g.id),

@@ -101,8 +101,7 @@ export async function addSlice(
   }
 }
 
-/** The bare insert, for a caller that checked its input. */
-export async function insertSlice(
+async function insertSlice(
   tx: Queries,
   input: {
     companyId: CompanyId;
@@ -110,9 +109,8 @@ export async function insertSlice(
     name: string;
     type: string;
     allowSync?: boolean | undefined;
-    /** "" for a copy that was never synced. */
     hash: string;
-    contentHash?: string;
+    contentHash: string;
   },
 ): Promise<Slice> {
   const row = await tx.one<Slice>(
@@ -126,10 +124,32 @@ export async function insertSlice(
       input.type,
       input.allowSync ?? true,
       input.hash,
-      input.contentHash ?? "",
+      input.contentHash,
     ],
   );
   return row!;
+}
+
+/** Adds empty copies that were never synced, for a caller that checked them. @returns their keys by id. */
+export async function insertCopies(
+  tx: Queries,
+  companyId: CompanyId,
+  slices: readonly { id: string; name: string; type: string }[],
+): Promise<Map<string, SliceKey>> {
+  if (slices.length === 0) return new Map();
+  const rows = await tx.query<{ id: string; key: SliceKey }>(
+    `INSERT INTO slices (company_id, id, name, name_key, slice_type)
+     SELECT $1, id, name, name_key, type FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY AS u (id, name, name_key, type, n) ORDER BY n
+     RETURNING id, slice_key AS key`,
+    [
+      companyId,
+      slices.map(({ id }) => id),
+      slices.map(({ name }) => name),
+      slices.map(({ name }) => nameKey(name)),
+      slices.map(({ type }) => type),
+    ],
+  );
+  return new Map(rows.map(({ id, key }) => [id, key]));
 }
 
 export function checkType(type: string): void {
@@ -166,6 +186,9 @@ export async function readMetadata(db: Queries, key: SliceKey): Promise<Metadata
   );
   return rows.map((row) => [row.key, row.value] as const);
 }
+
+/** The same as a column of a statement about `slices s`. */
+export const metadataColumn = `(SELECT coalesce(json_agg(json_build_array(m.key, m.value) ORDER BY m.key), '[]') FROM slice_metadata m WHERE m.slice_key = s.slice_key) AS metadata`;
 
 /** Makes `metadata` the slice's metadata, whatever was there. The caller refreshes the slice in the same transaction. */
 export async function replaceMetadata(tx: Queries, key: SliceKey, metadata: Metadata): Promise<void> {

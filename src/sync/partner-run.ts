@@ -80,8 +80,6 @@ export class PartnerRun {
     const onAbort = () => session.destroy();
     options.signal?.addEventListener("abort", onAbort, { once: true });
     try {
-      // Grains lie in the order of their ids, more or less: read by the index they come at once, and are worked on while they come.
-      await session.run("SET enable_sort = off");
       if (options.test) await session.run("SET default_transaction_read_only = on");
       else await startRun(session, options.runId, company.id);
       report.error = await this.#tryUntilDone();
@@ -105,7 +103,7 @@ export class PartnerRun {
       }
     } finally {
       options.signal?.removeEventListener("abort", onAbort);
-      await session.run(asEver("enable_sort", "default_transaction_read_only")).catch(() => {});
+      if (options.test) await session.run(asEver("default_transaction_read_only")).catch(() => {});
     }
   }
 

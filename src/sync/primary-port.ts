@@ -50,6 +50,7 @@ export interface PrimaryPort {
   useCompression(): Promise<void>;
   /** The slices among `ids` that the partner may see now. */
   look(ids: readonly string[]): Promise<SliceView[]>;
+  /** In one look: what comes of it may be sent without another. */
   readMetadata(id: string): Promise<Read<Metadata>>;
   /** List entries (id, symbol) after the id `after`, ascending; empty at the end. */
   readList(id: string, after: Buffer | null): Promise<Read<Buffer>>;

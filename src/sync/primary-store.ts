@@ -1,12 +1,12 @@
 /** What a primary's session reads and writes in the database: always within the partner's scope, always with the view of the slice in the same snapshot. */
 import type { Database, Session } from "../database.ts";
 import { refersToNothing } from "../database-errors.ts";
-import { type Scope, scopeValue, slicesInScope } from "../scope.ts";
+import { prepared } from "../prepared.ts";
+import { type Scope, scopeValue, sliceInScope } from "../scope.ts";
 import type { Metadata } from "../slices/hash.ts";
 import { type CompanyId, type ContentKey, chunkBytes, type SliceKey, uuidText } from "../slices/slice.ts";
-import { readMetadata } from "../slices/slice-store.ts";
+import { metadataColumn } from "../slices/slice-store.ts";
 import { copyBody, tupleEnds } from "../slices/tuples.ts";
-import { addActivity, setHolding } from "../subscriptions/activity-store.ts";
 import { idBytes } from "./frames.ts";
 import { readList } from "./grain-lists.ts";
 import type { Confirm } from "./messages.ts";
@@ -21,18 +21,32 @@ const recordBytes = 64;
 
 type Row = SliceView & { key: SliceKey; content: ContentKey; name: string };
 
+const viewColumns = `s.slice_key AS key, s.content_key AS content, s.name, s.id, s.allow_sync AS "allowSync", s.hash, s.content_count AS count, s.content_bytes AS bytes`;
+
 /** The slices among `ids` that the partner may see now. */
 export async function viewSlices(
-  db: Pick<Database | Session, "query">,
+  db: Pick<Database | Session, "query" | "one">,
   scope: Scope,
   ids: readonly string[],
 ): Promise<Row[]> {
+  if (ids.length === 1) {
+    const view = await viewSlice(db, scope, ids[0]!);
+    return view === undefined ? [] : [view];
+  }
   return db.query<Row>(
-    `SELECT s.slice_key AS key, s.content_key AS content, s.name, s.id, s.allow_sync AS "allowSync", s.hash, s.content_count AS count, s.content_bytes AS bytes
-     FROM slices s WHERE s.id = ANY ($2::uuid[]) AND ${slicesInScope(scope, "$1")}`,
+    `SELECT ${viewColumns} FROM slices s WHERE s.id = ANY ($2::uuid[]) AND ${sliceInScope(scope, "$1")}`,
     [scopeValue(scope), ids],
   );
 }
+
+/** One of them. For the rest of the transaction row-level security looks at what is permitted of this slice alone (0009-rights-by-index.sql). */
+const viewSlice = (db: Pick<Database | Session, "one">, scope: Scope, id: string): Promise<Row | undefined> =>
+  db.one<Row>(
+    prepared(
+      `SELECT ${viewColumns}, set_config('sandpiper.serving', s.id::text, true) AS serving FROM slices s WHERE s.id = $2 AND ${sliceInScope(scope, "$1")}`,
+    ),
+    [scopeValue(scope), id],
+  );
 
 /** Reads something of a slice together with the partner's view of it, in one snapshot. */
 export async function read<T>(
@@ -44,15 +58,21 @@ export async function read<T>(
 ): Promise<Read<T>> {
   return db.transaction(
     async (tx) => {
-      const [view] = await viewSlices(tx, scope, [id]);
+      const view = await viewSlice(tx, scope, id);
       return { view, data: view === undefined ? nothing : await work(tx, view) };
     },
     { readOnly: true, snapshot: true },
   );
 }
 
-export const readSliceMetadata = (db: Database, scope: Scope, id: string): Promise<Read<Metadata>> =>
-  read<Metadata>(db, scope, id, [], (tx, slice) => readMetadata(tx, slice.key));
+/** A slice's metadata with the partner's view of it: in one statement, for it is the first that every slice costs. */
+export async function readSliceMetadata(db: Database, scope: Scope, id: string): Promise<Read<Metadata>> {
+  const view = await db.one<Row & { metadata: Metadata }>(
+    prepared(`SELECT ${viewColumns}, ${metadataColumn} FROM slices s WHERE s.id = $2 AND ${sliceInScope(scope, "$1")}`),
+    [scopeValue(scope), id],
+  );
+  return { view, data: view?.metadata ?? [] };
+}
 
 export const readSliceList = (db: Database, scope: Scope, id: string, after: Buffer | null): Promise<Read<Buffer>> =>
   read<Buffer>(db, scope, id, Buffer.alloc(0), (tx, slice) => readList(tx, slice.content, after, listPage));
@@ -133,6 +153,7 @@ async function collect(rows: AsyncIterable<Buffer>): Promise<Buffer> {
 
 /** Stores which of the slices that a partner names it holds as they are now; what is known already is not written again. */
 export async function recordHeld(db: Database, companyId: CompanyId, { ids, hashes, counts }: Held): Promise<void> {
+  const scope = { company: companyId };
   await unlessRemoved(
     db.run(
       `INSERT INTO holdings (company_id, slice_key, hash, content_count, confirmed_at)
@@ -140,7 +161,7 @@ export async function recordHeld(db: Database, companyId: CompanyId, { ids, hash
        FROM unnest($2::uuid[], $3::text[], $4::bigint[]) AS held (id, hash, count)
          JOIN slices s ON s.id = held.id AND s.hash = held.hash AND s.content_count = held.count
          LEFT JOIN holdings h ON h.company_id = $1 AND h.slice_key = s.slice_key
-       WHERE ${slicesInScope({ company: companyId }, "$1")} AND (h.hash, h.content_count) IS DISTINCT FROM (s.hash, s.content_count)
+       WHERE ${sliceInScope(scope, "$1")} AND (h.hash, h.content_count) IS DISTINCT FROM (s.hash, s.content_count)
        ORDER BY s.slice_key
        ON CONFLICT (company_id, slice_key) DO UPDATE SET hash = excluded.hash, content_count = excluded.content_count, confirmed_at = excluded.confirmed_at`,
       [companyId, ids, hashes, counts],
@@ -149,28 +170,36 @@ export async function recordHeld(db: Database, companyId: CompanyId, { ids, hash
 }
 
 /** Stores what a partner reports, in its name, once a run and slice. What it may not see is accepted and forgotten. */
-export async function recordConfirm(db: Database, companyId: CompanyId, confirm: Confirm): Promise<void> {
+export async function recordConfirm(
+  db: Pick<Database | Session, "run">,
+  companyId: CompanyId,
+  confirm: Confirm,
+): Promise<void> {
+  const scope = { company: companyId };
+  const holds = !confirm.test && confirm.outcome === "updated";
   await unlessRemoved(
-    db.transaction(async (tx) => {
-      const [slice] = await viewSlices(tx, { company: companyId }, [confirm.id]);
-      if (slice === undefined) return;
-      await addActivity(tx, {
+    db.run(
+      prepared(`WITH seen AS (SELECT s.slice_key, s.name FROM slices s WHERE s.id = $2 AND ${sliceInScope(scope, "$1")}),
+         logged AS (INSERT INTO activity (company_id, run_id, slice_id, slice_name, test, outcome, message, grains_added, grains_removed, bytes, duration_ms)
+           SELECT $1, $3, $2, seen.name, $4, $5, $6, $7, $8, $9, $10 FROM seen ON CONFLICT (company_id, run_id, slice_id) DO NOTHING)
+       INSERT INTO holdings (company_id, slice_key, hash, content_count, confirmed_at) SELECT $1, slice_key, $11, $12, now() FROM seen WHERE $13
+       ON CONFLICT (company_id, slice_key) DO UPDATE SET hash = excluded.hash, content_count = excluded.content_count, confirmed_at = excluded.confirmed_at`),
+      [
         companyId,
-        runId: confirm.run_id,
-        sliceId: confirm.id,
-        sliceName: slice.name,
-        subId: null,
-        test: confirm.test,
-        outcome: confirm.outcome,
-        message: confirm.message.replace(/[^ -~]/g, "?"),
-        grainsAdded: confirm.added,
-        grainsRemoved: confirm.removed,
-        bytes: confirm.bytes,
-        durationMs: confirm.duration_ms,
-      });
-      if (!confirm.test && confirm.outcome === "updated")
-        await setHolding(tx, companyId, slice.key, confirm.hash, confirm.count);
-    }),
+        confirm.id,
+        confirm.run_id,
+        confirm.test,
+        confirm.outcome,
+        confirm.message.replace(/[^ -~]/g, "?").slice(0, 500),
+        confirm.added,
+        confirm.removed,
+        confirm.bytes,
+        confirm.duration_ms,
+        confirm.hash,
+        confirm.count,
+        holds,
+      ],
+    ),
   );
 }
 

@@ -133,7 +133,8 @@ export class Room {
     const short = await this.#short(disk, needed, (await readFiles(this.db)).reusable);
     if (short === 0) return;
     await this.#giveUp(short, () => true);
-    if ((await this.#short(disk, needed, (await readFiles(this.db)).reusable)) > 0) throw await this.#full(disk, needed);
+    if ((await this.#short(disk, needed, (await readFiles(this.db)).reusable)) > 0)
+      throw await this.#full(disk, needed);
   }
 
   /** How many of the bytes that are needed are not there, beyond the reserve and what others were promised. */

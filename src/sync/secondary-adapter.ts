@@ -1,25 +1,30 @@
 /** The secondary's port in production: a channel to the primary, and one database session that holds the pair's lock and makes every change. */
 import type { Database, Session } from "../database.ts";
 import { asSandpiperError, SandpiperError } from "../errors.ts";
-import type { CompanyId } from "../slices/slice.ts";
+import type { SmallGrain } from "../slices/grain-store.ts";
+import type { CompanyId, SliceKey } from "../slices/slice.ts";
 import { step } from "../step.ts";
 import { addActivity } from "../subscriptions/activity-store.ts";
 import { applyChange, changedHere, type StoredSlice } from "./apply.ts";
-import type { Wire } from "./channel.ts";
+import { Arrivals } from "./arrivals.ts";
 import { leftOf } from "./budget.ts";
+import type { Wire } from "./channel.ts";
 import { unpack } from "./compression.ts";
+import { listEntryBytes } from "./frames.ts";
 import { readList } from "./grain-lists.ts";
 import type { Confirm, Incoming, SecondaryMessage } from "./messages.ts";
 import { readOutbox, settleOutbox, wasCommitted } from "./outbox-store.ts";
 import type { Room } from "./room.ts";
 import type { Change, Due, LocalSlice, SecondaryPort, SliceResult, StagedSoFar } from "./secondary-port.ts";
-import { clearStage, openStage, Stage } from "./stage.ts";
+import { clearStage, openStage, readStaged, Stage } from "./stage.ts";
 
 /** How long a primary may think before our first request and after it, pings notwithstanding. */
 const firstAnswerMs = 15_000;
 const answerMs = 300_000;
 /** How long it may let us wait for a place, in all. */
 const lineMs = 3_600_000;
+/** Acknowledged confirmations that are forgotten at once. */
+const settledAtOnce = 100;
 
 /** What a run wants to know while it goes on. */
 export interface Watcher {
@@ -46,7 +51,13 @@ export interface AdapterOptions {
 
 export class SecondaryAdapter implements SecondaryPort {
   readonly #o: AdapterOptions;
-  #stage: Stage | undefined;
+  #arrivals: Arrivals | undefined;
+  /** Grains of the slice that have arrived and are not staged: there are few of them. */
+  #arrived: SmallGrain[] | undefined;
+  /** The slices for which something may be staged. */
+  #staged: Set<SliceKey> | undefined;
+  /** Confirmations that were acknowledged, not forgotten yet. */
+  #settled: [runId: string, sliceId: string][] = [];
   #slice: LocalSlice | undefined;
   #grains = 0;
   #bytes = 0;
@@ -91,34 +102,36 @@ export class SecondaryAdapter implements SecondaryPort {
     return readOutbox(this.#o.session, this.#o.companyId);
   }
 
-  settle(runId: string, sliceId: string): Promise<void> {
-    // The session may be in the middle of a COPY.
-    return settleOutbox(this.#o.db, this.#o.companyId, runId, sliceId);
+  async settle(runId: string, sliceId: string): Promise<void> {
+    // Many at once: what is not forgotten in time is sent again, and stored once.
+    this.#settled.push([runId, sliceId]);
+    if (this.#settled.length >= settledAtOnce) await this.#forgetSettled();
+  }
+
+  async #forgetSettled(): Promise<void> {
+    if (this.#settled.length === 0) return;
+    // Through another connection: the session may be in the middle of a COPY.
+    await settleOutbox(this.#o.db, this.#o.companyId, this.#settled.splice(0));
   }
 
   async readLocalList(slice: LocalSlice): Promise<Buffer> {
     step("s.list");
-    const { key, contentKey, hash, count } = stored(slice);
-    return this.#o.session.transaction(
-      async (tx) => {
-        const now = await tx.one<{ hash: string; count: number }>(
-          "SELECT hash, content_count AS count FROM slices WHERE slice_key = $1",
-          [key],
-        );
-        // An operator removes slices while they are synced; that is not the primary's fault.
-        if (now?.hash !== hash || now.count !== count) throw changedHere(slice);
-        return readList(tx, contentKey, null);
-      },
-      { readOnly: true, snapshot: true },
-    );
+    const list = await readList(this.#o.session, stored(slice).contentKey, null);
+    // An operator removes slices while they are synced; that is not the primary's fault.
+    if (list.length !== slice.count * listEntryBytes) throw changedHere(slice);
+    return list;
   }
 
   async openStage(slice: LocalSlice, hash: string, due: Due): Promise<StagedSoFar> {
     const { key } = stored(slice);
-    this.#o.room.begin(key, slice.name);
-    const soFar = await openStage(this.#o.session, key, hash);
-    await this.#o.room.admit(leftOf(due, soFar), slice.count);
-    this.#stage = new Stage(this.#o.session, key, soFar.contentKey);
+    const { session, companyId, room } = this.#o;
+    room.begin(key, slice.name);
+    this.#staged ??= await readStaged(session, companyId);
+    const open = this.#staged.has(key) ? await openStage(session, key, hash) : undefined;
+    const soFar = open ?? { after: null, grains: 0, bytes: 0, large: null };
+    await room.admit(leftOf(due, soFar), slice.count);
+    const stage = open && new Stage(session, key, open.contentKey);
+    this.#arrivals = new Arrivals(session, key, hash, stage, () => this.#staged!.add(key));
     this.#slice = slice;
     this.#grains = soFar.grains;
     return soFar;
@@ -126,7 +139,7 @@ export class SecondaryAdapter implements SecondaryPort {
 
   async stageGrains(body: Buffer, entries: number): Promise<void> {
     await this.#take(body.length, entries);
-    await this.#stage!.grains(body);
+    await this.#arrivals!.grains(body);
     this.#grains += entries;
     this.#bytes += body.length;
     this.#o.watcher.progress(this.#slice!, this.#grains, this.#bytes);
@@ -134,7 +147,7 @@ export class SecondaryAdapter implements SecondaryPort {
 
   async stageChunk(grainId: Buffer, sequence: number, data: Buffer): Promise<void> {
     await this.#take(data.length, 0);
-    await this.#stage!.chunk(grainId, sequence, data);
+    await this.#arrivals!.chunk(grainId, sequence, data);
     this.#bytes += data.length;
     this.#o.watcher.progress(this.#slice!, this.#grains, this.#bytes);
   }
@@ -150,13 +163,13 @@ export class SecondaryAdapter implements SecondaryPort {
   }
 
   async closeStage(): Promise<void> {
-    const stage = this.#stage;
-    this.#stage = undefined;
+    const arrivals = this.#arrivals;
+    this.#arrivals = undefined;
     try {
-      await stage?.close();
+      this.#arrived = await arrivals?.close();
     } catch (error) {
       // The session goes on to the next slice, and must be as it was.
-      await stage?.keep();
+      await arrivals?.keep();
       throw error;
     }
   }
@@ -164,7 +177,7 @@ export class SecondaryAdapter implements SecondaryPort {
   async apply(slice: LocalSlice, change: Change, confirm: Confirm): Promise<void> {
     try {
       this.#o.room.addMetadata(change.content.metadata);
-      await applyChange(this.#o.session, this.#o.companyId, stored(slice), change, confirm);
+      await applyChange(this.#o.session, this.#o.companyId, stored(slice), change, confirm, this.#arrived);
     } catch (thrown) {
       const error = asSandpiperError(thrown);
       // What was staged does not make the slice: nothing of it is kept for a next attempt.
@@ -207,10 +220,11 @@ export class SecondaryAdapter implements SecondaryPort {
 
   /** Keeps what has arrived when a session ends in the middle of a slice, unless it cannot be what it should: the next run would go on from it, and fail again. */
   async dispose(): Promise<void> {
-    const stage = this.#stage;
-    this.#stage = undefined;
+    const arrivals = this.#arrivals;
+    this.#arrivals = undefined;
     this.#o.room.leave();
-    await stage?.keep();
+    await arrivals?.keep();
+    await this.#forgetSettled().catch(() => {});
     const slice = this.#unwanted;
     if (slice !== undefined && !this.#o.test)
       await this.#o.session.transaction((tx) => clearStage(tx, stored(slice).key)).catch(() => {});

@@ -10,8 +10,7 @@ type Request<T> = Extract<SecondaryMessage, { type: T }>;
 /** Sends the content, and the list or the first cells if they are wanted. */
 export function* serveContent({ id, hash, want }: Request<"reconcile">): Steps<Refusal | undefined> {
   const { view, data: metadata } = yield* ask.readMetadata(id);
-  const [now] = yield* ask.look([id]);
-  const refusal = judge(view, hash) ?? judge(now, hash);
+  const refusal = judge(view, hash);
   if (refusal !== undefined) return refusal;
   const { count, bytes } = view!;
   const excess = metadataExcess(metadata);

@@ -74,7 +74,8 @@ export async function listStages(db: Queries): Promise<StageRow[]> {
 export async function giveUpStage(db: Database, content: ContentKey): Promise<boolean> {
   return db.transaction(async (tx) => {
     const lock = await tx.one<{ ok: boolean }>(`SELECT pg_try_advisory_xact_lock(${stageLock("$1")}) AS ok`, [content]);
-    if (lock?.ok !== true || (await tx.run("DELETE FROM staging WHERE content_key = $1", [content])) === 0) return false;
+    if (lock?.ok !== true || (await tx.run("DELETE FROM staging WHERE content_key = $1", [content])) === 0)
+      return false;
     await clearGrains(tx, content);
     return true;
   });

@@ -38,6 +38,15 @@ export async function sweepStages(session: Session, companyId: CompanyId, curren
   for (const { key } of stages) await session.transaction((tx) => clearStage(tx, key));
 }
 
+/** The slices of a primary for which something is staged. */
+export async function readStaged(session: Session, companyId: CompanyId): Promise<Set<SliceKey>> {
+  const rows = await session.query<{ key: SliceKey }>(
+    "SELECT g.slice_key AS key FROM staging g JOIN slices s USING (slice_key) WHERE s.company_id = $1",
+    [companyId],
+  );
+  return new Set(rows.map(({ key }) => key));
+}
+
 /** Finds what is staged for (slice, hash); what was staged for another hash is deleted. @throws `deferred` when the slice was removed. */
 export async function openStage(
   session: Session,

@@ -4,10 +4,10 @@ import { mkdirSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import t, { type Test } from "tap";
 import { requireSecret } from "../../src/config.ts";
-import { addCompany, issueApiKey } from "../../src/subscriptions/company-store.ts";
-import { addSubscription } from "../../src/subscriptions/subscription-store.ts";
 import type { CompanyId } from "../../src/slices/slice.ts";
 import { requireSlice } from "../../src/slices/slice-store.ts";
+import { addCompany, issueApiKey } from "../../src/subscriptions/company-store.ts";
+import { addSubscription } from "../../src/subscriptions/subscription-store.ts";
 import { type Outcome, type RunOptions, sandpiper } from "../harness/process.ts";
 import { scratch } from "../harness/scratch.ts";
 import { addLines, Party } from "./parties.ts";
@@ -85,10 +85,37 @@ class Retailer {
 
 const scenario = process.env.SCENARIO ?? "plain";
 const scenarios: Record<string, { slices: UnfoldingSlice[]; env: Record<string, string> }> = {
-  keys: { slices: Array.from({ length: 3 }, (_, n) => ({ name: `fill-${n}`, grains: 150_000, payloadBytes: 0, keyBytes: 1000 })), env: {} },
-  huge: { slices: Array.from({ length: 3 }, (_, n) => ({ name: `fill-${n}`, grains: 190, payloadBytes: 2 ** 20 })), env: { SANDPIPER_LIMITS_PRIMARY_BYTES: "1000000000000" } },
-  hugekeys: { slices: Array.from({ length: 3 }, (_, n) => ({ name: `fill-${n}`, grains: 150_000, payloadBytes: 0, keyBytes: 1000 })), env: { SANDPIPER_LIMITS_PRIMARY_BYTES: "1000000000000" } },
-  meta: { slices: Array.from({ length: 60 }, (_, n) => ({ name: `fill-${n}`, grains: 1, payloadBytes: 10, metadataBytes: 4e6 })), env: {} },
+  keys: {
+    slices: Array.from({ length: 3 }, (_, n) => ({
+      name: `fill-${n}`,
+      grains: 150_000,
+      payloadBytes: 0,
+      keyBytes: 1000,
+    })),
+    env: {},
+  },
+  huge: {
+    slices: Array.from({ length: 3 }, (_, n) => ({ name: `fill-${n}`, grains: 190, payloadBytes: 2 ** 20 })),
+    env: { SANDPIPER_LIMITS_PRIMARY_BYTES: "1000000000000" },
+  },
+  hugekeys: {
+    slices: Array.from({ length: 3 }, (_, n) => ({
+      name: `fill-${n}`,
+      grains: 150_000,
+      payloadBytes: 0,
+      keyBytes: 1000,
+    })),
+    env: { SANDPIPER_LIMITS_PRIMARY_BYTES: "1000000000000" },
+  },
+  meta: {
+    slices: Array.from({ length: 60 }, (_, n) => ({
+      name: `fill-${n}`,
+      grains: 1,
+      payloadBytes: 10,
+      metadataBytes: 4e6,
+    })),
+    env: {},
+  },
 };
 
 t.test("slices that unfold, one after another", async (t) => {
@@ -103,11 +130,27 @@ t.test("slices that unfold, one after another", async (t) => {
   await retailer.offer("small", 10);
   for (const jobs of ["1", "4", "1"]) {
     let least = 1000;
-    const timer = setInterval(() => { least = Math.min(least, retailer.freeMegabytes); }, 5);
+    const timer = setInterval(() => {
+      least = Math.min(least, retailer.freeMegabytes);
+    }, 5);
     const run = await retailer.run(["sync", "--retry-for", "0", "--jobs", jobs], { env });
     clearInterval(timer);
-    console.error(run.code, run.stdout, run.stderr, "free", retailer.freeMegabytes, "least", least, retailer.evil.sentBytes);
-    console.error(execFileSync("bash", ["-c", `cd ${retailer.directory}/sandpiper-data/postgres; du -sm pg_wal base; find base -type f -size +2M -printf '%s %p\n' | sort -rn | head -12`]).toString());
+    console.error(
+      run.code,
+      run.stdout,
+      run.stderr,
+      "free",
+      retailer.freeMegabytes,
+      "least",
+      least,
+      retailer.evil.sentBytes,
+    );
+    console.error(
+      execFileSync("bash", [
+        "-c",
+        `cd ${retailer.directory}/sandpiper-data/postgres; du -sm pg_wal base; find base -type f -size +2M -printf '%s %p\n' | sort -rn | head -12`,
+      ]).toString(),
+    );
   }
   t.pass();
 });

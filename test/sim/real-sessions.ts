@@ -5,7 +5,7 @@ import { asEver } from "../../src/session-settings.ts";
 import type { Told } from "./operation.ts";
 
 /** Whatever a trace may have left in a session. */
-const asNew = `SELECT pg_advisory_unlock_all(); RESET sandpiper.content_key; ${asEver("synchronous_commit", "enable_sort", "default_transaction_read_only")}`;
+const asNew = `SELECT pg_advisory_unlock_all(); RESET sandpiper.content_key; ${asEver("synchronous_commit", "default_transaction_read_only")}`;
 
 const rolledBack = new Error("rolled back");
 

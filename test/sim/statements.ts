@@ -1,8 +1,8 @@
 /** The statements that the program sends, known by their text, white space aside: what is not here is refused loudly. */
 import { SandpiperError } from "../../src/errors.ts";
 import { uuidText } from "../../src/slices/slice.ts";
-import { tupleEnd } from "../../src/slices/tuples.ts";
-import { encodeTuple, tupleFields } from "../harness/tuples.ts";
+import { tupleEnd, tupleFields } from "../../src/slices/tuples.ts";
+import { encodeTuple } from "../harness/tuples.ts";
 import { catalogue } from "./catalogue.ts";
 import { contents } from "./contents.ts";
 import { checkDisk, type Handler, plain, type Result, readable, type Settings } from "./handler.ts";

@@ -1,6 +1,6 @@
 /** What an evil primary does with the order of frames, with grains, lists and chunks. */
 import { uuidBytes } from "../../../src/slices/slice.ts";
-import { tupleFields } from "../../harness/tuples.ts";
+import { tupleFields } from "../../../src/slices/tuples.ts";
 import type { Passing } from "./evil-primary.ts";
 import {
   altered,
