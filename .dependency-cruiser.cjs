@@ -15,7 +15,7 @@ const layers = [
   ["migrate", "^src/migrate\\.ts$"],
   ["database", "^src/database(-url|-errors)?\\.ts$"],
   ["postgres", "^src/postgres/"],
-  ["foundation", "^src/(config|config-fields|config-privacy|log|step|scope|errors|atomic-file|version)\\.ts$"],
+  ["foundation", "^src/(config|config-fields|config-privacy|log|often|step|scope|errors|atomic-file|version)\\.ts$"],
 ];
 
 /** Who alone may import a library. */
