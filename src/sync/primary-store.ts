@@ -25,23 +25,23 @@ const viewColumns = `s.slice_key AS key, s.content_key AS content, s.name, s.id,
 
 /** The slices among `ids` that the partner may see now. */
 export async function viewSlices(
-  db: Pick<Database | Session, "query" | "one">,
+  db: Pick<Database | Session, "query">,
   scope: Scope,
   ids: readonly string[],
 ): Promise<Row[]> {
-  if (ids.length === 1) {
-    const view = await viewSlice(db, scope, ids[0]!);
-    return view === undefined ? [] : [view];
-  }
+  if (ids.length === 1) return viewSlice(db, scope, ids[0]!);
   return db.query<Row>(
     `SELECT ${viewColumns} FROM slices s WHERE s.id = ANY ($2::uuid[]) AND ${sliceInScope(scope, "$1")}`,
     [scopeValue(scope), ids],
   );
 }
 
-/** One of them. For the rest of the transaction row-level security looks at what is permitted of this slice alone (0009-rights-by-index.sql). */
-const viewSlice = (db: Pick<Database | Session, "one">, scope: Scope, id: string): Promise<Row | undefined> =>
-  db.one<Row>(
+/**
+ * The slice, if the partner may see it now. For the rest of the transaction row-level security looks at what is permitted of this
+ * one alone (0009-rights-by-index.sql).
+ */
+const viewSlice = (db: Pick<Database | Session, "query">, scope: Scope, id: string): Promise<Row[]> =>
+  db.query<Row>(
     prepared(
       `SELECT ${viewColumns}, set_config('sandpiper.serving', s.id::text, true) AS serving FROM slices s WHERE s.id = $2 AND ${sliceInScope(scope, "$1")}`,
     ),
@@ -58,7 +58,7 @@ export async function read<T>(
 ): Promise<Read<T>> {
   return db.transaction(
     async (tx) => {
-      const view = await viewSlice(tx, scope, id);
+      const [view] = await viewSlice(tx, scope, id);
       return { view, data: view === undefined ? nothing : await work(tx, view) };
     },
     { readOnly: true, snapshot: true },

@@ -71,7 +71,8 @@ t.test("what no slice wants any more is swept", async (t) => {
   const db = await primary.db();
   const kill = { nodeArgs: ["--import", failpoint], env: { SP_FP: "s.tx.begin:1:kill" } };
   const stage = async (from: number) => {
-    await primary.batch("parts", [{ delete_all: true }, ...addLines(from, 50)]);
+    // More than is held in memory until it is applied.
+    await primary.batch("parts", [{ delete_all: true }, ...addLines(from, 50, 2000)]);
     t.equal((await secondary.run(["sync", "--sub", "parts-Epicor"], kill)).signal, "SIGKILL");
     t.equal(await secondary.staged(), 50);
   };
@@ -88,7 +89,7 @@ t.test("what no slice wants any more is swept", async (t) => {
   t.equal(await secondary.staged(), 0, "it has become something else");
   t.same(await secondary.content(), await primary.content());
 
-  await primary.batch("parts", addLines(0, 1));
+  await primary.batch("parts", addLines(0, 1, 100_000));
   t.equal((await secondary.run(["sync", "--sub", "parts-Epicor"], kill)).signal, "SIGKILL");
   t.equal(await secondary.staged(), 1);
   await db.run("DELETE FROM subscriptions WHERE name = 'parts-Epicor'");
