@@ -70,7 +70,8 @@ export async function initCluster(dataDir: string, options: ClusterOptions): Pro
     const made = await run({ ...program, name: "postgres", args: single, input: roles });
     if (made.code !== 0) throw failure("PostgreSQL could not create the database of sandpiper.", made.output, layout);
     await rename(temporary, layout.cluster).catch(async (error: NodeJS.ErrnoException) => {
-      if (!(await clusterExists(dataDir))) throw failure(`${layout.cluster} could not be put in place.`, error.message, layout);
+      if (!(await clusterExists(dataDir)))
+        throw failure(`${layout.cluster} could not be put in place.`, error.message, layout);
     });
     if (!options.fast) await syncDirectory(layout.dataDir);
   } finally {
@@ -120,7 +121,12 @@ export async function startServer(
   const lastStart = log.includes("Future log output")
     ? serverLog.slice(serverLog.lastIndexOf("starting PostgreSQL"))
     : "";
-  throw failure("The embedded PostgreSQL could not be started.", `${log}${lastStart}${output}`, layout, layout.startLog);
+  throw failure(
+    "The embedded PostgreSQL could not be started.",
+    `${log}${lastStart}${output}`,
+    layout,
+    layout.startLog,
+  );
 }
 
 /**
