@@ -114,12 +114,16 @@ export class Room {
     );
   }
 
-  /** Gives up stages, the oldest first, until these hold so many bytes. @returns how many they held. */
+  /** Gives up stages, the oldest first, until these hold so many bytes; none if all of them would not do. @returns how many they held. */
   async #giveUp(bytes: number, which: (stage: StageRow) => boolean): Promise<number> {
+    const promised = this.#disk?.promised;
+    const stages = (await listStages(this.db)).filter(
+      (stage) => stage.key !== this.#slice!.key && !promised?.has(stage.key) && which(stage),
+    );
+    if (stages.reduce((sum, stage) => sum + stage.bytes, 0) < bytes) return 0;
     let given = 0;
-    for (const stage of await listStages(this.db)) {
+    for (const stage of stages) {
       if (given >= bytes) break;
-      if (stage.key === this.#slice!.key || this.#disk?.promised.has(stage.key) || !which(stage)) continue;
       if (await giveUpStage(this.db, stage.contentKey)) given += stage.bytes;
     }
     if (given > 0) await this.#disk?.reclaim(true);
@@ -158,11 +162,13 @@ export class Room {
     if (await isFine()) return;
     await disk.inTurn(async () => {
       await disk.reclaim(false);
-      if (await isFine()) return;
       const left = disk.promised.get(key)!;
-      // Whatever was reckoned: there is less than it seemed.
-      await this.#giveUp(left, () => true);
-      this.#within = (await readFiles(this.db)).reusable >= left;
+      // There is less than was reckoned: whatever is given up may make up for it.
+      for (let given = 1; given > 0; ) {
+        if (await isFine()) return;
+        given = await this.#giveUp(1, () => true);
+        this.#within = (await readFiles(this.db)).reusable >= left;
+      }
       if (!(await isFine())) throw await this.#full(disk, left);
     });
   }

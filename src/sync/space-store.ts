@@ -42,10 +42,10 @@ export async function measureHeld(db: Queries, companyId: CompanyId): Promise<nu
   return found!.held;
 }
 
-/** Bytes of the database's files, and how many of them hold nothing any more: about, and rather too many than too few. */
+/** Bytes of the files that grains are in, and how many of them hold nothing any more: about, and rather too many than too few. */
 export async function readFiles(db: Queries): Promise<{ bytes: number; reusable: number }> {
   const found = await db.one<{ bytes: number; used: number }>(
-    `SELECT pg_database_size(current_database()) AS bytes,
+    `SELECT pg_total_relation_size('grain_rows') + pg_total_relation_size('grain_chunks') AS bytes,
        ((SELECT coalesce(sum(content_bytes + ${leastRowBytes} * content_count), 0) FROM slices)
        + (SELECT coalesce(sum(k.bytes), 0) FROM staging g CROSS JOIN LATERAL (${stagedBytes(diskRow)}) k))::bigint AS used`,
   );

@@ -10,11 +10,12 @@ import { addCompany, issueApiKey } from "../../src/subscriptions/company-store.t
 import { addSubscription } from "../../src/subscriptions/subscription-store.ts";
 import { type Outcome, type RunOptions, sandpiper } from "../harness/process.ts";
 import { scratch } from "../harness/scratch.ts";
-import { addLines, Party } from "./parties.ts";
+import { addLines, events, Party } from "./parties.ts";
 import { UnfoldingPrimary, type UnfoldingSlice } from "./unfolding-primary.ts";
 
 t.setTimeout(600_000);
 
+const mib = 2 ** 20;
 const retailerId = "11111111-1111-4111-8111-111111111111" as CompanyId;
 
 /** A file system of its own. @returns undefined where that takes more rights. */
@@ -77,80 +78,66 @@ class Retailer {
     await addSubscription(db, { companyId: retailerId, sliceKey: key, name: `${name}-retailer` });
   }
 
+  /** Grains of the slices that hold any. */
+  async counts(): Promise<Record<string, number>> {
+    const { stdout } = await this.ok(["slice", "list", "--json"]);
+    const slices = JSON.parse(stdout) as { name: string; grains: number }[];
+    return Object.fromEntries(slices.filter(({ grains }) => grains > 0).map(({ name, grains }) => [name, grains]));
+  }
+
   get freeMegabytes(): number {
     const { bavail, bsize } = statfsSync(this.directory);
     return Math.round((bavail * bsize) / 2 ** 20);
   }
 }
 
-const scenario = process.env.SCENARIO ?? "plain";
-const scenarios: Record<string, { slices: UnfoldingSlice[]; env: Record<string, string> }> = {
-  keys: {
-    slices: Array.from({ length: 3 }, (_, n) => ({
-      name: `fill-${n}`,
-      grains: 150_000,
-      payloadBytes: 0,
-      keyBytes: 1000,
-    })),
-    env: {},
-  },
-  huge: {
-    slices: Array.from({ length: 3 }, (_, n) => ({ name: `fill-${n}`, grains: 190, payloadBytes: 2 ** 20 })),
-    env: { SANDPIPER_LIMITS_PRIMARY_BYTES: "1000000000000" },
-  },
-  hugekeys: {
-    slices: Array.from({ length: 3 }, (_, n) => ({
-      name: `fill-${n}`,
-      grains: 150_000,
-      payloadBytes: 0,
-      keyBytes: 1000,
-    })),
-    env: { SANDPIPER_LIMITS_PRIMARY_BYTES: "1000000000000" },
-  },
-  meta: {
-    slices: Array.from({ length: 60 }, (_, n) => ({
-      name: `fill-${n}`,
-      grains: 1,
-      payloadBytes: 10,
-      metadataBytes: 4e6,
-    })),
-    env: {},
-  },
-};
+/** How the slices of one primary fared in a run of `sync --json`, by subscription, and how the run with it ended. */
+function fared(stdout: string, company: string) {
+  const all = events(stdout).filter((event) => event.company === company);
+  const slices = all.filter(({ event }) => event === "slice");
+  return {
+    slices: Object.fromEntries(slices.map((one) => [one.subscription, one.error?.code ?? one.outcome])),
+    exit: all.find(({ event }) => event === "partner")?.exit_code,
+  };
+}
 
-t.test("slices that unfold, one after another", async (t) => {
-  const { slices, env } = scenarios[scenario]!;
-  const retailer = await Retailer.make(t, 420, slices);
+t.test("a primary that unfolds more than the disk holds, slice after slice", async (t) => {
+  const fills = Array.from({ length: 4 }, (_, n) => ({ name: `fill-${n}`, grains: 90, payloadBytes: mib }));
+  const retailer = await Retailer.make(t, 420, fills);
   if (retailer === undefined) {
     t.skip("a small file system cannot be mounted here, which takes root", () => {});
     return;
   }
-  console.error("free", retailer.freeMegabytes);
-  await retailer.offer("large", 20_000);
+  const { honest, evil } = retailer;
+  await retailer.offer("large", 10_000);
   await retailer.offer("small", 10);
-  for (const jobs of ["1", "4", "1"]) {
-    let least = 1000;
-    const timer = setInterval(() => {
-      least = Math.min(least, retailer.freeMegabytes);
-    }, 5);
-    const run = await retailer.run(["sync", "--retry-for", "0", "--jobs", jobs], { env });
-    clearInterval(timer);
-    console.error(
-      run.code,
-      run.stdout,
-      run.stderr,
-      "free",
-      retailer.freeMegabytes,
-      "least",
-      least,
-      retailer.evil.sentBytes,
-    );
-    console.error(
-      execFileSync("bash", [
-        "-c",
-        `cd ${retailer.directory}/sandpiper-data/postgres; du -sm pg_wal base; find base -type f -size +2M -printf '%s %p\n' | sort -rn | head -12`,
-      ]).toString(),
-    );
-  }
-  t.pass();
+  const refused = Object.fromEntries(fills.map(({ name }) => [name, "unavailable"]));
+
+  const first = await retailer.run(["sync", "--json", "--retry-for", "0", "--jobs", "1"]);
+  t.equal(first.code, 3, first.stdout + first.stderr);
+  t.same(fared(first.stdout, "Evil"), { slices: refused, exit: 3 });
+  t.same(fared(first.stdout, "Prim"), {
+    slices: { "large-retailer": "updated", "small-retailer": "updated" },
+    exit: 0,
+  });
+  t.ok(evil.sentBytes < mib, `all that from ${evil.sentBytes} bytes`);
+
+  // Side by side, while the honest primary has something new, and with slices that say themselves that they are too large.
+  evil.slices = [
+    ...fills,
+    { name: "absurd", grains: 40_000_000, payloadBytes: mib },
+    { name: "too-large", grains: 200, payloadBytes: mib },
+    { name: "long", grains: 1, payloadBytes: 1, sends: 0, metadataBytes: 4e6 },
+  ];
+  await honest.batch("large", addLines(20_000, 10_000, 1000));
+  const second = await retailer.run(["sync", "--json", "--retry-for", "0"]);
+  t.equal(second.code, 11, second.stdout + second.stderr);
+  t.same(fared(second.stdout, "Evil"), {
+    slices: { ...refused, absurd: "limit", "too-large": "limit", long: "unavailable" },
+    exit: 11,
+  });
+  t.same(fared(second.stdout, "Prim"), { slices: { "large-retailer": "updated" }, exit: 0 });
+
+  t.ok(retailer.freeMegabytes > 40, `${retailer.freeMegabytes} MB are free`);
+  t.same(await retailer.counts(), { large: 20_000, small: 10 }, "the database starts, and all is there");
 });
