@@ -1,7 +1,7 @@
 /** The database connection: whose rights it has, what it refuses, how it fails; and the migrations. */
 import { createHash } from "node:crypto";
-import { readdir, writeFile } from "node:fs/promises";
 import { readdirSync } from "node:fs";
+import { readdir, writeFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -16,8 +16,8 @@ import { everything } from "../src/scope.ts";
 import type { CompanyId } from "../src/slices/slice.ts";
 import { addCompany } from "../src/subscriptions/company-store.ts";
 import { sandpiper } from "./harness/process.ts";
-import { scratch } from "./harness/scratch.ts";
 import { projectRoot } from "./harness/project-root.ts";
+import { scratch } from "./harness/scratch.ts";
 import { createTestDatabase } from "./harness/test-database.ts";
 
 const migrations = readdirSync(join(projectRoot, "db/migrations")).sort();

@@ -62,6 +62,7 @@ const pureFiles = [
   "src/sync/effects.ts",
   "src/sync/find-difference.ts",
   "src/sync/frames.ts",
+  "src/sync/json-rows.ts",
   "src/sync/message-sizes.ts",
   "src/sync/messages.ts",
   "src/sync/offer-list.ts",
