@@ -3,7 +3,7 @@
 import { meanings } from "../../../src/errors.ts";
 import type { PartnerReport } from "../../../src/sync/report.ts";
 import { weighPrimaryMove } from "./alone.ts";
-import type { PrimaryMove } from "./primary-script.ts";
+import { lay, type PrimaryMove } from "./primary-script.ts";
 import type { Suspects } from "./suspects.ts";
 import type { Switches } from "./switches.ts";
 import type { Tally } from "./tally.ts";
@@ -37,7 +37,7 @@ export async function withstand(
     `primary: ${move.name} (${move.slice})${switches.off.length === 0 ? "" : `, without ${switches.off.join(" | ")}`}: ${what}`;
 
   for (let round = 0; ; round++) {
-    await world.lay(move);
+    await lay(world, move);
     const [before, after] = [await world.here(), await world.there()];
     const first = round === 0;
     switches.take();

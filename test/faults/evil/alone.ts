@@ -13,7 +13,7 @@ import { password, type TestServer } from "../../server/support.ts";
 import { weighAlone } from "../weigh/judge.ts";
 import type { Weight } from "../weigh/scales.ts";
 import { EvilSecondary, type Knowledge } from "./evil-secondary.ts";
-import type { PrimaryMove } from "./primary-script.ts";
+import { lay, type PrimaryMove } from "./primary-script.ts";
 import type { SecondaryMove } from "./secondary-moves.ts";
 import type { World } from "./world.ts";
 
@@ -50,7 +50,7 @@ export async function weighPrimaryMove(world: World, move: PrimaryMove): Promise
     const sync = () => post(`/sync/${primary.app.server.serverId}?wait=yes`, token);
     try {
       await sync(); // an honest one, so that it is warm
-      await world.lay(move);
+      await lay(world, move);
       evil.script = move;
       return await weighAlone(own, sync);
     } finally {

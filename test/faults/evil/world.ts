@@ -20,7 +20,6 @@ import { addLines, withIds } from "../../integration/parties.ts";
 import { serverOf, type TestServer } from "../../server/support.ts";
 import type { Teardown } from "../subject.ts";
 import { EvilPrimary } from "./evil-primary.ts";
-import type { PrimaryMove } from "./primary-script.ts";
 
 /** `many` is compared by cells, `few` by lists, `file` has a grain in chunks, `fresh` is copied for the first time. */
 export const sliceNames = ["many", "few", "file", "fresh"] as const;
@@ -156,14 +155,6 @@ export class World {
       );
       await clearGrains(tx, row!.shown);
     });
-  }
-
-  /** Makes everything as it is to be before a move. */
-  async lay(move: PrimaryMove): Promise<void> {
-    await this.change(move.slice);
-    if (move.slice === "fresh") await this.forget("fresh");
-    await move.prepare?.(this);
-    await this.dial(move.address?.(this.evil.url) ?? this.evil.url);
   }
 
   /** Where the secondary looks for the evil primary. */
