@@ -27,6 +27,14 @@ export interface PrimaryMove extends Script {
   prepare?(world: World): Promise<void>;
 }
 
+/** Makes everything as it is to be before a move. */
+export async function lay(world: World, move: PrimaryMove): Promise<void> {
+  await world.change(move.slice);
+  if (move.slice === "fresh") await world.forget("fresh");
+  await move.prepare?.(world);
+  await world.dial(move.address?.(world.evil.url) ?? world.evil.url);
+}
+
 export const honest = ({ message, frame }: Passing): Sent => message ?? frame;
 
 /** Something else in place of message or frame `n` of a type; everything if `n` is not given. */
