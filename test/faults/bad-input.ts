@@ -195,7 +195,10 @@ async function send(world: BadInputWorld, { sent, at = "primary" }: BadInput): P
   const party = world[at];
   const url = party.server!.url;
   if ("command" in sent) {
-    const run = await party.run(sent.command, sent.input === undefined ? {} : { input: sent.input });
+    const run = await party.run(sent.command, {
+      ...(sent.input === undefined ? {} : { input: sent.input }),
+      ...(sent.env === undefined ? {} : { env: sent.env }),
+    });
     return { got: run.code ?? -1, text: run.stdout + run.stderr };
   }
   const port = Number(new URL(url).port);

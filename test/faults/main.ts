@@ -11,6 +11,7 @@ import { sweepCuts } from "./cuts.ts";
 import { sufferEvil } from "./evil.ts";
 import { type Figures, line, missed } from "./figures.ts";
 import { killEverything } from "./kills.ts";
+import { operate } from "./operating.ts";
 import { keepSilent } from "./silences.ts";
 import { stopDatabases } from "./stops.ts";
 import type { Teardown } from "./subject.ts";
@@ -30,6 +31,7 @@ const series: Record<string, readonly Series[]> = {
   kill: [
     (test) => killEverything(test, { places: every, random: 100, commits: every }, print),
     (test) => stopDatabases(test, { places: every, random: 12 }, print),
+    (test) => operate(test, { rounds: 6 }, print),
   ],
   evil: [() => sufferEvil({ patient: true, every: 1 }, print)],
   badinput: [(test) => sendBadInputs(test, { healthySyncs: 20, patient: true }, print)],
