@@ -1,12 +1,30 @@
 #!/usr/bin/env node
 /** The command `sandpiper`: runs the program, prints what went wrong, sets the exit code. */
 import { processPrinter } from "../src/cli/printer.ts";
-import { runProgram } from "../src/cli/program.ts";
+import { describeError } from "../src/cli/report.ts";
 import { Signals } from "../src/cli/signals.ts";
-import { ignoreTlsVariable } from "../src/config.ts";
+import { checkSystemLimits } from "../src/cli/system-limits.ts";
+import { asSandpiperError } from "../src/errors.ts";
+
+const argv = process.argv.slice(2);
+
+async function run(signals: Signals): Promise<{ exitCode: number; complaint?: string }> {
+  try {
+    checkSystemLimits();
+    // Only now: it would not even load.
+    const { runProgram } = await import("../src/cli/program.ts");
+    return await runProgram(argv, signals.stop, signals);
+  } catch (thrown) {
+    const error = asSandpiperError(thrown);
+    return {
+      exitCode: error.exitCode,
+      complaint: describeError(error, { json: argv.includes("--json"), debug: false }),
+    };
+  }
+}
 
 const signals = new Signals();
-ignoreTlsVariable();
-const { exitCode, complaint } = await runProgram(process.argv.slice(2), signals.stop, signals);
+const { exitCode, complaint } = await run(signals);
 if (complaint !== undefined) processPrinter().tell(complaint);
 process.exitCode = exitCode;
+signals.leaveTerminal();

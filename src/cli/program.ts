@@ -1,6 +1,6 @@
 /** The program: its commands, and what becomes of what they throw. */
 import { Command } from "commander";
-import { defaultConfigFile, splitFlags } from "../config.ts";
+import { defaultConfigFile, ignoreTlsVariable, loadConfig, splitFlags } from "../config.ts";
 import { asSandpiperError, SandpiperError, worstExit } from "../errors.ts";
 import { version } from "../version.ts";
 import { registerActivity } from "./activity.ts";
@@ -12,7 +12,7 @@ import { registerList } from "./list.ts";
 import { registerMigrate } from "./migrate.ts";
 import { processPrinter } from "./printer.ts";
 import { registerPull } from "./pull.ts";
-import { describeError, wantsDebug } from "./report.ts";
+import { describeError } from "./report.ts";
 import { registerServe } from "./serve.ts";
 import type { Signals } from "./signals.ts";
 import { registerSlice } from "./slice.ts";
@@ -74,6 +74,7 @@ export async function runProgram(
   signal: AbortSignal,
   signals?: Signals,
 ): Promise<{ exitCode: number; complaint?: string }> {
+  if (signals !== undefined) ignoreTlsVariable();
   const context: Context = { flags: [], signal, signals, file: defaultConfigFile, exitCode: 0 };
   const error = await runCommand(argv, context);
   const unprinted = await processPrinter().failure(error);
@@ -97,5 +98,14 @@ async function runCommand(argv: readonly string[], context: Context): Promise<Sa
     // What fails because it was told to stop says so, whatever it threw.
     const { signal } = context;
     return asSandpiperError(!signal.aborted || thrown instanceof SandpiperError ? thrown : signal.reason);
+  }
+}
+
+/** Whether the log level is debug or finer, as far as the configuration can be read. */
+function wantsDebug(flags: string[], file: string): boolean {
+  try {
+    return ["debug", "trace"].includes(loadConfig(flags, file, false).log.level);
+  } catch {
+    return flags.some((flag) => /^--log\.level=(debug|trace)$/.test(flag));
   }
 }

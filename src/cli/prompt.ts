@@ -23,6 +23,8 @@ export class Prompt {
     // In raw mode Ctrl-C is a key like any other, and Ctrl-D leaves the question open for ever.
     lines.on("SIGINT", () => process.kill(process.pid, "SIGINT"));
     lines.on("close", () => over.abort());
+    // The terminal is gone. Either may say so when nothing is asked any more, so that these listeners stay.
+    for (const source of [lines, process.stdin]) source.on("error", () => over.abort());
     const signal = AbortSignal.any([this.#signal, over.signal]);
     try {
       if (options.hidden) process.stdout.write(escapeUnseen(question));

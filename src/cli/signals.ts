@@ -1,4 +1,5 @@
 /** What each signal means to this process (README, "Signals"). */
+import { isatty } from "node:tty";
 import { type ErrorCode, SandpiperError } from "../errors.ts";
 
 const endings = {
@@ -12,6 +13,7 @@ const endings = {
 const ignored = ["SIGUSR1", "SIGUSR2"] as const;
 
 export class Signals {
+  readonly #terminals = [0, 1, 2].filter((fd) => isatty(fd));
   readonly #stop = new AbortController();
   readonly #hurry = new AbortController();
   #serving = false;
@@ -40,6 +42,11 @@ export class Signals {
     this.#serving = true;
   }
 
+  /** For the end of the process: over a terminal that is gone Node would abort, with a dump of memory. As its last deed it hangs up. */
+  leaveTerminal(): void {
+    if (this.#terminals.some((fd) => !isatty(fd))) this.#endAtOnce("SIGHUP");
+  }
+
   #end(name: keyof typeof endings, code: ErrorCode): void {
     if (name === "SIGHUP" && this.#serving) return;
     if (!this.stop.aborted) {
@@ -48,8 +55,12 @@ export class Signals {
     } else if (!this.hurry.aborted) this.#hurry.abort();
     else {
       // A third time: at once, as if it were not handled.
-      process.removeAllListeners(name);
-      process.kill(process.pid, name);
+      this.#endAtOnce(name);
     }
+  }
+
+  #endAtOnce(name: NodeJS.Signals): void {
+    process.removeAllListeners(name);
+    process.kill(process.pid, name);
   }
 }

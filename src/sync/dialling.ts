@@ -7,7 +7,7 @@ import { vettedLookup } from "./vetted-lookup.ts";
  * For every connection, to primaries and to proxies. Each is Node's own default, unless NODE_TLS_REJECT_UNAUTHORIZED or
  * NODE_OPTIONS say otherwise; but for the time that each address of a name has, of 250 ms there, which is less than a round trip around the world.
  */
-export const connecting = {
+const connecting = {
   rejectUnauthorized: true,
   minVersion: "TLSv1.2",
   autoSelectFamily: true,

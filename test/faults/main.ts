@@ -13,6 +13,7 @@ import { sufferCrowd } from "./evil-crowd.ts";
 import { type Figures, line, missed } from "./figures.ts";
 import { killEverything } from "./kills.ts";
 import { killPulls } from "./pull-kills.ts";
+import { operate } from "./operating.ts";
 import { keepSilent } from "./silences.ts";
 import { stopDatabases } from "./stops.ts";
 import type { Teardown } from "./subject.ts";
@@ -33,6 +34,7 @@ const series: Record<string, readonly Series[]> = {
     (test) => killEverything(test, { places: every, random: 100, commits: every }, print),
     (test) => killPulls(test, { places: every, random: 60 }, print),
     (test) => stopDatabases(test, { places: every, random: 12 }, print),
+    (test) => operate(test, { rounds: 6 }, print),
   ],
   evil: [() => sufferEvil({ patient: true, every: 1 }, print)],
   badinput: [

@@ -64,10 +64,10 @@ t.teardown(async () => {
   await Promise.all(ends);
 });
 
-/** Starts `sandpiper ARGS` and does not wait for it. */
+/** Starts `sandpiper ARGS` and does not wait for it. @param options.openInput leaves standard input open, and silent. */
 export function startSandpiper(
   args: readonly string[],
-  options: ProcessOptions & { input?: string | Uint8Array } = {},
+  options: ProcessOptions & { input?: string | Uint8Array; openInput?: boolean } = {},
 ) {
   return start([...(options.nodeArgs ?? []), sandpiperProgram, ...args], options);
 }
@@ -154,8 +154,11 @@ function listeningUrl(log: string): string | undefined {
   return undefined;
 }
 
-function start(args: string[], options: ProcessOptions & { input?: string | Uint8Array }): Running {
-  const stdio = options.input === undefined ? "ignore" : "pipe";
+function start(
+  args: string[],
+  options: ProcessOptions & { input?: string | Uint8Array; openInput?: boolean },
+): Running {
+  const stdio = options.input === undefined && !options.openInput ? "ignore" : "pipe";
   const place = (file: string | undefined): "pipe" | number => (file === undefined ? "pipe" : openSync(file, "a"));
   const [stdout, stderr] = [place(options.into?.stdout), place(options.into?.stderr)];
   const child: ChildProcess = spawn(process.execPath, args, {
@@ -170,7 +173,7 @@ function start(args: string[], options: ProcessOptions & { input?: string | Uint
   child.stdout?.on("data", (piece: Buffer) => out.push(piece));
   child.stderr?.on("data", (piece: Buffer) => err.push(piece));
   child.stdin?.on("error", () => {}); // it may end without having read everything
-  child.stdin?.end(options.input);
+  if (!options.openInput) child.stdin?.end(options.input);
   const exited = new Promise<Exit>((resolve, reject) => {
     child.once("error", reject);
     child.once("close", (code, signal) => {

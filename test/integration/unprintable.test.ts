@@ -107,7 +107,7 @@ t.test("a reader of the log that stops reading, and one that goes away", async (
 
 /** A script of bash in which "$@" is the command. */
 async function inShell({ directory, database }: Party, script: string) {
-  const child = spawn("bash", ["-c", script, "bash", process.execPath, sandpiperProgram], {
+  const child = spawn("bash", ["--norc", "-c", script, "bash", process.execPath, sandpiperProgram], {
     cwd: directory,
     env: { PATH: process.env.PATH, SANDPIPER_DATABASE_URL: database.url },
     stdio: ["ignore", "ignore", "pipe"],

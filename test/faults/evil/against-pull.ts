@@ -90,7 +90,7 @@ export class EvilFiles {
     const found = await readdir(root, { recursive: true, withFileTypes: true });
     const files = found.filter((entry) => entry.isFile()).map(({ name }) => name);
     if (files.sort().join() !== "file-shared.xml,sandpiper-manifest.json")
-      tally.fault("too large", where(`there is ${files.join(", ")}`));
+      tally.fault("too heavy", where(`there is ${files.join(", ")}`));
     const failed = results.flatMap((one) => (one.outcome === "failed" ? [one.error.code] : []));
     if (failed.join() !== "limit") tally.fault("wrong exit codes", where(`failed: ${failed.join()}`));
     if (move.anew) await rm(root, { recursive: true });
