@@ -75,6 +75,19 @@ t.test("the line has an end", async (t) => {
   t.equal(queue.refusal("z"), "full", "4 times the places wait");
 });
 
+t.test("places, line and shares can be set", async (t) => {
+  const queue = new FairQueue<Session>({ places: 3, share: 1, line: 5, lineShare: 2 });
+  const come = (name: string) => {
+    const one = session(name);
+    if (queue.refusal(one.who) === undefined) queue.enter(one);
+    return names(queue.admit());
+  };
+  t.same(["a1", "a2", "a3", "a4", "b1", "c1", "d1"].map(come), ["a1", "", "", "", "b1", "c1", ""]);
+  t.equal(queue.refusal("a"), "share", "one of its served, two wait");
+  for (const name of ["d2", "e1", "e2"]) come(name);
+  t.equal(queue.refusal("z"), "full");
+});
+
 t.test("whatever happens: no place is lost, none is given twice, and nobody starves", async () => {
   const action = fc.oneof(
     fc.constantFrom(..."abcde").map((come) => ({ come })),
