@@ -55,7 +55,9 @@ export const readSliceMetadata = (db: Database, scope: Scope, id: string): Promi
   read<Metadata>(db, scope, id, [], (tx, slice) => readMetadata(tx, slice.key));
 
 export const readSliceList = (db: Database, scope: Scope, id: string, after: Buffer | null): Promise<Read<Buffer>> =>
-  read<Buffer>(db, scope, id, Buffer.alloc(0), (tx, slice) => readList(tx, slice.content, after, listPage));
+  read<Buffer>(db, scope, id, Buffer.alloc(0), (tx, slice) =>
+    readList(tx, slice.content, after, Math.min(listPage, slice.count)),
+  );
 
 /**
  * Grain records after `after`, of those in `wanted` if given: as many as make {@link readBytes} at most, at least one if there is one.

@@ -1,4 +1,5 @@
 /** The secondary's port in production: a channel to the primary, and one database session that holds the pair's lock and makes every change. */
+import { setImmediate as breathe } from "node:timers/promises";
 import type { Database, Session } from "../database.ts";
 import { asSandpiperError, SandpiperError } from "../errors.ts";
 import type { CompanyId } from "../slices/slice.ts";
@@ -105,7 +106,7 @@ export class SecondaryAdapter implements SecondaryPort {
         );
         // An operator removes slices while they are synced; that is not the primary's fault.
         if (now?.hash !== hash || now.count !== count) throw changedHere(slice);
-        return readList(tx, contentKey, null);
+        return readList(tx, contentKey, null, count);
       },
       { readOnly: true, snapshot: true },
     );
@@ -155,6 +156,10 @@ export class SecondaryAdapter implements SecondaryPort {
       if (error.code === "verification") await this.#o.session.transaction((tx) => clearStage(tx, stored(slice).key));
       if (error.code !== "storage" || !(await this.#committedAfterAll(confirm))) throw error;
     }
+  }
+
+  breathe(): Promise<void> {
+    return breathe();
   }
 
   async elapsedMs(): Promise<number> {
