@@ -75,7 +75,9 @@ export async function readSliceMetadata(db: Database, scope: Scope, id: string):
 }
 
 export const readSliceList = (db: Database, scope: Scope, id: string, after: Buffer | null): Promise<Read<Buffer>> =>
-  read<Buffer>(db, scope, id, Buffer.alloc(0), (tx, slice) => readList(tx, slice.content, after, listPage));
+  read<Buffer>(db, scope, id, Buffer.alloc(0), (tx, slice) =>
+    readList(tx, slice.content, after, Math.min(listPage, slice.count)),
+  );
 
 /**
  * Grain records after `after`, of those in `wanted` if given: as many as make {@link readBytes} at most, at least one if there is one.

@@ -1,4 +1,5 @@
 /** The secondary's port in production: a channel to the primary, and one database session that holds the pair's lock and makes every change. */
+import { setImmediate as breathe } from "node:timers/promises";
 import type { Database, Session } from "../database.ts";
 import { asSandpiperError, SandpiperError } from "../errors.ts";
 import type { SmallGrain } from "../slices/grain-store.ts";
@@ -116,7 +117,7 @@ export class SecondaryAdapter implements SecondaryPort {
 
   async readLocalList(slice: LocalSlice): Promise<Buffer> {
     step("s.list");
-    const list = await readList(this.#o.session, stored(slice).contentKey, null);
+    const list = await readList(this.#o.session, stored(slice).contentKey, null, slice.count);
     // An operator removes slices while they are synced; that is not the primary's fault.
     if (list.length !== slice.count * listEntryBytes) throw changedHere(slice);
     return list;
@@ -184,6 +185,10 @@ export class SecondaryAdapter implements SecondaryPort {
       if (error.code === "verification") await this.#o.session.transaction((tx) => clearStage(tx, stored(slice).key));
       if (error.code !== "storage" || !(await this.#committedAfterAll(confirm))) throw error;
     }
+  }
+
+  breathe(): Promise<void> {
+    return breathe();
   }
 
   async elapsedMs(): Promise<number> {

@@ -1,6 +1,6 @@
 /** What the secondary's session works with: its port, its facts, and the steps that all its parts share. Pure. */
 import type { SandpiperError } from "../errors.ts";
-import { asker, type Session } from "./effects.ts";
+import { asker, inPieces, type Session } from "./effects.ts";
 import { comparedSize, contentSize } from "./message-sizes.ts";
 import {
   type Confirm,
@@ -12,6 +12,7 @@ import {
   type SecondaryMessage,
   violation,
 } from "./messages.ts";
+import type { Pieces } from "./pieces.ts";
 
 /** A slice that this side wants in sync. */
 export interface LocalSlice {
@@ -84,12 +85,16 @@ export interface SecondaryPort {
   apply(slice: LocalSlice, change: Change, confirm: Confirm): Promise<void>;
   /** Milliseconds since the run began. */
   elapsedMs(): Promise<number>;
+  /** Lets others have their turn, in the middle of long work. */
+  breathe(): Promise<void>;
   /** A slice is done with. @returns whether for good: if not, the run tries it again, and nobody is told yet. */
   finished(result: SliceResult): Promise<boolean>;
 }
 
 export const ask = asker<SecondaryPort>();
 export type Steps<T> = Session<SecondaryPort, T>;
+/** Does long work, and lets others have their turn in between. */
+export const inTurns = <T>(work: Pieces<T>): Steps<T> => inPieces<SecondaryPort, T>(work, ask.breathe);
 
 /** What a run is about, and the one thing that its session remembers. */
 export interface Run {

@@ -1,7 +1,8 @@
 /** The primary's answers to "what differs?": what a slice holds, the list of its grains, or coded symbols of it. Pure. */
 import { SandpiperError } from "../errors.ts";
 import { metadataExcess } from "../slices/metadata.ts";
-import { cellBytes, entryFrames, firstCells, idBytes, listEntryBytes } from "./frames.ts";
+import { chunkBytes } from "../slices/slice.ts";
+import { cellBytes, encodeFrame, entryFrames, firstCells, idBytes, listEntryBytes } from "./frames.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
 import { ask, damaged, judge, type Read, type Steps, sendFrame } from "./primary-port.ts";
 
@@ -41,8 +42,11 @@ function* sendCells(id: string, hash: string, first: number, end: number): Steps
   const { view, data: cells } = yield* ask.readCells(id, end);
   const refusal = judge(view, hash);
   if (refusal !== undefined) return refusal;
-  for (const frame of entryFrames("cells", cells.encode(first, end))) {
-    const late = yield* sendFrame(id, hash, frame);
+  const each = Math.floor(chunkBytes / cellBytes);
+  for (let at = first, sequence = 0; at < end; at += each, sequence++) {
+    const to = Math.min(at + each, end);
+    const body = cells.encode(at, to);
+    const late = yield* sendFrame(id, hash, encodeFrame({ type: "cells", sequence, entries: to - at, body }));
     if (late !== undefined) return late;
   }
   return undefined;

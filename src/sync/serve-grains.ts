@@ -13,9 +13,11 @@ import {
   usualBodyBytes,
 } from "./frames.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
+import { type Pieces, ranged } from "./pieces.ts";
 import {
   ask,
   damaged,
+  inTurns,
   judge,
   lastIdOf,
   type Read,
@@ -24,7 +26,7 @@ import {
   type Steps,
   sendFrame,
 } from "./primary-port.ts";
-import { idsBeyond } from "./reconcile.ts";
+import { idsBeyond, idsOf } from "./reconcile.ts";
 
 /** One stream of frames of a slice. */
 interface Stream {
@@ -83,14 +85,24 @@ function* receiveNamed(type: "ids" | "symbols", count: number, keep: boolean): S
     const frame = decodeFrame(incoming.binary, [type], sequence);
     received += frame.entries;
     if (received > count) throw violation(`more ${type} came than the fetch says`);
-    if (keep) parts.push(frame.body);
+    if (!keep) continue;
+    const { body } = frame;
+    const last = parts.at(-1);
+    const follows = last === undefined || last.compare(body, 0, size, last.length - size) < 0;
+    if (!follows || !(yield* inTurns(ascend(body, size)))) throw violation(`the ${type} of a fetch do not ascend`);
+    parts.push(body);
   }
-  const named = Buffer.concat(parts);
-  for (let at = size; at < named.length; at += size) {
-    if (named.compare(named, at, at + size, at - size, at) >= 0)
-      throw violation(`the ${type} of a fetch do not ascend`);
-  }
-  return named;
+  return Buffer.concat(parts);
+}
+
+/** Whether entries of `size` bytes ascend. */
+function* ascend(entries: Buffer, size: number): Pieces<boolean> {
+  let fine = true;
+  yield* ranged(entries.length / size, 16_384, (from, to) => {
+    for (let at = Math.max(1, from) * size; at < to * size && fine; at += size)
+      fine = entries.compare(entries, at, at + size, at - size, at) < 0;
+  });
+  return fine;
 }
 
 /** Says which grains have these symbols, so that the secondary knows what to expect; returns their ids. */
@@ -99,14 +111,13 @@ function* sendNames(stream: Stream, symbols: Buffer): Steps<Buffer | Refusal> {
   const refusal = judge(view, stream.hash);
   if (refusal !== undefined) return refusal;
   if (entries.length / listEntryBytes !== symbols.length / symbolBytes) return "changed";
-  const ids: Buffer[] = [];
-  for (let at = 0; at < entries.length; at += listEntryBytes) ids.push(entries.subarray(at, at + idBytes));
+  const ids = yield* inTurns(idsOf(entries));
   for (const frame of entryFrames("list", entries)) {
     const late = yield* sendFrame(stream.id, stream.hash, frame);
     if (late !== undefined) return late;
     stream.sequence++;
   }
-  return Buffer.concat(ids);
+  return ids;
 }
 
 function* sendGrains(stream: Stream, after: Buffer | null, wanted: Buffer | null): Steps<Refusal | undefined> {

@@ -96,6 +96,7 @@ export class MemoryPartner {
           throw new SandpiperError("verification", "not what was declared");
         this.copies.set(slice.id, { ...copyOf(slice), units, hash, count });
       },
+      breathe: async () => {},
       elapsedMs: async () => 0,
       finished: async ({ error }) => {
         if (error !== undefined) throw error;

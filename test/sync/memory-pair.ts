@@ -7,6 +7,7 @@ import { Cells, encodeList } from "../../src/sync/coded-symbols.ts";
 import { drive } from "../../src/sync/effects.ts";
 import { readRecords } from "../../src/sync/frames.ts";
 import type { Confirm, Incoming, PrimaryMessage, SecondaryMessage } from "../../src/sync/messages.ts";
+import { atOnce } from "../../src/sync/pieces.ts";
 import type { PrimaryPort, SliceView } from "../../src/sync/primary-port.ts";
 import { primarySession } from "../../src/sync/primary-session.ts";
 import type { LocalSlice, Run, SecondaryPort, SliceResult, StagedSoFar } from "../../src/sync/secondary-port.ts";
@@ -206,7 +207,7 @@ export class MemoryPair {
           const skip = (slice.grains.size - after(slice, last).length) * 24;
           return whole.subarray(skip, skip + this.readSize * 24);
         }),
-      readCells: (id, length) => read<Cells>(id, new Cells(0), (slice) => encodeList(slice.list(), length)),
+      readCells: (id, length) => read<Cells>(id, new Cells(0), (slice) => atOnce(encodeList(slice.list(), length))),
       findSymbols: (id, symbols) =>
         read<Buffer>(id, Buffer.alloc(0), (slice) => {
           const list = slice.list();
@@ -233,6 +234,7 @@ export class MemoryPair {
         read<Buffer>(id, Buffer.alloc(0), (slice) =>
           slice.grains.get(uuidText(grainId))!.payload.subarray(sequence * chunkBytes, (sequence + 1) * chunkBytes),
         ),
+      breathe: async () => {},
       failed: async (id, error) => {
         this.failures.push(`${id}: ${error.message}`);
       },
@@ -298,6 +300,7 @@ export class MemoryPair {
         this.secondary.set(slice.id, next);
         this.outbox.push(confirm);
       },
+      breathe: async () => {},
       elapsedMs: async () => 0,
       queued: async () => {},
       finished: async (result) => {

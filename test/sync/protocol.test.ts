@@ -20,6 +20,7 @@ import {
   refusals,
   subprotocol,
 } from "../../src/sync/messages.ts";
+import { atOnce } from "../../src/sync/pieces.ts";
 import { said } from "./memory-pair.ts";
 
 // From dist/test/sync/ and from test/sync/.
@@ -125,7 +126,7 @@ t.test("coded symbols", async (t) => {
   const cells = (...symbols: bigint[]) => {
     const list = Buffer.alloc(24 * symbols.length);
     for (const [i, symbol] of symbols.entries()) list.writeBigUInt64BE(symbol, i * 24 + 16);
-    return encodeList(list, 4).encode(0, 4).toString("hex");
+    return atOnce(encodeList(list, 4)).encode(0, 4).toString("hex");
   };
   const first = cells(0x1111111111111111n, 0x2222222222222222n, 0x3333333333333333n);
   t.ok(text.includes(`3333333333333333}: \`${first}\``), first);

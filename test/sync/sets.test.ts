@@ -5,6 +5,7 @@ import { addList, Cells } from "../../src/sync/coded-symbols.ts";
 import { drive } from "../../src/sync/effects.ts";
 import { type Found, findDifference } from "../../src/sync/find-difference.ts";
 import { type Incoming, parseSecondaryMessage } from "../../src/sync/messages.ts";
+import { atOnce } from "../../src/sync/pieces.ts";
 import type { PrimaryPort, SliceView } from "../../src/sync/primary-port.ts";
 import type { Run, SecondaryPort } from "../../src/sync/secondary-port.ts";
 import { serveCells, serveContent } from "../../src/sync/serve-difference.ts";
@@ -53,6 +54,7 @@ async function compare(local: Buffer, remote: Buffer): Promise<Found> {
   const primary = {
     send: async (message: unknown) => void answers.push(said(message as object)),
     sendFrame: async (frame: Buffer) => void answers.push({ binary: frame }),
+    breathe: async () => {},
     look: async () => [view],
     readMetadata: async () => ({ view, data: [] }),
     readList: async (_id: string, after: Buffer | null) => {
@@ -61,7 +63,7 @@ async function compare(local: Buffer, remote: Buffer): Promise<Found> {
     },
     readCells: async (_id: string, length: number) => {
       const cells = new Cells(length);
-      addList(cells, remote);
+      atOnce(addList(cells, remote));
       return { view, data: cells };
     },
   } as Partial<PrimaryPort> as PrimaryPort;
@@ -73,6 +75,7 @@ async function compare(local: Buffer, remote: Buffer): Promise<Found> {
       else throw new Error(`it says ${message.type}`);
     },
     receive: async () => answers.shift()!,
+    breathe: async () => {},
     readLocalList: async () => local,
   } as Partial<SecondaryPort> as SecondaryPort;
   const run = { maxGrains: 10 * most, unconfirmed: 0 } as Partial<Run> as Run;
