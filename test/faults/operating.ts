@@ -1,4 +1,5 @@
 /** What operators and their systems do to either side in the middle of a sync: signals, and disks that take no output. */
+import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Random } from "../harness/random.ts";
 import type { Figures } from "./figures.ts";
@@ -9,6 +10,15 @@ import { Verdict } from "./verdict.ts";
 const endings = { SIGHUP: 129, SIGINT: 130, SIGQUIT: 131, SIGTERM: 143 } as const;
 /** Those that change nothing; a server lives through SIGHUP too. */
 const ignored = ["SIGUSR1", "SIGUSR2", "SIGPIPE"] as const;
+
+/** Waits until the process has said what becomes of SIGHUP: before, signals do with it what they do with any. Linux only. */
+async function heedsSignals(pid: number): Promise<void> {
+  for (let n = 0; n < 500; n++) {
+    const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "SigCgt:\t1");
+    if (/^SigCgt:.*[13579bdf]$/m.test(status)) return;
+    await sleep(10);
+  }
+}
 
 /**
  * @param counts.rounds how often each is done, at moments of chance.
@@ -48,16 +58,16 @@ export async function operate(
       const ms = moment();
       await verdict.during(`${signal} to the secondary after ${ms} ms`, async () => {
         const run = secondary.start(["sync"]);
+        await heedsSignals(run.pid);
         await sleep(ms);
         run.kill(signal as NodeJS.Signals);
-        const exit = await run.exited;
-        // Before it can heed them, signals do what they do to any process.
-        return exit.signal === signal && ms < 1000 ? null : exit.code;
+        return (await run.exited).code ?? -1;
       }, [code]);
     }
     await verdict.during("signals that change nothing, to both", async () => {
       const run = secondary.start(["sync"]);
-      await sleep(Math.max(1000, moment()));
+      await heedsSignals(run.pid);
+      await sleep(moment());
       for (const signal of ignored) {
         run.kill(signal);
         process.kill(primary.server!.pid, signal);

@@ -21,6 +21,7 @@ t.test("names of files", async (t) => {
     ["COM\u00b9", "_COM\u00b9"],
     ["console.xml", "console.xml"],
     ["\u202egnp.exe", "_gnp.exe"],
+    ["a\u061cb\u200bc\u2060d\ufeffe\u{e0041}f.xml", "a_b_c_d_e_f.xml"],
     ["\ud800x", "\ufffdx"],
     ["x".repeat(300), "x".repeat(200)],
     [`${"é".repeat(300)}.xml`, `${"é".repeat(98)}.xml`],
