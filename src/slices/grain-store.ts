@@ -3,7 +3,7 @@ import type { Database, Session } from "../database.ts";
 import { violatedConstraint } from "../database-errors.ts";
 import { SandpiperError } from "../errors.ts";
 import { often } from "../often.ts";
-import { type Scope, scopeValue, slicesInScope } from "../scope.ts";
+import { type Scope, scopeValue, sliceInScope, slicesInScope } from "../scope.ts";
 import { type ContentKey, chunkBytes, type Encoding, type SliceKey } from "./slice.ts";
 import type { Page } from "./slice-store.ts";
 
@@ -23,11 +23,18 @@ export interface GrainRow {
 
 const columns = `g.content_key AS "contentKey", s.id AS "sliceId", g.id, g.grain_key AS key, g.source, g.encoding, g.payload_bytes AS bytes`;
 
-/** A page of a slice's grains in order of id, with how many there are in all. */
+/**
+ * `slices s` with some grains of each, which the index has in the order of their ids: no more of them are read than are asked for. (In
+ * a join of the two, all grains of a slice would be sorted for each page.)
+ */
+const slicesWith = (grains: string) =>
+  `slices s CROSS JOIN LATERAL (SELECT * FROM grains WHERE content_key = s.content_key ${grains}) g`;
+
+/** A page of a slice's grains in order of id. */
 export async function listGrains(db: Queries, scope: Scope, sliceKey: SliceKey, page?: Page): Promise<GrainRow[]> {
   return db.query<GrainRow>(
-    `SELECT ${columns} FROM grains g JOIN slices s USING (content_key)
-     WHERE s.slice_key = $2 AND ${slicesInScope(scope, "$1")} ORDER BY g.id LIMIT $3 OFFSET $4`,
+    `SELECT ${columns} FROM ${slicesWith("ORDER BY id LIMIT $3 OFFSET $4")}
+     WHERE s.slice_key = $2 AND ${sliceInScope(scope, "$1")} ORDER BY g.id`,
     [scopeValue(scope), sliceKey, page?.limit ?? null, page?.offset ?? 0],
   );
 }
@@ -42,10 +49,11 @@ export async function listGrainsAfter(
   sliceKey: SliceKey,
   { after, limit, payload }: { after?: string | undefined; limit: number; payload: boolean },
 ): Promise<(GrainRow & { payload: Buffer | null })[]> {
+  const grains = slicesWith(`${after === undefined ? "" : "AND id > $4"} ORDER BY id LIMIT $3`);
   return db.query(
-    `SELECT ${columns}, ${payload ? "g.payload" : "NULL AS payload"} FROM grains g JOIN slices s USING (content_key)
-     WHERE s.slice_key = $2 AND ($3::uuid IS NULL OR g.id > $3) AND ${slicesInScope(scope, "$1")} ORDER BY g.id LIMIT $4`,
-    [scopeValue(scope), sliceKey, after ?? null, limit],
+    `SELECT ${columns}, ${payload ? "g.payload" : "NULL AS payload"} FROM ${grains}
+     WHERE s.slice_key = $2 AND ${sliceInScope(scope, "$1")} ORDER BY g.id`,
+    [scopeValue(scope), sliceKey, limit, ...(after === undefined ? [] : [after])],
   );
 }
 
@@ -58,17 +66,12 @@ export async function largestPayload(db: Queries, sliceKey: SliceKey): Promise<n
   return row!.bytes ?? 0;
 }
 
-/** The grain with this id, in a slice if given. Ids are unique within a slice only: of several, the one of the first slice by name. */
-export async function findGrain(
-  db: Queries,
-  scope: Scope,
-  id: string,
-  sliceKey?: SliceKey,
-): Promise<GrainRow | undefined> {
+/** The grain with this id. Ids are unique within a slice only: of several, the one of the first slice by name. */
+export async function findGrain(db: Queries, scope: Scope, id: string): Promise<GrainRow | undefined> {
+  // Asked of one slice after another: there is no index by the id alone, which every grain would pay for.
   return db.one<GrainRow>(
-    `SELECT ${columns} FROM grains g JOIN slices s USING (content_key)
-     WHERE g.id = $2::uuid AND ($3::bigint IS NULL OR s.slice_key = $3) AND ${slicesInScope(scope, "$1")} ORDER BY s.name_key LIMIT 1`,
-    [scopeValue(scope), id, sliceKey ?? null],
+    `SELECT ${columns} FROM ${slicesWith("AND id = $2::uuid OFFSET 0")} WHERE ${slicesInScope(scope, "$1")} ORDER BY s.name_key LIMIT 1`,
+    [scopeValue(scope), id],
   );
 }
 
@@ -80,7 +83,7 @@ export async function findGrainByKey(
   key: string,
 ): Promise<GrainRow | undefined> {
   return db.one<GrainRow>(
-    `SELECT ${columns} FROM grains g JOIN slices s USING (content_key) WHERE s.slice_key = $2 AND g.grain_key = $3 AND ${slicesInScope(scope, "$1")}`,
+    `SELECT ${columns} FROM grains g JOIN slices s USING (content_key) WHERE s.slice_key = $2 AND g.grain_key = $3 AND ${sliceInScope(scope, "$1")}`,
     [scopeValue(scope), sliceKey, key],
   );
 }
