@@ -36,3 +36,23 @@ UNION ALL
 -- Of a slice there are few pairs of metadata, and few chunks in one read: each is asked about. Grains are many.
 ALTER POLICY own ON slice_metadata USING (EXISTS (SELECT 1 FROM permitted p WHERE p.slice_key = slice_metadata.slice_key OFFSET 0));
 ALTER POLICY own ON grain_chunks USING (EXISTS (SELECT 1 FROM permitted p WHERE p.content_key = grain_chunks.content_key OFFSET 0));
+
+-- No statistics are made of whose a row is. They are out of date whenever it matters (a slice of a million grains arrives among slices of
+-- one), and then the planner takes any index that begins with that column for as good as the right one. Without them it takes the one
+-- that has most of what is asked for. What there is of them is taken away, where the server can do so.
+DO $$
+DECLARE
+  place record;
+BEGIN
+  FOR place IN SELECT * FROM (VALUES ('grains', 'content_key'), ('grain_rows', 'content_key'), ('grain_chunks', 'content_key'),
+    ('subscriptions', 'company_id'), ('subscriptions', 'slice_key')) AS p (tab, col) LOOP
+    IF current_setting('server_version_num')::int >= 180000 THEN
+      EXECUTE format('SELECT pg_clear_attribute_stats(%L, %L, %L, inherited) FROM (VALUES (true), (false)) v (inherited)',
+        current_schema(), place.tab, place.col);
+    ELSIF EXISTS (SELECT FROM pg_stats WHERE schemaname = current_schema() AND tablename = place.tab AND attname = place.col) THEN
+      EXECUTE format('ALTER TABLE %I ALTER COLUMN %I SET (n_distinct = 200)', place.tab, place.col);
+      CONTINUE;
+    END IF;
+    EXECUTE format('ALTER TABLE %I ALTER COLUMN %I SET STATISTICS 0', place.tab, place.col);
+  END LOOP;
+END $$;

@@ -3,7 +3,7 @@ import type { Database, Session } from "../database.ts";
 import { violatedConstraint } from "../database-errors.ts";
 import { SandpiperError } from "../errors.ts";
 import { prepared } from "../prepared.ts";
-import { type Scope, scopeValue, slicesInScope } from "../scope.ts";
+import { type Scope, scopeValue, sliceInScope, slicesInScope } from "../scope.ts";
 import { type ContentKey, chunkBytes, type Encoding, type SliceKey } from "./slice.ts";
 import type { Page } from "./slice-store.ts";
 
@@ -23,11 +23,18 @@ export interface GrainRow {
 
 const columns = `g.content_key AS "contentKey", s.id AS "sliceId", g.id, g.grain_key AS key, g.source, g.encoding, g.payload_bytes AS bytes`;
 
+/**
+ * `slices s` with some grains of each, which the index has in the order of their ids: no more of them are read than are asked for. (In
+ * a join of the two, all grains of a slice would be sorted for each page.)
+ */
+const slicesWith = (grains: string) =>
+  `slices s CROSS JOIN LATERAL (SELECT * FROM grains WHERE content_key = s.content_key ${grains}) g`;
+
 /** A page of a slice's grains in order of id; all of them without one. */
 export async function listGrains(db: Queries, scope: Scope, sliceKey: SliceKey, page?: Page): Promise<GrainRow[]> {
   return db.query<GrainRow>(
-    prepared(`SELECT ${columns} FROM grains g JOIN slices s USING (content_key)
-     WHERE s.slice_key = $2 AND ${slicesInScope(scope, "$1")} ORDER BY g.id LIMIT $3 OFFSET $4`),
+    prepared(`SELECT ${columns} FROM ${slicesWith("ORDER BY id LIMIT $3 OFFSET $4")}
+     WHERE s.slice_key = $2 AND ${sliceInScope(scope, "$1")} ORDER BY g.id`),
     [scopeValue(scope), sliceKey, page?.limit ?? null, page?.offset ?? 0],
   );
 }
@@ -45,17 +52,17 @@ export async function listGrainsAfter(
   content: ContentKey,
   { after, payload }: { after?: string | undefined; payload: boolean },
 ): Promise<GrainWithPayload[]> {
-  const page = `FROM grains g JOIN slices s USING (content_key)
-     WHERE s.content_key = $2 AND ($3::uuid IS NULL OR g.id > $3) AND ${slicesInScope(scope, "$1")} ORDER BY g.id LIMIT 1000`;
+  const grains = slicesWith(`${after === undefined ? "" : "AND id > $3"} ORDER BY id LIMIT 1000`);
+  const page = `FROM ${grains} WHERE s.content_key = $2 AND ${sliceInScope(scope, "$1")}`;
   const inRow = `CASE WHEN g.payload_bytes <= ${chunkBytes} THEN g.payload_bytes ELSE 0 END`;
   return db.query(
     prepared(
       payload
         ? `SELECT "contentKey", "sliceId", id, key, source, encoding, bytes, payload FROM (
              SELECT ${columns}, g.payload, sum(${inRow}) OVER (ORDER BY g.id) AS upto ${page}) g WHERE upto <= ${chunkBytes} ORDER BY id`
-        : `SELECT ${columns}, NULL AS payload ${page}`,
+        : `SELECT ${columns}, NULL AS payload ${page} ORDER BY g.id`,
     ),
-    [scopeValue(scope), content, after ?? null],
+    [scopeValue(scope), content, ...(after === undefined ? [] : [after])],
   );
 }
 
@@ -71,8 +78,9 @@ export async function hasPayloadOver(db: Queries, contentKey: ContentKey, bytes:
 /** The grain with this id. Ids are unique within a slice only: of several, the one of the first slice by name. */
 export async function findGrain(db: Queries, scope: Scope, id: string): Promise<GrainWithPayload | undefined> {
   return db.one<GrainWithPayload>(
-    prepared(`SELECT ${columns}, g.payload FROM grains g JOIN slices s USING (content_key)
-     WHERE g.id = $2::uuid AND ${slicesInScope(scope, "$1")} ORDER BY s.name_key LIMIT 1`),
+    // Asked of one slice after another: there is no index by the id alone, which every grain would pay for.
+    prepared(`SELECT ${columns}, g.payload FROM ${slicesWith("AND id = $2::uuid OFFSET 0")}
+     WHERE ${slicesInScope(scope, "$1")} ORDER BY s.name_key LIMIT 1`),
     [scopeValue(scope), id],
   );
 }
@@ -85,8 +93,8 @@ export async function findGrainsByKey(
   key: string,
 ): Promise<GrainWithPayload[]> {
   return db.query<GrainWithPayload>(
-    prepared(`SELECT ${columns}, g.payload FROM grains g JOIN slices s USING (content_key)
-     WHERE s.id = $2::uuid AND g.grain_key = $3 AND ${slicesInScope(scope, "$1")}`),
+    prepared(`SELECT ${columns}, g.payload FROM ${slicesWith("AND grain_key = $3")}
+     WHERE s.id = $2::uuid AND ${sliceInScope(scope, "$1")}`),
     [scopeValue(scope), sliceId, key],
   );
 }
@@ -99,7 +107,7 @@ export async function findGrainByKey(
   key: string,
 ): Promise<GrainRow | undefined> {
   return db.one<GrainRow>(
-    `SELECT ${columns} FROM grains g JOIN slices s USING (content_key) WHERE s.slice_key = $2 AND g.grain_key = $3 AND ${slicesInScope(scope, "$1")}`,
+    `SELECT ${columns} FROM grains g JOIN slices s USING (content_key) WHERE s.slice_key = $2 AND g.grain_key = $3 AND ${sliceInScope(scope, "$1")}`,
     [scopeValue(scope), sliceKey, key],
   );
 }

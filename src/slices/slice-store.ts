@@ -3,7 +3,7 @@ import type { Database, Session } from "../database.ts";
 import { violatedConstraint } from "../database-errors.ts";
 import { SandpiperError } from "../errors.ts";
 import { prepared } from "../prepared.ts";
-import { everything, type Scope, scopeValue, slicesInScope } from "../scope.ts";
+import { everything, type Scope, scopeValue, sliceInScope, slicesInScope } from "../scope.ts";
 import { type Metadata, SliceHasher, sortMetadata } from "./hash.ts";
 import { checkMetadata } from "./metadata.ts";
 import {
@@ -30,13 +30,13 @@ export interface Page {
 
 /** Slices that the scope sees, by name; with how many there are in all. */
 export async function listSlices(db: Queries, scope: Scope, page?: Page): Promise<{ slices: Slice[]; total: number }> {
-  const rows = await db.query<Slice & { total: number }>(
-    prepared(`SELECT ${sliceColumns}, count(*) OVER () AS total FROM slices s WHERE ${slicesInScope(scope, "$1")}
-     ORDER BY s.name_key LIMIT $2 OFFSET $3`),
+  const slices = await db.query<Slice>(
+    prepared(
+      `SELECT ${sliceColumns} FROM slices s WHERE ${slicesInScope(scope, "$1")} ORDER BY s.name_key LIMIT $2 OFFSET $3`,
+    ),
     [scopeValue(scope), page?.limit ?? null, page?.offset ?? 0],
   );
-  const slices = rows.map(({ total: _total, ...slice }) => slice as Slice);
-  if (rows.length > 0 || page === undefined) return { slices, total: rows[0]?.total ?? 0 };
+  if (page === undefined) return { slices, total: slices.length };
   const counted = await db.one<{ total: number }>(
     prepared(`SELECT count(*) AS total FROM slices s WHERE ${slicesInScope(scope, "$1")}`),
     [scopeValue(scope)],
@@ -49,7 +49,7 @@ export async function findSlice(db: Queries, scope: Scope, nameOrId: string): Pr
   const byId = isUuid(nameOrId);
   const rows = await db.query<Slice>(
     prepared(
-      `SELECT ${sliceColumns} FROM slices s WHERE ${byId ? "s.id = $2::uuid" : "s.name_key = $2"} AND ${slicesInScope(scope, "$1")}`,
+      `SELECT ${sliceColumns} FROM slices s WHERE ${byId ? "s.id = $2::uuid" : "s.name_key = $2"} AND ${sliceInScope(scope, "$1")}`,
     ),
     [scopeValue(scope), byId ? nameOrId : nameKey(nameOrId)],
   );

@@ -32,7 +32,7 @@ export async function clearStage(tx: Session, key: SliceKey): Promise<void> {
 export async function sweepStages(session: Session, companyId: CompanyId, current: readonly string[]): Promise<void> {
   const stages = await session.query<{ key: SliceKey }>(
     `SELECT g.slice_key AS key FROM staging g JOIN slices s USING (slice_key) WHERE s.company_id = $1 AND (s.id = ANY ($2::uuid[]) OR NOT EXISTS
-       (SELECT 1 FROM subscriptions u WHERE u.slice_key = s.slice_key AND u.active AND u.offered AND u.withdrawn_at IS NULL))`,
+       (SELECT 1 FROM subscriptions u WHERE u.slice_key = s.slice_key AND u.active AND u.offered AND u.withdrawn_at IS NULL OFFSET 0))`,
     [companyId, current],
   );
   for (const { key } of stages) await session.transaction((tx) => clearStage(tx, key));
