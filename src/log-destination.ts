@@ -60,10 +60,13 @@ export class LogDestination {
     let first = this.#waiting[0];
     try {
       for (; first !== undefined; first = this.#waiting[0]) {
-        // The rest of the line before it was dropped.
-        if (!first.begun && this.#midLine) this.put(this.fd, Buffer.from("\n"));
+        if (!first.begun && this.#midLine) {
+          this.put(this.fd, Buffer.from("\n")); // the rest of the line before it was dropped
+          this.#midLine = false;
+        }
         first.begun = true;
         const taken = this.put(this.fd, first.bytes);
+        if (taken === 0) throw new Error("nothing is taken"); // never seen; it would be tried for ever
         this.#midLine = taken < first.bytes.length;
         first.bytes = first.bytes.subarray(taken);
         this.#waitingBytes -= taken;

@@ -99,7 +99,8 @@ export function connectError(where: string, thrown: unknown): SandpiperError {
   if (error instanceof SandpiperError) return error;
   const code = (error as { code?: string }).code ?? "";
   if (code.startsWith("HPE_")) return notSandpiper(where, "what is not HTTP");
-  if (code === "EPROTO" || code === "ERR_SSL_WRONG_VERSION_NUMBER") {
+  // What is wrong with a certificate has a name of its own.
+  if (code === "EPROTO" || code.startsWith("ERR_SSL_")) {
     return new SandpiperError("protocol", `what answers at ${where} does not speak TLS as we do`, {
       cause: error,
       hint: "Check whether the address should begin with http:// instead, or name another port.",

@@ -1,18 +1,14 @@
 /** What stands between a secondary and its primary, or in place of it, is named as what it is. Real commands. */
 import { createServer, request } from "node:http";
-import { type AddressInfo, createServer as createNetServer, type Server } from "node:net";
+import { createServer as createNetServer, type Server } from "node:net";
 import t, { type Test } from "tap";
 import { makeCertificate } from "../harness/certificate.ts";
+import { listen as listenOn } from "../harness/listen.ts";
 import { makePair, offer, type Party } from "./parties.ts";
 
 t.setTimeout(120_000);
 
-async function listen(t: Test, server: Server): Promise<string> {
-  server.listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  t.teardown(() => server.close());
-  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
+const listen = async (t: Test, server: Server): Promise<string> => `127.0.0.1:${await listenOn(t, server)}`;
 
 /** As nginx without the lines about Upgrade and Connection. */
 const plainProxy = (to: string) =>

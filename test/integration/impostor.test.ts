@@ -2,21 +2,15 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { createServer as createHttpServer } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
-import { type AddressInfo, connect, type Server, type Socket } from "node:net";
+import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { createServer as createTlsServer, type TlsOptions } from "node:tls";
 import t, { type Test } from "tap";
 import { makeAuthority, makeCertificate } from "../harness/certificate.ts";
+import { listen } from "../harness/listen.ts";
 import { makePair, type Party } from "./parties.ts";
 
 t.setTimeout(240_000);
-
-async function listen(t: Test, server: Server): Promise<number> {
-  server.listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  t.teardown(() => server.close());
-  return (server.address() as AddressInfo).port;
-}
 
 const pem = ({ key, cert }: { key: string; cert: string }) => ({ key: readFileSync(key), cert: readFileSync(cert) });
 

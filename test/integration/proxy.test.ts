@@ -1,20 +1,14 @@
 /** Syncs through a proxy: real commands, a real primary, and a proxy that counts what it tunnels. */
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { type AddressInfo, connect, createServer as createNetServer, type Server, type Socket } from "node:net";
+import { connect, createServer as createNetServer, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 import t, { type Test } from "tap";
 import { makeCertificate } from "../harness/certificate.ts";
+import { listen } from "../harness/listen.ts";
 import { addLines, events, makePair, offer, type Party } from "./parties.ts";
 
 t.setTimeout(180_000);
-
-async function listen(t: Test, server: Server): Promise<number> {
-  server.listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  t.teardown(() => server.close());
-  return (server.address() as AddressInfo).port;
-}
 
 /** A proxy that tunnels to loopback, whatever the name, and notes what it was asked for. */
 async function makeProxy(t: Test) {
