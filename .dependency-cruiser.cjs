@@ -39,7 +39,7 @@ const owners = {
 
 /** No socket, no SQL, no file, no clock, no randomness; the last two are checked by test/harness/source-rules.test.ts. */
 const pure = [
-  "^src/sync/(messages|frames|reconcile|retry|effects|find-difference|receive-grains|offer-list)\\.ts$",
+  "^src/sync/(budget|messages|frames|reconcile|retry|effects|find-difference|receive-grains|offer-list)\\.ts$",
   "^src/sync/(coded-symbols|primary-port|serve-difference|serve-grains|primary-session|secondary-session|secondary-port)\\.ts$",
   "^src/subscriptions/(rules|company)\\.ts$",
   "^src/slices/(slice|hash|tuples|encoding|file-name)\\.ts$",
