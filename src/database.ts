@@ -12,6 +12,7 @@ import { pooled, translate } from "./database-errors.ts";
 import { external } from "./database-url.ts";
 import { SandpiperError } from "./errors.ts";
 import type { Logger } from "./log.ts";
+import { layoutOf } from "./postgres/data-dir.ts";
 import { Disk } from "./postgres/disk.ts";
 import { acquireEmbedded } from "./postgres/embedded.ts";
 import { prepared, preparedName } from "./prepared.ts";
@@ -128,7 +129,9 @@ export async function openDatabase(
 
 async function embedded(config: Config, as: "app" | "owner"): Promise<Access> {
   const server = await acquireEmbedded(config.data);
-  const disk = new Disk(config.data, config.limits.disk_reserve, () => clean(server.connection("postgres")));
+  const disk = new Disk(layoutOf(config.data).cluster, config.limits.disk_reserve, () =>
+    clean(server.connection("postgres")),
+  );
   return { connection: server.connection(as === "app" ? appRole : "postgres"), release: () => server.release(), disk };
 }
 

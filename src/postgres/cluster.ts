@@ -1,7 +1,7 @@
 /** The cluster on disk and its server process: creating, starting and stopping. Who uses it is not known here. */
 
 import { randomBytes } from "node:crypto";
-import { constants, statfsSync } from "node:fs";
+import { constants, existsSync, statfsSync } from "node:fs";
 import { open, readdir, readFile, readlink, realpath, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -274,18 +274,18 @@ const hints: [RegExp, string][] = [
 const startBytes = 64 * 2 ** 20;
 
 /** How much is missing on a disk that has no room for the server to start. */
-function spaceHint(dataDir: string): string {
-  const { bavail, bsize } = statfsSync(dataDir);
+function spaceHint(directory: string): string {
+  const { bavail, bsize } = statfsSync(directory);
   const mb = (bytes: number) => Math.ceil(bytes / 1e6);
-  return `Free at least ${mb(Math.max(startBytes - bavail * bsize, 1e6))} MB on the disk of ${dataDir}, which has ${mb(bavail * bsize)} MB left, and run again: nothing is lost.`;
+  return `Free at least ${mb(Math.max(startBytes - bavail * bsize, 1e6))} MB on the disk of ${directory}, which has ${mb(bavail * bsize)} MB left, and run again: nothing is lost.`;
 }
 
 /** One sentence with the server's own reason; the tail of its output is the cause. */
-function failure(sentence: string, output: string, { dataDir }: Layout, where?: string): SandpiperError {
+function failure(sentence: string, output: string, { dataDir, cluster }: Layout, where?: string): SandpiperError {
   const tail = output.trim().slice(-4000);
   const reason = /(?:FATAL|PANIC|ERROR|error): +(.+)/.exec(tail)?.[1];
   const known = hints.find(([pattern]) => pattern.test(tail))?.[1];
-  const hint = known ?? (/No space left on device/.test(tail) ? spaceHint(dataDir) : undefined);
+  const hint = known ?? (/No space left on device/.test(tail) ? spaceHint(existsSync(cluster) ? cluster : dataDir) : undefined);
   const look = where === undefined ? "Run again with --log.level debug for the details." : `Look into ${where}.`;
   return new SandpiperError("storage", reason === undefined ? sentence : `${sentence.slice(0, -1)}: ${reason}`, {
     cause: new Error(tail),

@@ -13,8 +13,16 @@ const inlineBytes = 2000;
 
 /** What a primary may have here where the disk cannot be seen: more than any catalogue takes. */
 export const unseenShare = 100e9;
-/** What it may have of the space that there is for grains: no primary can take it all from the others. */
-export const shareOf = (space: number): number => Math.max(0, Math.floor(space / 2));
+/**
+ * What it may have of the space that there is for grains. What the others have here is left to them twice over, so that all of it can be
+ * replaced; a quarter is left to those who may come, and half of the space is never too much.
+ *
+ * @param others bytes that other primaries have here.
+ */
+export function shareOf(space: number, others: number): number {
+  const share = Math.min(Math.max(space - 2 * others, space / 2), (space * 3) / 4);
+  return Math.max(0, Math.floor(share));
+}
 
 /** What of the grains that are due is not staged yet. */
 export const leftOf = (due: Due, soFar: StagedSoFar): Due => {

@@ -11,7 +11,8 @@ import { Budget, costOf, diskBytes, shareOf, unseenShare } from "./budget.ts";
 import type { Due } from "./secondary-port.ts";
 import { estimateHeld, giveUpStage, listStages, measureHeld, readFiles, type StageRow } from "./space-store.ts";
 
-const mb = (bytes: number) => `${Math.round(bytes / 1e6)} MB`;
+/** Rounded up: what is taken. */
+const mb = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`;
 
 /** What a slice is promised that takes more than it said. */
 const stepBytes = 16 * chunkBytes;
@@ -90,11 +91,12 @@ export class Room {
   }
 
   async #readBudget(): Promise<Budget> {
-    const held = await estimateHeld(this.session, this.company.id);
+    const { held, others } = await estimateHeld(this.session, this.company.id);
     if (this.limit !== undefined) return new Budget(this.limit, held);
     if (this.#disk === undefined) return new Budget(unseenShare, held);
     const { free, reserve } = await this.#disk.look();
-    return new Budget(shareOf(free + (await readFiles(this.session)).bytes - reserve), held);
+    const { bytes } = await readFiles(this.session);
+    return new Budget(shareOf(free + bytes - reserve, others), held);
   }
 
   async #fitBudget(more: number): Promise<void> {
@@ -107,7 +109,7 @@ export class Room {
     if (budget.lacks(more) === 0) return;
     throw new SandpiperError(
       "limit",
-      `slice ${this.#slice!.name} would take what is here of ${this.company.name} to ${mb(budget.held + more)}, more than the ${mb(budget.limit)} that it may have`,
+      `slice ${this.#slice!.name} would take what is here of ${this.company.name} to ${mb(budget.held + more)}, more than the ${Math.floor(budget.limit / 1e6)} MB that it may have`,
       {
         hint: "Its old content is whole. Ask the primary whether that is right; if so, raise limits.primary_bytes.",
       },

@@ -23,16 +23,17 @@ const metadataAndStaged = (ofRow: number | string) =>
   `(SELECT coalesce(sum(octet_length(m.key) + octet_length(m.value)), 0) FROM slice_metadata m JOIN slices s USING (slice_key) WHERE s.company_id = $1)
    + (SELECT coalesce(sum(k.bytes), 0) FROM staging g JOIN slices s USING (slice_key) CROSS JOIN LATERAL (${stagedBytes(ofRow)}) k WHERE s.company_id = $1)`;
 
-/** Bytes that a primary has here, stored and staged, at most: without looking at each of its grains. */
-export async function estimateHeld(db: Queries, companyId: CompanyId): Promise<number> {
-  const found = await db.one<{ held: number }>(
-    `SELECT ((SELECT coalesce(sum(content_bytes + ${mostRowBytes} * content_count), 0) FROM slices WHERE company_id = $1) + ${metadataAndStaged(mostRowBytes)})::bigint AS held`,
+/** Bytes that a primary has here, stored and staged, at most: without looking at each of its grains; and those that others have stored, about. */
+export async function estimateHeld(db: Queries, companyId: CompanyId): Promise<{ held: number; others: number }> {
+  const found = await db.one<{ held: number; others: number }>(
+    `SELECT ((SELECT coalesce(sum(content_bytes + ${mostRowBytes} * content_count), 0) FROM slices WHERE company_id = $1) + ${metadataAndStaged(mostRowBytes)})::bigint AS held,
+       (SELECT coalesce(sum(content_bytes + ${rowBytes} * content_count), 0)::bigint FROM slices WHERE company_id <> $1) AS others`,
     [companyId],
   );
-  return found!.held;
+  return found!;
 }
 
-/** The same as it is, from every grain. */
+/** Bytes that a primary has here, stored and staged, from every grain. */
 export async function measureHeld(db: Queries, companyId: CompanyId): Promise<number> {
   const found = await db.one<{ held: number }>(
     `SELECT ((SELECT coalesce(sum(k.bytes), 0) FROM slices s CROSS JOIN LATERAL

@@ -444,7 +444,7 @@ export const contents: Record<string, Handler> = {
   },
 
   // space-store.ts
-  [`SELECT ((SELECT coalesce(sum(content_bytes + ${mostRowBytes} * content_count), 0) FROM slices WHERE company_id = $1) + ${besidesSql(mostRowBytes)})::bigint AS held`]:
+  [`SELECT ((SELECT coalesce(sum(content_bytes + ${mostRowBytes} * content_count), 0) FROM slices WHERE company_id = $1) + ${besidesSql(mostRowBytes)})::bigint AS held, (SELECT coalesce(sum(content_bytes + ${rowBytes} * content_count), 0)::bigint FROM slices WHERE company_id <> $1) AS others`]:
     (tx: Tx, [company]: [string]) =>
       rows({
         held: held(
@@ -452,6 +452,12 @@ export const contents: Record<string, Handler> = {
           company,
           ({ bytes, count }) => bytes + mostRowBytes * count,
           () => mostRowBytes,
+        ),
+        others: sum(
+          tx
+            .rows("slices")
+            .filter((one) => one.company !== company)
+            .map(({ bytes, count }) => bytes + rowBytes * count),
         ),
       }),
   [`SELECT ((SELECT coalesce(sum(k.bytes), 0) FROM slices s CROSS JOIN LATERAL (SELECT sum(b.payload_bytes + ${rowSql}) AS bytes FROM grains b WHERE b.content_key = s.content_key) k WHERE s.company_id = $1) + ${besidesSql(rowSql)})::bigint AS held`]:

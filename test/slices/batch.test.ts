@@ -11,6 +11,7 @@ import { findGrainByKey, listGrains, readPayload } from "../../src/slices/grain-
 import { emptyHash } from "../../src/slices/hash.ts";
 import { chunkBytes, maxMetadataBytes, maxMetadataPairs, type Slice } from "../../src/slices/slice.ts";
 import { addSlice, readMetadata, requireSlice } from "../../src/slices/slice-store.ts";
+import { FakeDisk } from "../harness/fake-disk.ts";
 import { openTestDatabase } from "../harness/open-database.ts";
 import { Random } from "../harness/random.ts";
 
@@ -281,4 +282,28 @@ t.test("lines that are none are refused by the schema", async (t) => {
   }
   const odd = "11111111-2222-3333-4444-AAAAAAAAAAAA";
   t.match(batchLine.parse({ delete: odd }), { delete: odd.toLowerCase() }, "ids outside RFC 9562, in lower case");
+});
+
+t.test("a disk that is nearly full takes no more, and has back what a batch took", async (t) => {
+  const opened = await openTestDatabase(t);
+  const disk = new FakeDisk();
+  const db: Database = { ...opened.db, disk };
+  const target = await opened.slice("target");
+  await applyBatch(db, target, lines(add("a")), noLimit);
+  const mib = 2 ** 20;
+  for (const payload of ["y", "x".repeat(2 * chunkBytes)]) {
+    const before = await state(db, target);
+    disk.free = 9 * mib;
+    disk.cleaned = 0;
+    await t.rejects(applyBatch(db, target, lines(add("b"), add("c", payload)), noLimit), {
+      code: "storage",
+      message: "the disk of the database is full: 9 MB are free, of which 31 MB are kept for the database itself",
+    });
+    t.ok(disk.cleaned > 0);
+    t.same(await state(db, target), before);
+    disk.free = 11 * mib;
+    const again = await applyBatch(db, target, lines(add("b"), add("c", payload), { delete_key: "c" }), noLimit);
+    t.match(again, { added: 2 }, "the reserve may be touched by those who are at work");
+    await applyBatch(db, target, lines({ delete_key: "b" }), noLimit);
+  }
 });

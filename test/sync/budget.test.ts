@@ -46,9 +46,12 @@ t.test("a budget is counted up until it is measured", async (t) => {
   t.equal(new Budget(1000, 5000).lacks(0), 4000, "what is here already may be more, when the limit was lowered");
 });
 
-t.test("a primary's share is half of what there is for grains", async (t) => {
-  t.equal(shareOf(100 * gib), 50 * gib);
-  t.equal(shareOf(-5), 0, "nothing, when not even the reserve is free");
+t.test("a primary's share leaves to others what they have, and as much again", async (t) => {
+  t.equal(shareOf(100 * gib, 0), 75 * gib, "to those who may come, a quarter");
+  t.equal(shareOf(100 * gib, 10 * gib), 75 * gib);
+  t.equal(shareOf(100 * gib, 20 * gib), 60 * gib);
+  t.equal(shareOf(100 * gib, 40 * gib), 50 * gib, "and never less than half");
+  t.equal(shareOf(-5, 0), 0, "nothing, when not even the reserve is free");
 });
 
 t.test("the reserve and the log go with the disk", async (t) => {

@@ -2,7 +2,6 @@
 import { randomUUID } from "node:crypto";
 import t, { type Test } from "tap";
 import type { Database } from "../../src/database.ts";
-import { Disk } from "../../src/postgres/disk.ts";
 import { applyBatch } from "../../src/slices/batch.ts";
 import type { CompanyId, Slice } from "../../src/slices/slice.ts";
 import { addSlice } from "../../src/slices/slice-store.ts";
@@ -11,25 +10,12 @@ import { addCompany } from "../../src/subscriptions/company-store.ts";
 import { rowBytes } from "../../src/sync/budget.ts";
 import { Room } from "../../src/sync/room.ts";
 import { openStage, Stage } from "../../src/sync/stage.ts";
+import { FakeDisk } from "../harness/fake-disk.ts";
 import { openTestDatabase } from "../harness/open-database.ts";
 import { addLines } from "../integration/parties.ts";
 import { record } from "./memory-pair.ts";
 
 const mib = 2 ** 20;
-
-/** A disk of which a test says how much is free; what is cleaned up does not show on it. */
-class FakeDisk extends Disk {
-  free = 1000 * mib;
-  cleaned = 0;
-
-  constructor() {
-    super("/somewhere", 30 * mib, async () => void this.cleaned++);
-  }
-
-  override async look() {
-    return { free: this.free, reserve: 30 * mib };
-  }
-}
 
 /** A secondary with two primaries, and a disk if it can be seen. */
 async function world(t: Test, { limit, seen = true }: { limit?: number; seen?: boolean } = {}) {
@@ -132,11 +118,18 @@ t.test("what is stored counts: payloads, keys, rows and metadata", async (t) => 
   await t.resolves(at.take(0, 0), "what was counted is measured before it is refused");
 });
 
-t.test("without a limit a primary may have half of what there is for grains", async (t) => {
-  const { disk, evil, slice, begin } = await world(t);
-  disk.free = 70 * mib;
-  await t.rejects(begin(evil, await slice(evil, "a"), 21), { code: "limit" });
-  await t.resolves(begin(evil, await slice(evil, "b"), 19, 0));
+t.test("without a limit a primary may have a share of what there is for grains", async (t) => {
+  const { db, disk, evil, prim, slice, begin, room } = await world(t);
+  const p = await slice(prim, "p");
+  disk.free = 130 * mib;
+  await t.rejects(begin(evil, await slice(evil, "a"), 76, 0), { code: "limit" });
+  await t.resolves(begin(evil, await slice(evil, "b"), 73, 0));
+  room(evil).leave();
+  await db.run("UPDATE slices SET content_bytes = $2 WHERE slice_key = $1", [p.key, 20 * mib]);
+  const next = new Room(db, db as never, evil, undefined);
+  next.begin(p.key, p.name);
+  await t.rejects(next.admit({ grains: 1, bytes: 61 * mib }, 0), { code: "limit" });
+  await t.resolves(next.admit({ grains: 1, bytes: 59 * mib }, 0));
 });
 
 t.test("the reserve of the disk is never promised", async (t) => {
@@ -147,7 +140,7 @@ t.test("the reserve of the disk is never promised", async (t) => {
     code: "storage",
     exitCode: 9,
     message:
-      "about 77 MB of disk are needed for slice a of Evil: 105 MB are free, of which 31 MB are kept for the database itself",
+      "about 78 MB of disk are needed for slice a of Evil: 105 MB are free, of which 31 MB are kept for the database itself",
     hint: "Free some space on the disk of /somewhere and run again: nothing was changed.",
   });
   t.ok(disk.cleaned > 0, "not before what was deleted was cleared away");
