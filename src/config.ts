@@ -59,6 +59,12 @@ const schema = z.strictObject({
       max_grains: wholeNumber(1, 1_000_000_000).default(50_000_000),
     })
     .prefault({}),
+  retention: z
+    .strictObject({
+      /** How long the logs of syncs are kept. */
+      days: wholeNumber(1, 36_500).default(400),
+    })
+    .prefault({}),
   log: z
     .strictObject({ level: z.enum(["silent", "error", "warn", "info", "debug", "trace"]).default("info") })
     .prefault({}),

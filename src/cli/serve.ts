@@ -13,7 +13,7 @@ export function registerServe(parent: Command, context: Context): void {
     action(context, async (run) => {
       // Loaded here alone: the other commands start faster without an HTTP server in them.
       const { serve } = await import("../server/serve.ts");
-      await withApp(run.source, "sandpiper serve", (app) => serve(app, run.signal));
+      await withApp(run.source, "sandpiper serve", run.signal, (app) => serve(app, run.signal));
     }),
   );
 }

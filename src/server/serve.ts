@@ -5,6 +5,7 @@ import { requireRowSecurity } from "./row-security.ts";
 import { createContext } from "./server-context.ts";
 import { OrderedRuns } from "./sync-run.ts";
 import { createUpgrade } from "./upgrade.ts";
+import { keepUp } from "./upkeep.ts";
 
 /** Serves until `signal` is aborted, then stops in order. */
 export async function serve(app: App, signal: AbortSignal): Promise<void> {
@@ -15,10 +16,11 @@ export async function serve(app: App, signal: AbortSignal): Promise<void> {
   const upgrade = createUpgrade(createContext(app, stopping.signal));
   const server = await startServer(app, { onUpgrade: upgrade.handle, extraRoutes: runs.routes });
   app.log.info({ event: "server.listening", url: server.url, role: app.server.role, company: app.server.companyName });
+  const upkeep = keepUp(app, stopping.signal);
   await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
   app.log.info({ event: "server.stopping" });
   stopping.abort();
   const graceMs = app.config.server.shutdown_seconds * 1000;
-  await Promise.all([upgrade.stop(graceMs), runs.stop(graceMs), server.stop()]);
+  await Promise.all([upgrade.stop(graceMs), runs.stop(graceMs), server.stop(), upkeep]);
   app.log.info({ event: "server.stopped" });
 }
