@@ -10,6 +10,7 @@ const layers = [
   ["server", "^src/server/"],
   ["sync", "^src/sync/"],
   ["app", "^src/app\\.ts$"],
+  ["maintenance", "^src/maintenance/"],
   ["subscriptions", "^src/subscriptions/"],
   ["slices", "^src/slices/"],
   ["migrate", "^src/migrate\\.ts$"],

@@ -63,6 +63,12 @@ const schema = z.strictObject({
       disk_reserve: wholeNumber(0, 2 ** 50).optional(),
     })
     .prefault({}),
+  retention: z
+    .strictObject({
+      /** How long the logs of syncs are kept. */
+      days: wholeNumber(1, 36_500).default(400),
+    })
+    .prefault({}),
   log: z
     .strictObject({ level: z.enum(["silent", "error", "warn", "info", "debug", "trace"]).default("info") })
     .prefault({}),

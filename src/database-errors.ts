@@ -3,7 +3,7 @@ import pg from "pg";
 import { SandpiperError } from "./errors.ts";
 
 /** The database is behind a pooler that would break session locks. */
-export const pooled = (mode: string) =>
+export const throughPooler = (mode: string) =>
   new SandpiperError("config", `database.url leads to a pooler in ${mode} mode, where session locks do not hold`, {
     hint: "Use the database's own port, or a pool in session mode.",
   });
@@ -70,7 +70,7 @@ export function translate(error: unknown): unknown {
         `cannot use the database: ${message}`,
         "Check user, password and database name in database.url, and run `sandpiper migrate` as its owner.",
       );
-    if (/transaction blocks not allowed/.test(message)) return pooled("statement");
+    if (/transaction blocks not allowed/.test(message)) return throughPooler("statement");
     if (code === "42P01")
       return because("the database has no sandpiper tables", "Run `sandpiper init` or `sandpiper migrate`.");
     if (/^(08|40|53|57|58|XX|25)/.test(code))

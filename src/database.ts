@@ -8,7 +8,7 @@ import type { Readable, Writable } from "node:stream";
 import pg from "pg";
 import { from as copyFrom, to as copyTo } from "pg-copy-streams";
 import { type Config, forgetPostgresVariables } from "./config.ts";
-import { pooled, translate } from "./database-errors.ts";
+import { throughPooler, translate } from "./database-errors.ts";
 import { external } from "./database-url.ts";
 import { SandpiperError } from "./errors.ts";
 import type { Logger } from "./log.ts";
@@ -79,45 +79,37 @@ function safeInteger(text: string): number {
   return value;
 }
 
+type Role = "app" | "owner";
+
 interface Access {
   connection: pg.ClientConfig;
   release: () => Promise<void>;
   disk?: Disk;
 }
 
+export interface OpenOptions {
+  as?: Role;
+  name?: string;
+  log?: Logger;
+  /** What is to be done, as its owner, before the embedded database is stopped: by the last one out, if something has changed. What it throws is passed over. */
+  beforeStop?: (owner: Database) => Promise<unknown>;
+}
+
 /**
  * Opens the database that the configuration names.
  *
- * @param as `app` works as the role that owns nothing; `owner` is for migrations alone.
- * @param name shown by PostgreSQL as the application's name (63 characters at most).
+ * @param options.as `app` works as the role that owns nothing; `owner` is for migrations and maintenance alone.
+ * @param options.name shown by PostgreSQL as the application's name (63 characters at most).
  */
-export async function openDatabase(
-  config: Config,
-  options: { as?: "app" | "owner"; name?: string; log?: Logger } = {},
-): Promise<Database> {
+export async function openDatabase(config: Config, options: OpenOptions = {}): Promise<Database> {
   forgetPostgresVariables();
-  const as = options.as ?? "app";
   // As long as a connection to a primary waits (sync/dialling.ts): pg leaves it to Node how long each address of a name has.
   setDefaultAutoSelectFamilyAttemptTimeout(5000);
   const access: Access =
     config.database.url === undefined
-      ? await embedded(config, as)
+      ? await embedded(config, options)
       : { connection: external(config.database.url, loginName()), release: async () => {} };
-  const pool = new pg.Pool({
-    ...access.connection,
-    types,
-    max: config.database.pool_size,
-    application_name: options.name ?? "sandpiper",
-    connectionTimeoutMillis: 10_000,
-    idleTimeoutMillis: 30_000,
-    keepAlive: true,
-    onConnect: async (client: pg.ClientBase) => {
-      await client.query(as === "app" ? `${sessionSettings}; SET ROLE ${appRole}` : sessionSettings);
-    },
-  } as pg.PoolConfig);
-  // An idle connection that breaks (a restart of the server) is replaced by the pool; without a listener Node would exit.
-  pool.on("error", (error) => options.log?.warn({ event: "database.connection_lost", reason: error.message }));
-  const database = poolDatabase(pool, access.release, access.disk);
+  const database = pooled(access, config.database.pool_size, options);
   try {
     if (config.database.url !== undefined) await checkServer(database);
   } catch (error) {
@@ -127,12 +119,19 @@ export async function openDatabase(
   return database;
 }
 
-async function embedded(config: Config, as: "app" | "owner"): Promise<Access> {
+async function embedded(config: Config, options: OpenOptions): Promise<Access> {
   const server = await acquireEmbedded(config.data);
-  const disk = new Disk(layoutOf(config.data).cluster, config.limits.disk_reserve, () =>
-    clean(server.connection("postgres")),
-  );
-  return { connection: server.connection(as === "app" ? appRole : "postgres"), release: () => server.release(), disk };
+  const { beforeStop } = options;
+  const owner = { connection: server.connection("postgres"), release: async () => {} };
+  const last = async (work: NonNullable<typeof beforeStop>) => {
+    const database = pooled(owner, 1, { ...options, as: "owner" });
+    await work(database).finally(() => database.close());
+  };
+  return {
+    connection: server.connection(options.as === "owner" ? "postgres" : appRole),
+    release: () => server.release(beforeStop && (() => last(beforeStop))),
+    disk: new Disk(layoutOf(config.data).cluster, config.limits.disk_reserve, () => clean(owner.connection)),
+  };
 }
 
 /** Makes the space of grains that were deleted usable again, and lets go of the log that is not needed any more: as the owner, who alone may. */
@@ -148,6 +147,24 @@ async function clean(owner: pg.ClientConfig): Promise<void> {
   } finally {
     await client.end().catch(() => {});
   }
+}
+
+function pooled({ connection, release, disk }: Access, size: number, { as = "app", name, log }: OpenOptions): Database {
+  const pool = new pg.Pool({
+    ...connection,
+    types,
+    max: size,
+    application_name: name ?? "sandpiper",
+    connectionTimeoutMillis: 10_000,
+    idleTimeoutMillis: 30_000,
+    keepAlive: true,
+    onConnect: async (client: pg.ClientBase) => {
+      await client.query(as === "app" ? `${sessionSettings}; SET ROLE ${appRole}` : sessionSettings);
+    },
+  } as pg.PoolConfig);
+  // An idle connection that breaks (a restart of the server) is replaced by the pool; without a listener Node would exit.
+  pool.on("error", (error) => log?.warn({ event: "database.connection_lost", reason: error.message }));
+  return poolDatabase(pool, release, disk);
 }
 
 /** Who runs this process; "" when the system has no name for that. */
@@ -194,7 +211,7 @@ async function checkServer(database: Database): Promise<void> {
       const other = await pid(second);
       const after = await pid(first);
       if (other === before || after !== before) {
-        throw pooled("transaction");
+        throw throughPooler("transaction");
       }
     });
   });

@@ -15,7 +15,7 @@ export function step(name: StepName): void {
   steps.publish({ name, n });
 }
 
-/** Every step, so that a test can visit all of them. `s.` secondary, `p.` primary, `l.` loading a slice, `f.` its files. */
+/** Every step, so that a test can visit all of them. `s.` secondary, `p.` primary, `l.` loading a slice, `f.` its files, `m.` maintenance. */
 export const stepNames = [
   "s.start",
   "s.token",
@@ -53,6 +53,8 @@ export const stepNames = [
   "f.manifest",
   "f.remove",
   "f.end",
+  "m.vacuum",
+  "m.vacuumed",
 ] as const;
 
 export type StepName = (typeof stepNames)[number];

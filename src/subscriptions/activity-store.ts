@@ -84,8 +84,9 @@ export async function listActivity(
     `SELECT a.id, a.company_id AS "companyId", c.name AS "companyName", a.run_id AS "runId", a.slice_id AS "sliceId", a.slice_name AS "sliceName",
        a.sub_id AS "subId", a.test, a.outcome, a.message, a.grains_added AS "grainsAdded", a.grains_removed AS "grainsRemoved", a.bytes,
        a.duration_ms AS "durationMs", a.created_at AS "createdAt"
-     FROM activity a JOIN companies c ON c.id = a.company_id
-     WHERE ${companyInScope(scope, "$1", "a")} AND ($2::uuid IS NULL OR a.company_id = $2) ORDER BY a.created_at DESC, a.id LIMIT $3 OFFSET $4`,
+     FROM (SELECT id FROM activity a WHERE ${companyInScope(scope, "$1", "a")} AND ($2::uuid IS NULL OR a.company_id = $2)
+         ORDER BY a.created_at DESC, a.id LIMIT $3 OFFSET $4) page
+       JOIN activity a ON a.id = page.id JOIN companies c ON c.id = a.company_id ORDER BY a.created_at DESC, a.id`,
     [scopeValue(scope), filter.companyId ?? null, page.limit, page.offset],
   );
 }
