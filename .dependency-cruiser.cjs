@@ -14,7 +14,7 @@ const layers = [
   ["subscriptions", "^src/subscriptions/"],
   ["slices", "^src/slices/"],
   ["migrate", "^src/migrate\\.ts$"],
-  ["database", "^src/(database(-url|-errors)?|session-lock)\\.ts$"],
+  ["database", "^src/(database(-url|-errors|-sessions)?|session-lock)\\.ts$"],
   ["postgres", "^src/postgres/"],
   [
     "foundation",
@@ -31,8 +31,8 @@ const owners = {
   helmet: "^src/server/",
   "https-proxy-agent": "^src/sync/proxy\\.ts$",
   jsonwebtoken: "^src/server/token\\.ts$",
-  pg: "^src/(database(-errors)?\\.ts$|postgres/)",
-  "pg-copy-streams": "^src/database\\.ts$",
+  pg: "^src/(database(-errors|-sessions)?\\.ts$|postgres/)",
+  "pg-copy-streams": "^src/database-sessions\\.ts$",
   pino: "^src/log\\.ts$",
   "proxy-from-env": "^src/sync/proxy\\.ts$",
   "rate-limiter-flexible": "^src/server/login-limit\\.ts$",
@@ -134,7 +134,7 @@ module.exports = {
       comment: "A pure file reaches no socket, file or process, through no matter how many others.",
       severity: "error",
       from: { path: pure },
-      to: { path: [effects, "^src/(database|config|log|app|migrate)\\.ts$", "^src/postgres/"], reachable: true },
+      to: { path: [effects, "^src/(database|database-sessions|config|log|app|migrate)\\.ts$", "^src/postgres/"], reachable: true },
     },
     {
       name: "pure-has-no-randomness",
