@@ -10,14 +10,15 @@ const layers = [
   ["server", "^src/server/"],
   ["sync", "^src/sync/"],
   ["app", "^src/app\\.ts$"],
+  ["maintenance", "^src/maintenance/"],
   ["subscriptions", "^src/subscriptions/"],
   ["slices", "^src/slices/"],
   ["migrate", "^src/migrate\\.ts$"],
-  ["database", "^src/database(-url|-errors)?\\.ts$"],
+  ["database", "^src/(database(-url|-errors)?|session-lock)\\.ts$"],
   ["postgres", "^src/postgres/"],
   [
     "foundation",
-    "^src/(characters|config|config-fields|config-privacy|log|log-destination|step|scope|errors|atomic-file|version)\\.ts$",
+    "^src/(characters|config|config-fields|config-privacy|json-marks|log|log-destination|step|scope|session-settings|prepared|errors|atomic-file|version)\\.ts$",
   ],
 ];
 
@@ -44,12 +45,12 @@ const owners = {
 
 /** No socket, no SQL, no file, no clock, no randomness; the last two are checked by test/harness/source-rules.test.ts. */
 const pure = [
-  "^src/sync/(messages|frames|reconcile|retry|effects|find-difference|receive-grains|offer-list)\\.ts$",
+  "^src/sync/(budget|messages|message-sizes|frames|reconcile|retry|effects|find-difference|receive-grains|offer-list|json-rows)\\.ts$",
   "^src/sync/(coded-symbols|primary-port|serve-difference|serve-grains|primary-session|secondary-session|secondary-port)\\.ts$",
   "^src/subscriptions/(rules|company)\\.ts$",
-  "^src/slices/(slice|hash|tuples|encoding|file-name)\\.ts$",
-  "^src/server/sync-queue\\.ts$",
-  "^src/(characters|scope|errors)\\.ts$",
+  "^src/slices/(slice|metadata|hash|tuples|encoding|file-name|slice-directory)\\.ts$",
+  "^src/server/fair-queue\\.ts$",
+  "^src/(characters|scope|session-settings|errors|json-marks)\\.ts$",
 ];
 const effects =
   "^(node:)?(fs|fs/promises|net|tls|http|https|http2|dgram|dns|child_process|worker_threads|os|timers|timers/promises)$";

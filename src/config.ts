@@ -55,8 +55,18 @@ const schema = z.strictObject({
   limits: z
     .strictObject({
       max_grain_bytes: wholeNumber(1, 2 ** 40).default(4 * 2 ** 30),
-      max_subscriptions: wholeNumber(1, 10_000_000).default(20_000),
+      max_subscriptions: wholeNumber(1, 100_000).default(20_000),
       max_grains: wholeNumber(1, 1_000_000_000).default(50_000_000),
+      /** Bytes that one primary may have here, stored and staged; without it half of the space that there is for grains. */
+      primary_bytes: wholeNumber(1, 2 ** 50).optional(),
+      /** Bytes of the embedded database's disk that are never given out; without it a part of the disk. */
+      disk_reserve: wholeNumber(0, 2 ** 50).optional(),
+    })
+    .prefault({}),
+  retention: z
+    .strictObject({
+      /** How long the logs of syncs are kept. */
+      days: wholeNumber(1, 36_500).default(400),
     })
     .prefault({}),
   log: z
@@ -285,6 +295,14 @@ export function requireSecret(config: Config, name: keyof Config["secrets"]): Bu
     });
   }
   return Buffer.from(value, "base64url");
+}
+
+/**
+ * Takes PGHOST, PGOPTIONS, PGSSLMODE and the like out of the environment of this process, where `pg` would read them (as would its
+ * next version): where a database is, and how it is reached, the configuration alone says.
+ */
+export function forgetPostgresVariables(): void {
+  for (const name of Object.keys(process.env)) if (/^PG[A-Z]/.test(name)) delete process.env[name];
 }
 
 /** An API key from SANDPIPER_API_KEY, if it is set. */

@@ -4,12 +4,13 @@ import { SandpiperError } from "./errors.ts";
 /**
  * How to reach the database at a URL: TLS, verified, unless it is on this machine.
  *
+ * @param login the name to log in with when the URL has none.
  * @throws `config` for what is not a PostgreSQL URL, or asks for less.
  */
-export function external(text: string): {
-  connectionString: string;
-  ssl: false | { rejectUnauthorized: true; minVersion: "TLSv1.2" };
-} {
+export function external(
+  text: string,
+  login = "",
+): { connectionString: string; ssl: false | { rejectUnauthorized: true; minVersion: "TLSv1.2" } } {
   let url: URL;
   try {
     // libpq also takes a URL without a host, for a socket: postgres://user@/database?host=/run/postgresql.
@@ -51,5 +52,6 @@ export function external(text: string): {
     );
   }
   url.searchParams.delete("sslmode");
+  if (url.username === "" && !url.searchParams.has("user")) url.username = login;
   return { connectionString: url.toString(), ssl: local ? false : { rejectUnauthorized: true, minVersion: "TLSv1.2" } };
 }

@@ -1,18 +1,23 @@
 /**
- * Connections, transactions and COPY: with database-errors.ts the only files that know `pg`. Run-time SQL itself
- * lives in the `*-store.ts` files.
+ * Connections, transactions and COPY, over `pg`. Besides this file, database-errors.ts knows `pg`, for its errors, and postgres/embedded.ts, for the
+ * connection that holds the embedded server. Where SQL stands: ARCHITECTURE.md, "Stores".
  */
 import { setDefaultAutoSelectFamilyAttemptTimeout } from "node:net";
+import { userInfo } from "node:os";
 import type { Readable, Writable } from "node:stream";
 import pg from "pg";
 import { from as copyFrom, to as copyTo } from "pg-copy-streams";
-import type { Config } from "./config.ts";
-import { pooled, translate } from "./database-errors.ts";
+import { type Config, forgetPostgresVariables } from "./config.ts";
+import { throughPooler, translate } from "./database-errors.ts";
 import { external } from "./database-url.ts";
 import { SandpiperError } from "./errors.ts";
 import type { Logger } from "./log.ts";
+import { layoutOf } from "./postgres/data-dir.ts";
+import { Disk } from "./postgres/disk.ts";
 import { acquireEmbedded } from "./postgres/embedded.ts";
+import { prepared, preparedName } from "./prepared.ts";
 import { everything, type Scope, scopeName } from "./scope.ts";
+import { sessionSettings } from "./session-settings.ts";
 
 /** One connection. Statements run one after another; parameters only, never text put together from input. */
 export interface Session {
@@ -39,21 +44,25 @@ export interface TransactionOptions {
   snapshot?: boolean;
 }
 
-/** A pool of sessions, as the role `sandpiper_app`; they see everything, unless they are had {@link Database.as} somebody. */
+/** A pool of sessions, as the role `sandpiper_app` unless it was opened as `owner`; they see everything, unless they are had {@link Database.as} somebody. */
 export interface Database {
   session<T>(work: (session: Session) => Promise<T>): Promise<T>;
   query: Session["query"];
   one: Session["one"];
   run: Session["run"];
   transaction: Session["transaction"];
-  /** The same pool, whose sessions see and change only what `scope` may: row-level security (0003-row-security.sql). */
-  as(scope: Scope): Database;
+  /**
+   * The same pool, whose sessions see and change only what `scope` may: row-level security (0003-row-security.sql). Once `wanted` is
+   * aborted no more statements begin, and transactions are rolled back; its reason is thrown.
+   */
+  as(scope: Scope, wanted?: AbortSignal): Database;
+  /** The disk that it is on, if it is the embedded one: that of another cannot be seen. */
+  readonly disk?: Disk | undefined;
   /** Closes all connections, and leaves the embedded server if there is one. Twice is harmless. */
   close(): Promise<void>;
 }
 
 export const appRole = "sandpiper_app";
-const lockTimeoutMs = 10_000;
 
 // int8 arrives as a string, since it may not fit a number. Ours are counts, bytes and keys: all fit.
 const types = {
@@ -70,43 +79,37 @@ function safeInteger(text: string): number {
   return value;
 }
 
+type Role = "app" | "owner";
+
 interface Access {
   connection: pg.ClientConfig;
   release: () => Promise<void>;
+  disk?: Disk;
+}
+
+export interface OpenOptions {
+  as?: Role;
+  name?: string;
+  log?: Logger;
+  /** What is to be done, as its owner, before the embedded database is stopped: by the last one out, if something has changed. What it throws is passed over. */
+  beforeStop?: (owner: Database) => Promise<unknown>;
 }
 
 /**
  * Opens the database that the configuration names.
  *
- * @param as `app` works as the role that owns nothing; `owner` is for migrations alone.
- * @param name shown by PostgreSQL as the application's name (63 characters at most).
+ * @param options.as `app` works as the role that owns nothing; `owner` is for migrations and maintenance alone.
+ * @param options.name shown by PostgreSQL as the application's name (63 characters at most).
  */
-export async function openDatabase(
-  config: Config,
-  options: { as?: "app" | "owner"; name?: string; log?: Logger } = {},
-): Promise<Database> {
-  const as = options.as ?? "app";
+export async function openDatabase(config: Config, options: OpenOptions = {}): Promise<Database> {
+  forgetPostgresVariables();
   // As long as a connection to a primary waits (sync/dialling.ts): pg leaves it to Node how long each address of a name has.
   setDefaultAutoSelectFamilyAttemptTimeout(5000);
-  const access =
+  const access: Access =
     config.database.url === undefined
-      ? await embedded(config, as)
-      : { connection: external(config.database.url), release: async () => {} };
-  const pool = new pg.Pool({
-    ...access.connection,
-    types,
-    max: config.database.pool_size,
-    application_name: options.name ?? "sandpiper",
-    connectionTimeoutMillis: 10_000,
-    idleTimeoutMillis: 30_000,
-    keepAlive: true,
-    onConnect: async (client: pg.ClientBase) => {
-      await client.query(sessionSettings(as));
-    },
-  } as pg.PoolConfig);
-  // An idle connection that breaks (a restart of the server) is replaced by the pool; without a listener Node would exit.
-  pool.on("error", (error) => options.log?.warn({ event: "database.connection_lost", reason: error.message }));
-  const database = poolDatabase(pool, access.release);
+      ? await embedded(config, options)
+      : { connection: external(config.database.url, loginName()), release: async () => {} };
+  const database = pooled(access, config.database.pool_size, options);
   try {
     if (config.database.url !== undefined) await checkServer(database);
   } catch (error) {
@@ -116,33 +119,89 @@ export async function openDatabase(
   return database;
 }
 
-async function embedded(config: Config, as: "app" | "owner"): Promise<Access> {
+async function embedded(config: Config, options: OpenOptions): Promise<Access> {
   const server = await acquireEmbedded(config.data);
-  return { connection: server.connection(as === "app" ? appRole : "postgres"), release: () => server.release() };
+  const { beforeStop } = options;
+  const owner = { connection: server.connection("postgres"), release: async () => {} };
+  const last = async (work: NonNullable<typeof beforeStop>) => {
+    const database = pooled(owner, 1, { ...options, as: "owner" });
+    await work(database).finally(() => database.close());
+  };
+  return {
+    connection: server.connection(options.as === "owner" ? "postgres" : appRole),
+    release: () => server.release(beforeStop && (() => last(beforeStop))),
+    disk: new Disk(layoutOf(config.data).cluster, config.limits.disk_reserve, () => clean(owner.connection)),
+  };
 }
 
-function sessionSettings(as: "app" | "owner"): string {
-  const settings = [
-    `SET lock_timeout = ${lockTimeoutMs}`,
-    // A server process notices that its client is gone, and lets go of its locks.
-    "SET client_connection_check_interval = 2000",
-    "SET idle_in_transaction_session_timeout = '15min'",
-    "SET timezone = 'UTC'",
-    "SET client_min_messages = warning",
-  ];
-  if (as === "app") settings.push(`SET ROLE ${appRole}`);
-  return settings.join("; ");
+/** Makes the space of grains that were deleted usable again, and lets go of the log that is not needed any more: as the owner, who alone may. */
+async function clean(owner: pg.ClientConfig): Promise<void> {
+  const client = new pg.Client({ ...owner, application_name: "sandpiper (space)" });
+  client.on("error", () => {}); // the statement that it meets fails as well
+  try {
+    await client.connect();
+    await client.query("VACUUM grain_rows, grain_chunks");
+    await client.query("CHECKPOINT");
+  } catch (error) {
+    throw translate(error);
+  } finally {
+    await client.end().catch(() => {});
+  }
 }
 
-/** Refuses a server that is too old, and a pooler that would break session locks. */
+function pooled({ connection, release, disk }: Access, size: number, { as = "app", name, log }: OpenOptions): Database {
+  const pool = new pg.Pool({
+    ...connection,
+    types,
+    max: size,
+    application_name: name ?? "sandpiper",
+    connectionTimeoutMillis: 10_000,
+    idleTimeoutMillis: 30_000,
+    keepAlive: true,
+    onConnect: async (client: pg.ClientBase) => {
+      await client.query(as === "app" ? `${sessionSettings}; SET ROLE ${appRole}` : sessionSettings);
+    },
+  } as pg.PoolConfig);
+  // An idle connection that breaks (a restart of the server) is replaced by the pool; without a listener Node would exit.
+  pool.on("error", (error) => log?.warn({ event: "database.connection_lost", reason: error.message }));
+  return poolDatabase(pool, release, disk);
+}
+
+/** Who runs this process; "" when the system has no name for that. */
+function loginName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return "";
+  }
+}
+
+/** Refuses a server that is too old, a database whose text is not ours, and a pooler that would break session locks. */
 async function checkServer(database: Database): Promise<void> {
   await database.session(async (first) => {
-    const version = await first.one<{ v: number }>("SELECT current_setting('server_version_num')::int AS v");
-    if (version!.v < 150000) {
+    const is = (await first.one<{ version: number; encoding: string; replication: string; name: string }>(
+      `SELECT current_setting('server_version_num')::int AS version, current_setting('server_encoding') AS encoding,
+         current_setting('session_replication_role') AS replication, current_database() AS name`,
+    ))!;
+    if (is.version < 150000) {
       throw new SandpiperError(
         "config",
-        `the database is PostgreSQL ${Math.floor(version!.v / 10000)}; sandpiper needs 15 or newer`,
+        `the database is PostgreSQL ${Math.floor(is.version / 10000)}; sandpiper needs 15 or newer`,
         { hint: "Upgrade the server, or leave database.url out to use the embedded one." },
+      );
+    }
+    // Digests are computed from the bytes of texts as the server has them, and a name may have any character.
+    if (is.encoding !== "UTF8") {
+      throw new SandpiperError("config", `the encoding of the database ${is.name} is ${is.encoding}, not UTF8`, {
+        hint: "Make another one: CREATE DATABASE ... OWNER sandpiper_owner ENCODING 'UTF8' TEMPLATE template0; and name it in database.url.",
+      });
+    }
+    // Only a superuser may change it back.
+    if (is.replication !== "origin") {
+      throw new SandpiperError(
+        "config",
+        `session_replication_role is ${is.replication} for this login, which switches constraints off`,
+        { hint: "Have an administrator take it back: ALTER ROLE (or DATABASE) ... RESET session_replication_role." },
       );
     }
     // A pooler in transaction mode hands an idle client's server process to whoever begins a transaction.
@@ -152,13 +211,13 @@ async function checkServer(database: Database): Promise<void> {
       const other = await pid(second);
       const after = await pid(first);
       if (other === before || after !== before) {
-        throw pooled("transaction");
+        throw throughPooler("transaction");
       }
     });
   });
 }
 
-function poolDatabase(pool: pg.Pool, release: () => Promise<void>): Database {
+function poolDatabase(pool: pg.Pool, release: () => Promise<void>, disk: Disk | undefined): Database {
   let closing: Promise<void> | undefined;
   const close = () => {
     closing ??= pool.end().then(release, release);
@@ -166,17 +225,22 @@ function poolDatabase(pool: pg.Pool, release: () => Promise<void>): Database {
   };
   /** What each connection's sessions see at present. */
   const scopes = new WeakMap<pg.PoolClient, string>();
-  return scopedDatabase(pool, scopes, everything, close);
+  return scopedDatabase({ pool, scopes, close, disk }, everything);
 }
 
-function scopedDatabase(
-  pool: pg.Pool,
-  scopes: WeakMap<pg.PoolClient, string>,
-  scope: Scope,
-  close: () => Promise<void>,
-): Database {
+interface Pool {
+  pool: pg.Pool;
+  scopes: WeakMap<pg.PoolClient, string>;
+  close: () => Promise<void>;
+  disk: Disk | undefined;
+}
+
+function scopedDatabase(shared: Pool, scope: Scope, wanted?: AbortSignal): Database {
+  const { pool, scopes, close, disk } = shared;
   const name = scopeName(scope);
-  const session = async <T>(work: (session: Session) => Promise<T>): Promise<T> => {
+
+  const borrow = async <T>(work: (client: pg.PoolClient, own: Session) => Promise<T>): Promise<T> => {
+    wanted?.throwIfAborted();
     let client: pg.PoolClient;
     try {
       client = await pool.connect();
@@ -189,13 +253,7 @@ function scopedDatabase(
     };
     client.on("error", onError);
     try {
-      const own = clientSession(client);
-      if (scopes.get(client) !== name) {
-        scopes.delete(client);
-        await own.run("SELECT set_config('sandpiper.scope', $1, false)", [name]);
-        scopes.set(client, name);
-      }
-      return await work(own);
+      return await work(client, clientSession(client, wanted));
     } catch (error) {
       if (!(error instanceof SandpiperError) || error.code === "storage") broken ??= error as Error;
       throw error;
@@ -204,24 +262,63 @@ function scopedDatabase(
       client.release(broken);
     }
   };
+
+  /** Takes the connection into our scope, by this statement or by one that does so besides: if it fails, nobody knows what the scope is. */
+  const enter = async <T>(client: pg.PoolClient, statement: () => Promise<T>): Promise<T> => {
+    scopes.delete(client);
+    const result = await statement();
+    scopes.set(client, name);
+    return result;
+  };
+  const setScope = (own: Session) => own.run("SELECT set_config('sandpiper.scope', $1, false)", [name]);
+
+  const session: Database["session"] = (work) =>
+    borrow(async (client, own) => {
+      if (scopes.get(client) !== name) await enter(client, () => setScope(own));
+      return work(own);
+    });
+
+  const query = <Row>(text: string, values: readonly unknown[] = []): Promise<Row[]> =>
+    borrow(async (client, own) => {
+      if (scopes.get(client) === name) return own.query<Row>(text, values);
+      if (preparedName(text) !== undefined)
+        return enter(client, () => own.query<Row>(entering(text, values.length), [...values, name]));
+      await enter(client, () => setScope(own));
+      return own.query<Row>(text, values);
+    });
+
   return {
     session,
-    query: (text, values) => session((s) => s.query(text, values)),
-    one: (text, values) => session((s) => s.one(text, values)),
+    query,
+    one: async <Row>(text: string, values?: readonly unknown[]) => (await query<Row>(text, values))[0],
     run: (text, values) => session((s) => s.run(text, values)),
     transaction: (work, options) => session((s) => s.transaction(work, options)),
-    as: (other) => scopedDatabase(pool, scopes, other, close),
+    as: (other, until) => scopedDatabase(shared, other, until),
+    disk,
     close,
   };
 }
 
-function clientSession(client: pg.PoolClient): Session {
-  const run = async (text: string, values?: readonly unknown[]): Promise<pg.QueryResult> => {
+/**
+ * The query, and with it what takes the connection into the scope that is its last parameter. The query comes after: its rows are counted from
+ * an offset, which is 0, and which PostgreSQL can know no sooner than the scope is set.
+ */
+const entering = (text: string, parameters: number): string =>
+  prepared(`WITH scoped AS MATERIALIZED (SELECT set_config('sandpiper.scope', $${parameters + 1}, false) AS name)
+    SELECT answer.* FROM scoped CROSS JOIN LATERAL (SELECT * FROM (${text}) asked OFFSET length(scoped.name) * 0) answer`);
+
+function clientSession(client: pg.PoolClient, wanted?: AbortSignal): Session {
+  const send = async (text: string, values?: readonly unknown[]): Promise<pg.QueryResult> => {
+    const name = preparedName(text);
     try {
-      return await client.query(text, values as unknown[]);
+      return await client.query(name === undefined ? text : { name, text }, values as unknown[]);
     } catch (error) {
       throw translate(error);
     }
+  };
+  const run: typeof send = (text, values) => {
+    wanted?.throwIfAborted();
+    return send(text, values);
   };
   const self: Session = {
     query: async <Row>(text: string, values?: readonly unknown[]) => (await run(text, values)).rows as Row[],
@@ -238,7 +335,7 @@ function clientSession(client: pg.PoolClient): Session {
         await run("COMMIT");
         return result;
       } catch (error) {
-        await run("ROLLBACK").catch(() => {});
+        await send("ROLLBACK").catch(() => {});
         throw translate(error);
       }
     },

@@ -91,7 +91,9 @@ function newRun(context: Context, command: Command): Run {
       context.exitCode = code;
     },
     withApp: (work) =>
-      withApp(source, commandPath(command), (app) => work({ ...app, db: interruptible(app.db, context.signal) })),
+      withApp(source, commandPath(command), context.signal, (app) =>
+        work({ ...app, db: interruptible(app.db, context.signal) }),
+      ),
   };
 }
 

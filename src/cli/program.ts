@@ -9,6 +9,7 @@ import { type Context, finishCommands, jsonHelp } from "./command.ts";
 import { registerCompany } from "./company.ts";
 import { registerInit } from "./init.ts";
 import { registerList } from "./list.ts";
+import { registerMaintain } from "./maintain.ts";
 import { registerMigrate } from "./migrate.ts";
 import { processPrinter } from "./printer.ts";
 import { registerPull } from "./pull.ts";
@@ -57,6 +58,7 @@ function createProgram(context: Context): Command {
   registerSync(program, context);
   registerActivity(program, context);
   registerUser(program, context);
+  registerMaintain(program, context);
   registerMigrate(program, context);
   finishCommands(program);
   return program;

@@ -16,7 +16,7 @@ export function registerServe(parent: Command, context: Context): void {
       run.signals?.keepThroughHangUp();
       // Loaded here alone: the other commands start faster without an HTTP server in them.
       const { serve } = await import("../server/serve.ts");
-      await withApp(run.source, "sandpiper serve", (app) => {
+      await withApp(run.source, "sandpiper serve", run.signal, (app) => {
         if (run.signals !== undefined)
           run.signals.onIgnored = (name) => app.log.warn({ event: "server.signal_ignored", signal: name });
         if (tlsVariableIgnored()) app.log.warn({ event: "server.variable_ignored", reason: tlsWarning });

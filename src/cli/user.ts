@@ -4,7 +4,7 @@ import { SandpiperError } from "../errors.ts";
 import { checkName } from "../slices/slice.ts";
 import { roles } from "../subscriptions/company.ts";
 import { requireCompany } from "../subscriptions/company-store.ts";
-import { addUser, minPasswordLength } from "../subscriptions/user-store.ts";
+import { addUser, countNamesakes, loginName, minPasswordLength } from "../subscriptions/user-store.ts";
 import { action, addCommand, addGroup, type Context, type Run } from "./command.ts";
 
 type PersonRole = Exclude<keyof typeof roles, "sync">;
@@ -21,7 +21,8 @@ export function registerUser(program: Command, context: Context): void {
     summary: "add a user",
     details:
       "The password is read from standard input (one line), or asked for on a terminal. A company-admin sees its own " +
-      "company only; the other roles belong to our own company and see everything.",
+      "company only; the other roles belong to our own company and see everything. People log in as NAME@COMPANY; NAME " +
+      "alone will do as long as no other company has a user of that name.",
     examples: [
       "sandpiper user add maria --role super-admin",
       "sandpiper user add bob --role company-admin --company Epicor --email bob@epicor.example < password.txt",
@@ -48,13 +49,22 @@ export function registerUser(program: Command, context: Context): void {
           const password = await readPassword(run);
           const role = roles[options.role];
           const user = await addUser(db, { companyId: company.id, name, role, password, email: options.email });
-          await run.output.result(`User ${user.name} of ${company.name} is added as ${options.role}.`, {
-            id: user.id,
-            name: user.name,
-            company: company.name,
-            role: options.role,
-            email: user.email,
-          });
+          const login = loginName(user.name, company);
+          await run.output.result(
+            `User ${user.name} of ${company.name} is added as ${options.role}. It logs in as ${login}.`,
+            {
+              id: user.id,
+              name: user.name,
+              login,
+              company: company.name,
+              role: options.role,
+              email: user.email,
+            },
+          );
+          if ((await countNamesakes(db, name)) > 1)
+            run.output.note(
+              `Other companies have a user ${name} as well: none of them can leave out the company any more.`,
+            );
         });
       }),
     );

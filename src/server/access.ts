@@ -1,4 +1,4 @@
-/** Who may do what: the one place that turns a role into a scope or a refusal. */
+/** Which role may use a route, and what it sees. Who may change which user is in users.ts, who may sync in upgrade.ts. */
 import { SandpiperError } from "../errors.ts";
 import { everything, type Scope } from "../scope.ts";
 import { roles } from "../subscriptions/company.ts";

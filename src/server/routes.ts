@@ -1,4 +1,4 @@
-/** Every route of the server, at the root and under /v1. */
+/** The routes of every server, at the root and under /v1; those for syncs that are ordered over REST are added by sync-run.ts. */
 import express, { type Router } from "express";
 import { activityRoutes } from "./activity.ts";
 import { companyRoutes } from "./companies.ts";

@@ -1,6 +1,7 @@
 /** POST /slices/{id}/batch: a stream of lines changes a slice, all or none (src/slices/batch.ts says which lines there are). */
 import type { Router } from "express";
 import { applyBatch, batchLine } from "../slices/batch.ts";
+import { recheckMs } from "./authenticate.ts";
 import { endpoint, ok, resource } from "./endpoint.ts";
 import { requireMediaType } from "./json-body.ts";
 import { readLines } from "./ndjson.ts";
@@ -12,10 +13,11 @@ export function sliceBatchRoutes(router: Router, context: ServerContext): void {
     post: endpoint({
       allow: "admin",
       on: "primary",
+      lasting: true,
       handle: async (call) => {
         requireMediaType(call.request, "application/x-ndjson");
         const slice = await requestedSlice(call);
-        const lines = readLines(call.request, batchLine);
+        const lines = whilePermitted(readLines(call.request, batchLine), call.stillPermitted);
         const { added, removed, content } = await applyBatch(
           call.db,
           slice,
@@ -31,4 +33,17 @@ export function sliceBatchRoutes(router: Router, context: ServerContext): void {
       },
     }),
   });
+}
+
+/** The lines as long as their sender may send them, which is looked at again before the end: a batch may take hours. */
+async function* whilePermitted<T>(lines: AsyncIterable<T>, stillPermitted: () => Promise<void>): AsyncGenerator<T> {
+  let lookedMs = performance.now();
+  for await (const line of lines) {
+    if (performance.now() - lookedMs > recheckMs) {
+      await stillPermitted();
+      lookedMs = performance.now();
+    }
+    yield line;
+  }
+  await stillPermitted();
 }

@@ -1,4 +1,4 @@
-/** `GET /sync`: a partner's request becomes a websocket, and a primary session serves it. One of the two files that know `ws`. */
+/** `GET /sync`: a partner's request becomes a websocket, and a primary session serves it. The server's end of `ws` is made here. */
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { WebSocketServer } from "ws";
@@ -7,11 +7,12 @@ import { step } from "../step.ts";
 import { roles } from "../subscriptions/company.ts";
 import { Channel, socketOptions } from "../sync/channel.ts";
 import { drive } from "../sync/effects.ts";
+import { compareSize } from "../sync/message-sizes.ts";
 import { subprotocol } from "../sync/messages.ts";
 import { PrimaryAdapter } from "../sync/primary-adapter.ts";
 import { primarySession } from "../sync/primary-session.ts";
 import { SliceCache } from "../sync/slice-cache.ts";
-import { authenticateRequest, identityStillValid } from "./authenticate.ts";
+import { authenticateRequest, identityStillValid, recheckMs } from "./authenticate.ts";
 import { clientAddress } from "./client-address.ts";
 import { checkFraming, splitAddress } from "./framing.ts";
 import { noSuchAddress, RequestError, refuseSocket } from "./problem.ts";
@@ -20,18 +21,16 @@ import { SyncLine } from "./sync-line.ts";
 import type { Identity } from "./token.ts";
 
 const socketsPerPartner = 5;
-/** How soon a revoked key or a switched-off partner is noticed on an open socket. */
-const recheckMs = 2000;
 
 export interface Upgrade {
   handle(request: IncomingMessage, socket: Duplex, head: Buffer): void;
-  /** Refuses what is new, sends away who waits, lets sessions end by themselves until `over` is aborted, then closes them. */
+  /** Sends away who waits, lets sessions end by themselves until `over` is aborted, then closes them. What is new is refused as soon as the server is stopping. */
   stop(over: AbortSignal): Promise<void>;
 }
 
 export function createUpgrade(context: ServerContext): Upgrade {
   const sockets = new WebSocketServer({
-    ...socketOptions,
+    ...socketOptions(compareSize(context.app.config.limits.max_subscriptions).bytes),
     noServer: true,
     clientTracking: false,
     handleProtocols: () => subprotocol,
@@ -149,7 +148,7 @@ export function createUpgrade(context: ServerContext): Upgrade {
   };
 }
 
-/** Everything that can be refused before the 101. */
+/** Who asks, unless the request is to be refused for what it is; how many there are already is looked at by the caller, before the 101 too. */
 async function checkRequest(request: IncomingMessage, context: ServerContext): Promise<Identity> {
   checkFraming(request);
   const [path] = splitAddress(request.url ?? "");

@@ -71,6 +71,9 @@ export const chunkBytes = 1024 * 1024;
 
 /** Longest key and source of a grain, in UTF-8 bytes. */
 export const maxKeyBytes = 1024;
+/** Most pairs of metadata that a slice has, and most UTF-8 bytes of their keys and values together: a partner takes it in one message. */
+export const maxMetadataPairs = 10_000;
+export const maxMetadataBytes = 1024 * 1024;
 /** Longest name of a company, slice or subscription, in characters. */
 export const maxNameLength = 200;
 

@@ -39,7 +39,7 @@ export function sealApiKey(apiKey: string, companyId: string, key: Buffer): Buff
   return Buffer.concat([iv, cipher.getAuthTag(), sealed]);
 }
 
-/** Undoes {@link sealApiKey}. @throws `config` when the key of the configuration is another one. */
+/** Undoes {@link sealApiKey}. @throws `auth` when the key of the configuration is another one. */
 export function openApiKey(sealed: Buffer, companyId: string, key: Buffer): string {
   try {
     const decipher = createDecipheriv("aes-256-gcm", key, sealed.subarray(0, 12)).setAAD(Buffer.from(companyId));

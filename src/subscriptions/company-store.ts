@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { Database, Session } from "../database.ts";
 import { violatedConstraint } from "../database-errors.ts";
 import { SandpiperError } from "../errors.ts";
+import { prepared } from "../prepared.ts";
 import { companyInScope, everything, type Scope, scopeValue } from "../scope.ts";
 import { type CompanyId, checkName, isUuid, nameKey } from "../slices/slice.ts";
 import type { Page } from "../slices/slice-store.ts";
@@ -37,7 +38,7 @@ export async function requireRole(db: Queries, role: ServerRole, doing: string):
   return server;
 }
 
-/** Sets up an empty database; through the owner's connection. @throws `conflict` when it is set up already as something else. */
+/** Sets up an empty database; through the owner's connection. @throws `conflict` when it is set up already as something else, `usage` for a bad name. */
 export async function initServer(
   owner: Database,
   role: ServerRole,
@@ -74,7 +75,9 @@ export async function initServer(
 /** Companies that the scope sees, by name, our own included. */
 export async function listCompanies(db: Queries, scope: Scope = everything, page?: Page): Promise<Company[]> {
   return db.query<Company>(
-    `SELECT ${columns} FROM (SELECT *, id AS company_id FROM companies) c WHERE ${companyInScope(scope, "$1", "c")} ORDER BY c.name_key LIMIT $2 OFFSET $3`,
+    prepared(
+      `SELECT ${columns} FROM (SELECT *, id AS company_id FROM companies) c WHERE ${companyInScope(scope, "$1", "c")} ORDER BY c.name_key LIMIT $2 OFFSET $3`,
+    ),
     [scopeValue(scope), page?.limit ?? null, page?.offset ?? 0],
   );
 }
@@ -82,7 +85,9 @@ export async function listCompanies(db: Queries, scope: Scope = everything, page
 /** How many companies the scope sees. */
 export async function countCompanies(db: Queries, scope: Scope): Promise<number> {
   const row = await db.one<{ n: number }>(
-    `SELECT count(*) AS n FROM (SELECT id AS company_id FROM companies) c WHERE ${companyInScope(scope, "$1", "c")}`,
+    prepared(
+      `SELECT count(*) AS n FROM (SELECT id AS company_id FROM companies) c WHERE ${companyInScope(scope, "$1", "c")}`,
+    ),
     [scopeValue(scope)],
   );
   return row!.n;
@@ -96,7 +101,9 @@ export async function findCompany(
 ): Promise<Company | undefined> {
   const byId = isUuid(nameOrId);
   return db.one<Company>(
-    `SELECT ${columns} FROM (SELECT *, id AS company_id FROM companies) c WHERE ${byId ? "c.id = $2::uuid" : "c.name_key = $2"} AND ${companyInScope(scope, "$1", "c")}`,
+    prepared(
+      `SELECT ${columns} FROM (SELECT *, id AS company_id FROM companies) c WHERE ${byId ? "c.id = $2::uuid" : "c.name_key = $2"} AND ${companyInScope(scope, "$1", "c")}`,
+    ),
     [scopeValue(scope), byId ? nameOrId : nameKey(nameOrId)],
   );
 }
@@ -119,7 +126,7 @@ export async function requireCompany(db: Queries, nameOrId: string, scope: Scope
   return company;
 }
 
-/** Registers a company. `sealed` is its API key, encrypted. @throws `conflict` when its name or id is taken. */
+/** Registers a company. `sealed` is its API key, encrypted. @throws `conflict` when its name or id is taken, `usage` for a bad name. */
 export async function addCompany(
   db: Queries,
   input: { id?: string; name: string; target?: SyncTarget; sealed?: Buffer },
@@ -216,7 +223,9 @@ export async function findApiKey(
   keyId: string,
 ): Promise<{ companyId: CompanyId; companyActive: boolean; secretHmac: Buffer } | undefined> {
   return db.one(
-    `SELECT k.company_id AS "companyId", c.active AS "companyActive", k.secret_hmac AS "secretHmac" FROM api_keys k JOIN companies c ON c.id = k.company_id WHERE k.id = $1`,
+    prepared(
+      `SELECT k.company_id AS "companyId", c.active AS "companyActive", k.secret_hmac AS "secretHmac" FROM api_keys k JOIN companies c ON c.id = k.company_id WHERE k.id = $1`,
+    ),
     [keyId],
   );
 }
@@ -233,7 +242,9 @@ export async function markKeyUsed(db: Queries, keyId: string): Promise<void> {
 /** Whether a token's key and company are still good. */
 export async function keyStillValid(db: Queries, keyId: string, companyId: CompanyId): Promise<boolean> {
   const row = await db.one(
-    "SELECT 1 FROM api_keys k JOIN companies c ON c.id = k.company_id WHERE k.id = $1 AND c.id = $2 AND c.active",
+    prepared(
+      "SELECT 1 FROM api_keys k JOIN companies c ON c.id = k.company_id WHERE k.id = $1 AND c.id = $2 AND c.active",
+    ),
     [keyId, companyId],
   );
   return row !== undefined;

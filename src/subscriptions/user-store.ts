@@ -1,15 +1,18 @@
 /** People who may log in, with Argon2id password hashes. */
+import { randomBytes, randomInt } from "node:crypto";
 import { hash, verify } from "@node-rs/argon2";
 import type { Database, Session } from "../database.ts";
 import { violatedConstraint } from "../database-errors.ts";
 import { SandpiperError } from "../errors.ts";
+import { prepared } from "../prepared.ts";
 import { companyInScope, type Scope, scopeValue } from "../scope.ts";
-import { type CompanyId, checkName, nameKey } from "../slices/slice.ts";
+import { type CompanyId, checkName, isUuid, nameKey } from "../slices/slice.ts";
 import type { Page } from "../slices/slice-store.ts";
 
 type Queries = Pick<Session | Database, "query" | "one" | "run">;
 
 export interface User {
+  /** A random number below 2^48: it says nothing about how many users there are, or where. */
   id: number;
   companyId: CompanyId;
   name: string;
@@ -24,14 +27,12 @@ const columns = `u.id, u.company_id AS "companyId", u.name, u.email, u.role, u.a
 export const minPasswordLength = 12;
 
 // OWASP's minimum for Argon2id (19 MiB, 2 passes).
-const hashPassword = (password: string) => hash(password, { memoryCost: 19_456, timeCost: 2, parallelism: 1 });
+const cost = { memoryCost: 19_456, timeCost: 2, parallelism: 1 };
+const hashPassword = (password: string) => hash(password, cost);
 
-let decoyHash: Promise<string> | undefined;
-/** What a wrong name is checked against, so that it takes as long as a wrong password. Made once a process. */
-const decoy = () => {
-  decoyHash ??= hashPassword("a password that nobody has");
-  return decoyHash;
-};
+const noise = (bytes: number) => randomBytes(bytes).toString("base64").replace(/=+$/, "");
+/** What the password of a wrong name is checked against, so that it takes as long as a wrong password: the hash of nothing. */
+const decoy = `$argon2id$v=19$m=${cost.memoryCost},t=${cost.timeCost},p=${cost.parallelism}$${noise(16)}$${noise(32)}`;
 
 function checkPassword(password: string): void {
   if (password.length < minPasswordLength || password.length > 200) {
@@ -41,7 +42,7 @@ function checkPassword(password: string): void {
   }
 }
 
-/** Adds a user. @throws `conflict` for a taken name, `usage` for a short password. */
+/** Adds a user. @throws `conflict` for a name that its company has already, `usage` for a bad name, or a password that is too short or too long. */
 export async function addUser(
   db: Queries,
   input: { companyId: CompanyId; name: string; email?: string; role: number; password: string },
@@ -50,8 +51,9 @@ export async function addUser(
   checkPassword(input.password);
   try {
     const row = await db.one<User>(
-      `INSERT INTO users AS u (company_id, name, name_key, email, role, password_hash) VALUES ($1, $2, $3, $4, $5, $6) RETURNING ${columns}`,
+      `INSERT INTO users AS u (id, company_id, name, name_key, email, role, password_hash) VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING ${columns}`,
       [
+        randomInt(1, 2 ** 48 - 1),
         input.companyId,
         input.name,
         nameKey(input.name),
@@ -62,31 +64,64 @@ export async function addUser(
     );
     return row!;
   } catch (error) {
-    if (violatedConstraint(error) === undefined) throw error;
-    throw new SandpiperError("conflict", `there is a user ${JSON.stringify(input.name)} already`, {
+    if (violatedConstraint(error) !== "users_company_name") throw error;
+    throw new SandpiperError("conflict", `that company has a user ${JSON.stringify(input.name)} already`, {
       cause: error,
       hint: "Choose another name.",
     });
   }
 }
 
-/** The user with this name and password, if both are right and user and company are active. An unknown name takes as long as a wrong password. */
-export async function authenticateUser(db: Queries, name: string, password: string): Promise<User | undefined> {
-  const row = await db.one<User & { passwordHash: string; usable: boolean }>(
-    `SELECT ${columns}, u.password_hash AS "passwordHash", u.active AND c.active AS usable FROM users u JOIN companies c ON c.id = u.company_id WHERE u.name_key = $1`,
-    [nameKey(name)],
+/** A user who has just shown the password. */
+export interface LoggedIn extends User {
+  /** What a token of this login holds: it is good while the user has this stamp. */
+  stamp: string;
+}
+
+type Candidate = LoggedIn & { passwordHash: string; usable: boolean; qualified: boolean };
+
+/**
+ * The user with this name and password, if both are right and user and company are active. The name is `NAME@COMPANY`, with the name or id of
+ * the company after the last `@`; or it is NAME alone, if no other user of this server has that name. A text that can be read in both ways is
+ * read in the first, which nobody can take from a user by adding another.
+ *
+ * Whatever is wrong, exactly one password hash is computed.
+ */
+export async function authenticateUser(db: Queries, name: string, password: string): Promise<LoggedIn | undefined> {
+  const user = await findLogin(db, name);
+  const right = await verify(user?.passwordHash ?? decoy, password.slice(0, 200));
+  if (user === undefined || !right || !user.usable) return undefined;
+  const { passwordHash: _hash, usable: _usable, qualified: _qualified, ...loggedIn } = user;
+  return loggedIn;
+}
+
+async function findLogin(db: Queries, text: string): Promise<Candidate | undefined> {
+  const at = text.lastIndexOf("@");
+  const company = text.slice(at + 1);
+  const rows = await db.query<Candidate>(
+    `SELECT ${columns}, u.token_stamp AS stamp, u.password_hash AS "passwordHash", u.active AND c.active AS usable, q.qualified
+     FROM users u JOIN companies c ON c.id = u.company_id, LATERAL (SELECT u.name_key = $2 AND (c.name_key = $3 OR c.id = $4) IS TRUE AS qualified) q
+     WHERE u.name_key = $1 OR (u.name_key = $2 AND q.qualified) ORDER BY q.qualified DESC LIMIT 2`,
+    [nameKey(text), at < 0 ? null : nameKey(text.slice(0, at)), nameKey(company), isUuid(company) ? company : null],
   );
-  const fallback = await decoy();
-  const right = await verify(row?.passwordHash ?? fallback, password.slice(0, 200));
-  if (row === undefined || !right || !row.usable) return undefined;
-  const { passwordHash: _hash, usable: _usable, ...user } = row;
-  return user;
+  const [first, second] = rows;
+  return first?.qualified || second === undefined ? first : undefined;
+}
+
+/** The login name that is always accepted. */
+export const loginName = (name: string, company: { id: CompanyId; name: string }): string =>
+  `${name}@${company.name.includes("@") ? company.id : company.name}`;
+
+/** How many users of this server have the name. */
+export async function countNamesakes(db: Queries, name: string): Promise<number> {
+  const row = await db.one<{ n: number }>("SELECT count(*) AS n FROM users WHERE name_key = $1", [nameKey(name)]);
+  return row!.n;
 }
 
 /** Users of the companies that the scope sees, by name. */
 export async function listUsers(db: Queries, scope: Scope, page?: Page): Promise<User[]> {
   return db.query<User>(
-    `SELECT ${columns} FROM users u WHERE ${companyInScope(scope, "$1", "u")} ORDER BY u.name_key LIMIT $2 OFFSET $3`,
+    `SELECT ${columns} FROM users u WHERE ${companyInScope(scope, "$1", "u")} ORDER BY u.name_key, u.company_id LIMIT $2 OFFSET $3`,
     [scopeValue(scope), page?.limit ?? null, page?.offset ?? 0],
   );
 }
@@ -108,16 +143,24 @@ export async function findUser(db: Queries, scope: Scope, id: number): Promise<U
   ]);
 }
 
-/** Whether a token's user (and company) is still active with this role. */
-export async function userStillValid(db: Queries, id: number, role: number): Promise<boolean> {
+/** Whether what a token says of its user still holds: company, role and stamp; and whether user and company are active. */
+export async function userStillValid(
+  db: Queries,
+  token: { userId: number; companyId: CompanyId; role: number; stamp: string },
+): Promise<boolean> {
   const row = await db.one(
-    "SELECT 1 FROM users u JOIN companies c ON c.id = u.company_id WHERE u.id = $1 AND u.role = $2 AND u.active AND c.active",
-    [id, role],
+    prepared(`SELECT 1 FROM users u JOIN companies c ON c.id = u.company_id
+     WHERE u.id = $1 AND u.company_id = $2 AND u.role = $3 AND u.token_stamp = $4 AND u.active AND c.active`),
+    [token.userId, token.companyId, token.role, token.stamp],
   );
   return row !== undefined;
 }
 
-/** Changes what is given of a user. */
+/**
+ * Changes what is given of a user. A new password, and switching off, end the user's tokens for good.
+ *
+ * @throws `usage` for a password that is too short or too long.
+ */
 export async function updateUser(
   db: Queries,
   id: number,
@@ -125,7 +168,8 @@ export async function updateUser(
 ): Promise<void> {
   if (change.password !== undefined) checkPassword(change.password);
   await db.run(
-    "UPDATE users SET email = coalesce($2, email), active = coalesce($3, active), password_hash = coalesce($4, password_hash), updated_at = now() WHERE id = $1",
+    `UPDATE users SET email = coalesce($2, email), active = coalesce($3, active), password_hash = coalesce($4, password_hash),
+       token_stamp = CASE WHEN $4 IS NOT NULL OR NOT $3 THEN gen_random_uuid() ELSE token_stamp END, updated_at = now() WHERE id = $1`,
     [
       id,
       change.email ?? null,

@@ -6,18 +6,21 @@ import type { SyncTarget } from "../subscriptions/sync-address.ts";
 import { Channel, socketOptions } from "./channel.ts";
 import { busyOrFailing, connectError, noWebsocket } from "./connect-error.ts";
 import { dialling } from "./dialling.ts";
+import { comparedSize, contentSize } from "./message-sizes.ts";
 import { subprotocol } from "./messages.ts";
 import { primaryUrl, type Traffic } from "./primary-client.ts";
 
 const handshakeMs = 20_000;
 
 /**
+ * @param mostSlices that we may ask about.
  * @throws `auth` when the token is refused, as {@link connectError} and {@link busyOrFailing} when the primary cannot be reached
  * or is full, `protocol` when something in between does not let a websocket through.
  */
 export async function connectChannel(
   target: SyncTarget,
   token: string,
+  mostSlices: number,
   idleMs: number,
   traffic: Traffic,
   signal?: AbortSignal,
@@ -25,7 +28,7 @@ export async function connectChannel(
   const url = primaryUrl(target.url, "/v1/sync");
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   const socket = new WebSocket(url, subprotocol, {
-    ...socketOptions,
+    ...socketOptions(Math.max(comparedSize(mostSlices).bytes, contentSize.bytes)),
     headers: { authorization: `Bearer ${token}` },
     followRedirects: false,
     handshakeTimeout: handshakeMs,

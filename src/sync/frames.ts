@@ -40,7 +40,7 @@ export type EntryFrame = keyof typeof entryBytes;
 export interface Frame {
   type: FrameType;
   sequence: number;
-  /** List entries, ids or grain records in the body; 1 for a chunk. */
+  /** How many entries of its type, or grain records, the body holds; 1 for a chunk. */
   entries: number;
   body: Buffer;
 }

@@ -1,14 +1,16 @@
 /** What the benchmarks run on: a PostgreSQL on disk that they start themselves, a real server, and data made by SQL. */
+import { randomUUID } from "node:crypto";
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseConfig } from "../../src/config.ts";
 import { type Database, openDatabase, type Session } from "../../src/database.ts";
 import { acquireEmbedded, createCluster } from "../../src/postgres/embedded.ts";
-import { digestChunks } from "../../src/slices/grain-store.ts";
+import { everything } from "../../src/scope.ts";
+import { clearGrains, digestChunks, insertGrains } from "../../src/slices/grain-store.ts";
 import { refreshSlice } from "../../src/slices/refresh.ts";
 import type { Slice } from "../../src/slices/slice.ts";
-import { requireSlice } from "../../src/slices/slice-store.ts";
+import { listSlices, requireSlice } from "../../src/slices/slice-store.ts";
 import { introduce, offer, Party } from "../integration/parties.ts";
 
 const endings: (() => Promise<void>)[] = [];
@@ -178,4 +180,29 @@ export async function makeEmpty({ primary, secondary }: World, count: number): P
      INSERT INTO subscriptions (company_id, id, slice_key, name, name_key) SELECT (SELECT company_id FROM subscriptions LIMIT 1), gen_random_uuid(), slice_key, name, name FROM made`,
     [count],
   );
+}
+
+/** So many slices of one grain each, subscribed to by the secondary. */
+export async function makeMany(world: World, count: number): Promise<Slice[]> {
+  await makeEmpty(world, count);
+  const db = await world.primary.db();
+  const { slices } = await listSlices(db, everything);
+  await db.transaction(async (tx) => {
+    for (const slice of slices) await replaceGrain(tx, slice, 0);
+  });
+  return slices;
+}
+
+/** Replaces the one grain of a slice. */
+export async function change(primary: Party, slice: Slice): Promise<void> {
+  await (await primary.db()).transaction((tx) => replaceGrain(tx, slice, 1));
+}
+
+async function replaceGrain(tx: Session, slice: Slice, edition: number): Promise<void> {
+  await clearGrains(tx, slice.contentKey);
+  const payload = Buffer.from(`${slice.name} ${edition}`.padEnd(200));
+  await insertGrains(tx, slice.contentKey, [
+    { id: randomUUID(), key: "level-1", source: "bench", encoding: "raw", payload },
+  ]);
+  await refreshSlice(tx, slice);
 }

@@ -20,6 +20,22 @@ t.test("users", async (t) => {
   const bob = add("bob", "--role", "company-admin", "--company", "epicor", "--email", "bob@epicor.example");
   t.match(await run([...bob, "--json"], { input: password }), { code: 0, stdout: '"company":"Epicor"' });
 
+  t.match(added.stdout, "It logs in as Maria@ABC Brakes.");
+  t.notMatch(added.stderr, "Other companies");
+
+  const namesake = await run(add("maria", "--role", "company-admin", "--company", "epicor"), {
+    input: "another password",
+  });
+  t.match(namesake, {
+    code: 0,
+    stdout: "It logs in as maria@Epicor.",
+    stderr: "none of them can leave out the company",
+  });
+  const logsIn = (name: string, secret: string) => withDatabase((db) => authenticateUser(db, name, secret));
+  t.equal(await logsIn("maria", password), undefined);
+  t.match(await logsIn("maria@abc brakes", password), { role: 100 });
+  t.match(await logsIn("maria@epicor", "another password"), { role: 120 });
+
   const admin = (...args: string[]) => add("x", "--role", "admin", ...args);
   await refuses(t, [
     [admin("--company", "epicor"), 2, "must belong to our own company"],

@@ -1,12 +1,15 @@
 /** Two servers that are sent what they must refuse, and those who are known to them. */
 import { createHmac } from "node:crypto";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { requireSecret } from "../../src/config.ts";
 import { everything } from "../../src/scope.ts";
-import type { CompanyId } from "../../src/slices/slice.ts";
+import { type CompanyId, levelOneKey } from "../../src/slices/slice.ts";
 import { requireSlice } from "../../src/slices/slice-store.ts";
 import { roles } from "../../src/subscriptions/company.ts";
 import { addCompany, issueApiKey, readServer } from "../../src/subscriptions/company-store.ts";
-import { addUser } from "../../src/subscriptions/user-store.ts";
+import { addUser, updateUser } from "../../src/subscriptions/user-store.ts";
+import { zeros } from "../harness/zeros.ts";
 import { addLines, introduce, offer, Party, subscribe } from "../integration/parties.ts";
 import type { Teardown } from "./subject.ts";
 
@@ -32,10 +35,14 @@ export interface BadInputWorld {
   admin: string;
   secondaryAdmin: string;
   proberKey: string;
+  /** A token of a user who has a new password since. */
+  formerUser: string;
   /** A token with the primary's own signature, whatever it says. */
   forge(change: (claims: Record<string, unknown>) => unknown, header?: object): string;
   /** Whatever no answer and no log may show. */
   secrets: string[];
+  /** A new process in place of a server, which has served a few requests. Tokens are good at it, too. */
+  restart(side: "primary" | "secondary"): Promise<void>;
 }
 
 export async function makeWorld(test: Teardown): Promise<BadInputWorld> {
@@ -43,12 +50,18 @@ export async function makeWorld(test: Teardown): Promise<BadInputWorld> {
     await Party.make(test, "primary", "ABC Brakes"),
     await Party.make(test, "secondary", "Epicor"),
   ];
-  await primary.serve({ args: ["--server.names", "parts.example.com"] });
+  const ownNames = ["--server.names", "parts.example.com"];
+  await primary.serve({ args: ownNames });
   await introduce(primary, secondary);
   await secondary.serve();
   await offer(primary, "Own", "aces-items", secondary);
   await offer(primary, "Foreign", "aces-items");
   await offer(primary, "Spare", "aces-items");
+  await offer(primary, "Bomb", "binary-blob");
+  const bomb = (await zeros(64)).toString("base64");
+  await primary.batch("Bomb", [{ add: { grain_key: levelOneKey, source: "bomb", encoding: "z64", payload: bomb } }]);
+  await mkdir(join(primary.directory, "odd"));
+  await writeFile(join(primary.directory, "odd/sandpiper-manifest.json"), '[{"file": "../sandpiper.yaml"}]');
   for (const name of ["Own", "Foreign"]) await primary.batch(name, addLines(0, 20));
   const db = await primary.db();
   const hmac = requireSecret(primary.config(), "api_key_hmac");
@@ -79,6 +92,9 @@ export async function makeWorld(test: Teardown): Promise<BadInputWorld> {
   const otherToken = await login(primary, { "sync-api-key": other.key });
   const admin = await login(primary, { username: "admin", password });
   const secondaryAdmin = await login(secondary, { username: "admin", password });
+  const former = await user("former", roles["company-admin"], prober.id);
+  const formerUser = await login(primary, { username: "former", password });
+  await updateUser(db, former.id, { password: `${password}, and another` });
   const tokenKey = requireSecret(primary.config(), "token_key");
   const claims = JSON.parse(Buffer.from(proberToken.split(".")[1]!, "base64url").toString());
   const base64 = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url");
@@ -101,9 +117,17 @@ export async function makeWorld(test: Teardown): Promise<BadInputWorld> {
     admin,
     secondaryAdmin,
     proberKey: prober.key,
+    formerUser,
     forge: (change, header = { alg: "HS256", typ: "JWT" }) => {
       const signed = `${base64(header)}.${base64(change({ ...claims }))}`;
       return `${signed}.${createHmac("sha256", tokenKey).update(signed).digest("base64url")}`;
+    },
+    restart: async (side) => {
+      const party = side === "primary" ? primary : secondary;
+      const { port } = new URL(party.server!.url);
+      await party.server!.stop();
+      await party.serve({ port, args: side === "primary" ? ownNames : [] });
+      for (let n = 0; n < 5; n++) await login(party, { username: `admin@${party.company}`, password });
     },
     secrets: [proberToken, otherToken, admin, secondaryAdmin, prober.key, other.key, password],
   };

@@ -1,4 +1,4 @@
-/** Sends every bad input (bad-inputs.ts) to servers that go on serving, and looks at what they answer, log, and lose. */
+/** Sends every bad input (bad-inputs.ts) to servers that go on serving, and looks at what they answer, log, and lose, and what each costs them. */
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { connect } from "node:net";
@@ -11,12 +11,18 @@ import { type BadInput, badInputs, type Sent } from "./bad-inputs.ts";
 import type { Figures } from "./figures.ts";
 import type { Teardown } from "./subject.ts";
 import { closeCodeOf } from "./websocket-wire.ts";
+import { weighCommand } from "./weigh/command.ts";
+import { judge, weighAlone } from "./weigh/judge.ts";
+import { allowed, Scales } from "./weigh/scales.ts";
 
-/** What came back: a status, close code or exit code, and the whole text. */
+/** What came back: a status, close code or exit code, and the whole text; of a command also the memory that it took. */
 interface Outcome {
   got: number;
   text: string;
+  peakMb?: number;
 }
+
+type Side = "primary" | "secondary";
 
 /** What an answer may not tell: a stack, SQL, a path of the server's, versions. */
 const inside =
@@ -39,8 +45,14 @@ export async function sendBadInputs(
     "failed syncs": 0,
     "log lines too many or few": 0,
     "servers over memory": 0,
+    "too heavy": 0,
   };
   const books = { primary: await Book.open(world.primary), secondary: await Book.open(world.secondary) };
+  const subject = (name: Side) => ({ name, url: world[name].server!.url, pid: world[name].server!.pid });
+  const scales = await Scales.set(subject("primary"), subject("secondary"));
+  /** How to do each row once more, by its name. */
+  const again = new Map<string, () => Promise<unknown>>();
+  const plainMb = commandMb(world);
   const fault = (name: keyof typeof figures, what: string) => {
     figures[name]++;
     tell(`${name}: ${what}`);
@@ -62,13 +74,18 @@ export async function sendBadInputs(
     const book = books[input.at ?? "primary"];
     if ("raw" in input.sent || "call" in input.sent) book.requests++;
     book.requests++; // whether it is alive
-    const { got, text } = await send(world, input).catch((error) => ({ got: -1, text: String(error) }));
+    again.set(input.name, () => send(world, input));
+    const { got, text, peakMb }: Outcome = await scales.row(input.name, () =>
+      send(world, input).catch((error) => ({ got: -1, text: String(error) })),
+    );
+    if (peakMb !== undefined && peakMb - (await plainMb) > allowed.grownMb)
+      fault("too heavy", `${input.name}: the command takes ${Math.round(peakMb)} MB`);
     if (got !== input.expect)
       fault("not as specified", `${input.name}: ${got}, not ${input.expect} ${text.slice(-400)}`);
     else if (input.says !== undefined && !input.says.test(text)) fault("not as specified", `${input.name}: ${text}`);
-    const begun = performance.now();
-    const well = await alive(world[input.at ?? "primary"]);
-    if (!well || performance.now() - begun > 1000) fault("not as specified", `${input.name}: the server is not well`);
+    // How soon it says so, the scales see.
+    if (!(await alive(world[input.at ?? "primary"])))
+      fault("not as specified", `${input.name}: the server is not well`);
     await book.weigh();
     if ("frames" in input.sent) return;
     if ("command" in input.sent) {
@@ -87,15 +104,19 @@ export async function sendBadInputs(
       fault("not as specified", `${input.name}: ${text}`);
   };
 
-  const crowd = async (come: Promise<Crowd>) => {
-    const { wrong, logged } = await come;
+  const crowd = async (name: string, come: () => Promise<Crowd>) => {
+    again.set(name, come);
+    const { wrong, logged } = await scales.row(name, come);
     books.primary.requests += logged;
     for (const what of wrong) fault("not as specified", what);
   };
+  const guesses = (count: number) => crowd(`${count} ids that are guessed`, () => guessIds(world, count));
 
   const running = healthy();
-  const crowds = patient ? [crowd(guessIds(world, 10_000)), crowd(sayNothing(world, 1000))] : [];
-  if (!patient) await crowd(guessIds(world, 200));
+  const crowds = patient
+    ? [guesses(10_000), crowd("1,000 connections that say nothing", () => sayNothing(world, 1000))]
+    : [];
+  if (!patient) await guesses(200);
   // The order counts for a few (guesses at a password): two lanes, of whole groups.
   const slow = inputs.filter(isSlow);
   const lane = async (all: readonly BadInput[]) => {
@@ -108,6 +129,9 @@ export async function sendBadInputs(
     ...slow.map((input) => lane([input])),
   ]);
 
+  const weights = await scales.weights();
+  await scales.end();
+  for (const side of ["primary", "secondary"] as const) books[side].requests += scales.asked(side);
   for (const book of Object.values(books)) {
     const { party } = book;
     const server = party.server!;
@@ -126,11 +150,25 @@ export async function sendBadInputs(
       if ((entry?.status ?? 0) >= 500 || (entry?.level ?? 0) >= 50) fault("5xx", line);
     }
   }
+  // Whatever was under way when a server was too late or too large: once more, alone, at one that has just started.
+  const heavy = await judge(weights, async ({ row, at }) => {
+    await world.restart(at as Side);
+    return weighAlone(subject(at as Side), again.get(row)!);
+  });
+  for (const what of heavy) fault("too heavy", what);
   return figures;
+}
+
+/** What a command takes that has little to do. */
+async function commandMb({ secondary }: BadInputWorld): Promise<number> {
+  return (await weighCommand(secondary.start(["slice", "list"]), commandMs)).peakMb;
 }
 
 /** How much a server may grow over all inputs, among which is a line of 40 MB, and passwords to check, which take 20 MB each. */
 const mostGrownMb = 128;
+
+/** A command that takes longer hangs. */
+const commandMs = 60_000;
 
 /** What a server should have logged, and how much memory it takes. */
 class Book {
@@ -195,11 +233,12 @@ async function send(world: BadInputWorld, { sent, at = "primary" }: BadInput): P
   const party = world[at];
   const url = party.server!.url;
   if ("command" in sent) {
-    const run = await party.run(sent.command, {
+    const started = party.start(sent.command, {
       ...(sent.input === undefined ? {} : { input: sent.input }),
       ...(sent.env === undefined ? {} : { env: sent.env }),
     });
-    return { got: run.code ?? -1, text: run.stdout + run.stderr };
+    const run = await weighCommand(started, commandMs);
+    return { got: run.code ?? -1, text: run.stdout + run.stderr, peakMb: run.peakMb };
   }
   const port = Number(new URL(url).port);
   if ("frames" in sent)

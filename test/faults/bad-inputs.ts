@@ -195,7 +195,8 @@ function bodies({ admin, spare, foreignGrain }: BadInputWorld): BadInput[] {
     company("half a body", '{"name": '),
     company("a byte order mark", '\ufeff{"name": "x"}'),
     company("what is not UTF-8", Buffer.from('{"name": "\xff\xfe"}', "latin1")),
-    company("JSON that nests 20,000 deep", "[".repeat(20_000) + "]".repeat(20_000)),
+    company("JSON that nests 5,000 deep", "[".repeat(5000) + "]".repeat(5000)),
+    company("JSON with 5,000 values", `[${"0,".repeat(5000)}0]`, 413, "limit"),
     company("__proto__", '{"name": "x", "__proto__": {"admin": true}}'),
     company("constructor.prototype", '{"constructor": {"prototype": {"admin": true}}}'),
     company("a member that is not known", '{"name": "x", "role": 100}'),
@@ -216,12 +217,13 @@ function bodies({ admin, spare, foreignGrain }: BadInputWorld): BadInput[] {
     }),
     company("a name of blanks", '{"name": "   "}'),
     company("a name like an id", `{"name": "${random}"}`),
-    company("a name of 100 KB", `{"name": "${"x".repeat(100_000)}"}`),
+    company("a name of 10 KB", `{"name": "${"x".repeat(10_000)}"}`),
+    company("a name of 100 KB", `{"name": "${"x".repeat(100_000)}"}`, 413, "limit"),
     company("no type", '{"name": "x"}', 415, "media_type", { "content-type": "" }),
     company("text/plain", '{"name": "x"}', 415, "media_type", { "content-type": "text/plain" }),
     company("UTF-16", '{"name": "x"}', 415, "media_type", { "content-type": "application/json; charset=utf-16" }),
     company("a compressed body", '{"name": "x"}', 415, "media_type", { "content-encoding": "gzip" }),
-    company("2 MB where 1 is allowed", `{"name": "${"x".repeat(2_000_000)}"}`, 413, "limit"),
+    company("2 MB where a few KB are allowed", `{"name": "${"x".repeat(2_000_000)}"}`, 413, "limit"),
     ...["1e308", "1e400", "9007199254740993", "-0", "-1", "0x10", "NaN"].map(
       (number): BadInput => ({
         name: `the number ${number}`,
@@ -371,7 +373,7 @@ function credentials({ prober, proberKey, admin }: BadInputWorld): BadInput[] {
   ];
 }
 
-function tokens({ forge, prober, secondaryAdmin }: BadInputWorld): BadInput[] {
+function tokens({ forge, prober, secondaryAdmin, formerUser }: BadInputWorld): BadInput[] {
   const now = Math.floor(Date.now() / 1000);
   const [, body, signature] = prober.split(".") as [string, string, string];
   const base64 = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
@@ -404,6 +406,7 @@ function tokens({ forge, prober, secondaryAdmin }: BadInputWorld): BadInput[] {
     "a role that it has not": forge((c) => ({ ...c, r: 100 })),
     "edited claims": `${prober.split(".")[0]}.${base64({ c: random })}.${signature}`,
     "of another server": secondaryAdmin,
+    "from before a new password": formerUser,
   };
   return Object.entries(forged).map(([name, token]) => ({
     name: `token: ${name}`,
@@ -463,6 +466,15 @@ function tenancy(w: BadInputWorld): BadInput[] {
       sub_id: w.foreignSub,
       success: true,
     }),
+    {
+      name: "its user: a name that another company's user has, which is as free as any",
+      sent: {
+        call: "POST /v1/users",
+        token: w.proberUser,
+        json: { username: "admin", password: "long enough to be one", role: 120 },
+      },
+      expect: 201,
+    },
     as(w.proberUser, "a user of another company's", "POST /v1/users", 403, "forbidden", {
       username: "x",
       password: "long enough to be one",
@@ -679,6 +691,9 @@ function commands({ epicorId, primary, proberKey }: BadInputWorld): BadInput[] {
     bad("a port that is none", ["serve", "--server.port", "99999"]),
     bad("a flag that is not known", ["slice", "list", "--__proto__", "1"]),
     bad("a sync on a primary", ["sync"]),
+    bad("a file that unfolds to a thousand times its size", ["pull", "--slice", "Bomb", "out"], 11),
+    bad("a manifest that leads out of its directory", ["pull", "odd"], 9),
+    bad("a directory that cannot be made", ["pull", "/proc/none"], 9),
     { name: "a subscription that is not there", at, sent: { command: ["sync", "--sub", "' OR 1=1--"] }, expect: 2 },
     { name: "a company that is ourselves", at, sent: { command: ["sync", "--sub", epicorId] }, expect: 2 },
   ];

@@ -57,7 +57,7 @@ export async function sufferEvil(counts: EvilCounts, tell: (fault: string) => vo
 
 function act(directory: string, { patient, every }: EvilCounts): Promise<Result> {
   return new Promise((resolve, reject) => {
-    const program = spawn(process.execPath, [join(directory, "dist/test/faults/evil/program.js")], {
+    const program = spawn(process.execPath, ["--expose-gc", join(directory, "dist/test/faults/evil/program.js")], {
       cwd: directory,
       env: { ...process.env, EVIL_EVERY: String(every), EVIL_PATIENT: patient ? "1" : "" },
       stdio: ["ignore", "pipe", "inherit"],

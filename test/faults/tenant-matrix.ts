@@ -28,6 +28,7 @@ interface Target {
   subName: string;
   grain: string;
   user: string;
+  userName: string;
   hash: string;
 }
 
@@ -79,6 +80,7 @@ async function makeCompany(server: TestServer, name: string): Promise<Company> {
       subName,
       grain,
       user: String(victim.id),
+      userName: victim.name,
       hash: row!.hash,
     };
     return { target, words: [...words, grain, row!.hash] };
@@ -104,6 +106,7 @@ const made = (): Target => ({
   subName: "nobody's",
   grain: randomUUID(),
   user: "999999999",
+  userName: "nobody's",
   hash: "0123456789abcdef",
 });
 
@@ -271,7 +274,7 @@ const server = await serverOf({ teardown: (work) => endings.push(work) }, "prima
     onUpgrade: (request, socket, head) => upgrade.now!.handle(request, socket, head),
     extraRoutes: new OrderedRuns().routes,
   },
-  settings: { SANDPIPER_DATABASE_POOL_SIZE: "10" },
+  settings: { SANDPIPER_DATABASE_POOL_SIZE: "10", SANDPIPER_SERVER_TRUSTED_PROXIES: "127.0.0.1" },
 });
 upgrade.now = createUpgrade(server.context);
 const [epicor, other] = [await makeCompany(server, "epicor"), await makeCompany(server, "other")];
@@ -347,6 +350,26 @@ for (const route of routesOf(server).sort(byMethod)) {
       if (route.startsWith("POST /users") || route === "POST /activity")
         for (const word of echoed) text = text.replaceAll(word, "WORD");
       return text.replace(/"(instance|request_id)":"[^"]*"/g, "");
+    });
+  }
+}
+// Who there is elsewhere: by a name that is taken there, and by a login of that name, each from an address of its own.
+let logins = 0;
+for (const who of requesters) {
+  await ask("POST /users, the name of a user", who, async ({ userName }) => {
+    const body = { username: userName, password, role: 120 };
+    const { status, text } = await server.call("POST", "/users", { token: who.token, body });
+    return `${status} ${text
+      .replace(userName, "WORD")
+      .replace(/"id":\d+/, "")
+      .replace(/"created_at":"[^"]*"/, "")}`;
+  });
+  for (const company of ["", "@canary-epicor", "@canary-other", "@nobody's"]) {
+    await ask(`POST /login, the name of a user${company}`, who, async ({ userName }) => {
+      const body = { username: `${userName}${company}`, password: "a wrong password" };
+      const headers = { "x-forwarded-for": `10.0.${logins >> 8}.${logins++ & 255}` };
+      const { status, text } = await server.call("POST", "/login", { body, headers });
+      return `${status} ${text}`;
     });
   }
 }

@@ -148,6 +148,11 @@ t.test("the upgrade refuses what it must, and what it accepts ends when the righ
   const idle = new WebSocket(`${url}/v1/sync`, [ours], { headers: bearer });
   idle.once("message", () => idle.send("{"));
   t.equal(await new Promise((resolve) => idle.once("close", resolve)), 4400, "broken JSON");
+
+  const replaced = new WebSocket(`${url}/v1/sync`, [ours], { headers: bearer });
+  await new Promise((resolve) => replaced.once("message", resolve));
+  await partnerToken(primary, "Epicor"); // with a new key, which ends the one before
+  t.equal(await new Promise((resolve) => replaced.once("close", resolve)), 4401, "the key was replaced");
 });
 
 async function adminToken(party: Party): Promise<string> {

@@ -2,8 +2,11 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
+import type { CompanyId } from "../../src/slices/slice.ts";
 import { mintApiKey } from "../../src/subscriptions/api-key.ts";
-import { cast, password, serverOf } from "../server/support.ts";
+import { addCompany, setCompanyActive } from "../../src/subscriptions/company-store.ts";
+import { addUser, updateUser } from "../../src/subscriptions/user-store.ts";
+import { type Answer, cast, password, serverOf } from "../server/support.ts";
 
 t.setTimeout(180_000);
 
@@ -52,8 +55,34 @@ const wrongSecret = () => login({ "sync-api-key": `${keyId}.${randomBytes(32).to
 const unknownUser = () => login({ username: `nobody-${client}`, password: "wrong password" });
 const wrongPassword = () => login({ username: "admin", password: "wrong password" });
 
+// Two of one name, a user and a company that are switched off.
+const { db, server: self } = server.app;
+const user = (name: string, companyId: CompanyId) => addUser(db, { name, companyId, role: 120, password });
+await user("twice", who.epicorId as CompanyId);
+await user("twice", who.otherId as CompanyId);
+const idle = await user("idle", self.serverId);
+await updateUser(db, idle.id, { active: false });
+const closed = await addCompany(db, { name: "Closed" });
+await user("shut", closed.id);
+await setCompanyActive(db, closed.id, false);
+/** Logins that are as good as a wrong password, with the right one where there is one. */
+const refusedLogins: Record<string, () => Promise<Answer>> = Object.fromEntries(
+  [
+    "twice",
+    "twice@nowhere",
+    "nobody@Epicor",
+    "admin@Epicor",
+    "@",
+    "idle",
+    "idle@ABC Brakes",
+    "shut",
+    "shut@Closed",
+  ].map((username) => [username, () => login({ username, password })]),
+);
+
 t.test("not by the answer", async (t) => {
   const answers = await Promise.all([unknownKey(), wrongSecret(), unknownUser(), wrongPassword()]);
+  for (const refusedLogin of Object.values(refusedLogins)) answers.push(await refusedLogin());
   for (const { status, text } of answers) t.same([status, text], [401, answers[0]!.text]);
 });
 
@@ -62,6 +91,10 @@ t.test("not by time", async (t) => {
   t.notOk(differ(keys), `keys: ${JSON.stringify(keys)}`);
   const users = await compare(40, unknownUser, wrongPassword);
   t.notOk(differ(users), `users: ${JSON.stringify(users)}`);
+  for (const [name, refusedLogin] of Object.entries(refusedLogins)) {
+    const taken = await compare(20, refusedLogin, wrongPassword);
+    t.notOk(differ(taken), `${name}: ${JSON.stringify(taken)}`);
+  }
 });
 
 t.test("the measure sees what leaks", async (t) => {

@@ -14,7 +14,7 @@ import { serverOf } from "../server/support.ts";
 const apiKey = "the-api-key-that-nobody-must-get";
 const attempts = (url: string): (() => Promise<unknown>)[] => [
   () => checkPrimary({ url, mayBePrivate: true }, apiKey),
-  () => connectChannel({ url, mayBePrivate: true }, apiKey, 1000, { in: 0, out: 0 }),
+  () => connectChannel({ url, mayBePrivate: true }, apiKey, 100, 1000, { in: 0, out: 0 }),
 ];
 
 t.test("a primary whose certificate cannot be trusted gets no byte of the key", async (t) => {

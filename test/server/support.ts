@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import net from "node:net";
 import { Writable } from "node:stream";
 import type { App } from "../../src/app.ts";
-import { type Config, parseConfig } from "../../src/config.ts";
+import { parseConfig } from "../../src/config.ts";
 import { openDatabase } from "../../src/database.ts";
 import { createLogger } from "../../src/log.ts";
 import { type RunningServer, type ServerOptions, startServer } from "../../src/server/http-server.ts";
@@ -24,6 +24,8 @@ export interface Answer {
 
 export interface TestServer extends RunningServer {
   app: App;
+  /** What its configuration was made of: the same for a process of its own. */
+  environment: Record<string, string>;
   /** What was logged so far. */
   log(): string;
   call(method: string, path: string, request?: Request): Promise<Answer>;
@@ -46,7 +48,8 @@ export async function serverOf(
   { options, settings = {} }: { options?: ServerOptions; settings?: Record<string, string> } = {},
 ): Promise<TestServer> {
   const database = await createTestDatabase(`server_${role}`);
-  const config = configFor(database.url, settings);
+  const environment = { ...environmentFor(database.url), ...settings };
+  const config = parseConfig({ flags: [], file: "test.yaml", environment });
   const owner = await openDatabase(config, { as: "owner", name: "test owner" });
   const server = await initServer(owner, role, role === "primary" ? "ABC Brakes" : "Retailer");
   await owner.close();
@@ -70,6 +73,7 @@ export async function serverOf(
   return {
     ...running,
     app,
+    environment,
     log: () => logged,
     call,
     post,
@@ -84,21 +88,16 @@ export async function serverOf(
   };
 }
 
-function configFor(url: string, settings: Record<string, string>): Config {
+function environmentFor(url: string): Record<string, string> {
   const secret = () => randomBytes(32).toString("base64url");
-  return parseConfig({
-    flags: [],
-    file: "test.yaml",
-    environment: {
-      SANDPIPER_DATABASE_URL: url,
-      SANDPIPER_SERVER_PORT: "0",
-      SANDPIPER_SERVER_SHUTDOWN_SECONDS: "2",
-      SANDPIPER_SECRETS_TOKEN_KEY: secret(),
-      SANDPIPER_SECRETS_API_KEY_HMAC: secret(),
-      SANDPIPER_SECRETS_PARTNER_KEY: secret(),
-      ...settings,
-    },
-  });
+  return {
+    SANDPIPER_DATABASE_URL: url,
+    SANDPIPER_SERVER_PORT: "0",
+    SANDPIPER_SERVER_SHUTDOWN_SECONDS: "2",
+    SANDPIPER_SECRETS_TOKEN_KEY: secret(),
+    SANDPIPER_SECRETS_API_KEY_HMAC: secret(),
+    SANDPIPER_SECRETS_PARTNER_KEY: secret(),
+  };
 }
 
 async function send(url: string, method: string, request: Request): Promise<Answer> {

@@ -1,14 +1,7 @@
 import { resolve } from "node:path";
 import fc from "fast-check";
 import t from "tap";
-import {
-  chooseDirectories,
-  fileNameKey,
-  lastSegment,
-  maxFileNameBytes,
-  safeFileName,
-  withSuffix,
-} from "../../src/slices/file-name.ts";
+import { lastSegment, maxFileNameBytes, safeFileName, withSuffix } from "../../src/slices/file-name.ts";
 
 const id = "2f1c8d9e-7b1a-4c55-9a40-0d6a3c1b2e77";
 
@@ -64,23 +57,4 @@ t.test("whatever comes in, one harmless name comes out", async () => {
     }),
     { numRuns: 2000 },
   );
-});
-
-t.test("directories of slices never clash", async (t) => {
-  const other = "00000000-0000-4000-8000-000000000001";
-  const slices = [
-    { key: 5, id, name: "A:B" },
-    { key: 1, id: other, name: "a/b" },
-    { key: 9, id, name: "a*b" },
-    { key: 2, id: other, name: "Caf\u00e9" },
-    { key: 3, id, name: "cafe\u0301" },
-    { key: 4, id, name: "Manifest.JSON" },
-  ];
-  const chosen = chooseDirectories(slices, ["manifest.json"]);
-  t.equal(chosen.get(1), "a_b", "the first that was added keeps the bare name");
-  t.equal(chosen.get(5), `A_B-${id}`);
-  t.equal(chosen.get(9), `a_b-${id}-2`, "even when two companies chose one id");
-  t.equal(chosen.get(3), `cafe\u0301-${id}`, "composition does not matter");
-  t.equal(chosen.get(4), `Manifest.JSON-${id}`, "nor may a slice take the manifest's name");
-  t.equal(new Set([...chosen.values()].map(fileNameKey)).size, slices.length);
 });

@@ -8,7 +8,7 @@ import t from "tap";
 import { parseConfig } from "../../src/config.ts";
 import { openDatabase } from "../../src/database.ts";
 import { connectChannel } from "../../src/sync/connect.ts";
-import { requestJson } from "../../src/sync/http-client.ts";
+import { requestJson, wholeJson } from "../../src/sync/http-client.ts";
 
 t.setTimeout(120_000);
 
@@ -65,17 +65,21 @@ t.test("every address has several seconds, not 250 ms", async (t) => {
   const server = await SlowServer.start();
   const url = `http://far.test:${server.port}`;
   const ways: [string, () => Promise<unknown>, { code: string; message: RegExp }][] = [
-    ["a request", () => requestJson(new URL(url), { mayBePrivate: true }), { code: "protocol", message: /HTTP 418/ }],
+    [
+      "a request",
+      () => requestJson(new URL(url), wholeJson(1000), { mayBePrivate: true }),
+      { code: "protocol", message: /HTTP 418/ },
+    ],
     [
       "a websocket",
-      () => connectChannel({ url, mayBePrivate: true }, "token", 30_000, { in: 0, out: 0 }),
+      () => connectChannel({ url, mayBePrivate: true }, "token", 10, 30_000, { in: 0, out: 0 }),
       { code: "protocol", message: /HTTP 418/ },
     ],
     [
       "the way to a proxy",
       () => {
         process.env.HTTP_PROXY = url;
-        return requestJson(new URL("http://elsewhere.test"), { mayBePrivate: true });
+        return requestJson(new URL("http://elsewhere.test"), wholeJson(1000), { mayBePrivate: true });
       },
       { code: "unreachable", message: /HTTP 407/ },
     ],

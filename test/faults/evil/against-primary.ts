@@ -7,8 +7,10 @@ import { addSlice, requireSlice } from "../../../src/slices/slice-store.ts";
 import { addCompany, issueApiKey } from "../../../src/subscriptions/company-store.ts";
 import { addSubscription } from "../../../src/subscriptions/subscription-store.ts";
 import { keyLogin } from "../../server/support.ts";
+import { weighSecondaryMove } from "./alone.ts";
 import { EvilSecondary, type Knowledge } from "./evil-secondary.ts";
 import type { SecondaryMove } from "./secondary-moves.ts";
+import type { Suspects } from "./suspects.ts";
 import type { Switches } from "./switches.ts";
 import type { Tally } from "./tally.ts";
 import { sliceNames, type World } from "./world.ts";
@@ -62,7 +64,7 @@ export class EvilGuest {
     return new EvilGuest(world, mallory.token, honest.token, knows);
   }
 
-  async attempt(switches: Switches, move: SecondaryMove, tally: Tally): Promise<void> {
+  async attempt(switches: Switches, move: SecondaryMove, tally: Tally, suspects: Suspects): Promise<void> {
     const { primary } = this.world;
     const where = (what: string) =>
       `secondary: ${move.name}${switches.off.length === 0 ? "" : `, without ${switches.off.join(" | ")}`}: ${what}`;
@@ -72,7 +74,9 @@ export class EvilGuest {
       const evil = new EvilSecondary(primary.url, this.token, this.knows);
       await evil.hear("begin");
       const logged = primary.log().length;
-      await move.do(evil).catch((error: Error) => tally.fault("wrong close codes", where(error.message)));
+      const act = () => move.do(evil).catch((error: Error) => tally.fault("wrong close codes", where(error.message)));
+      const alone = () => weighSecondaryMove(this.world, move, this.token, this.knows, move.withinMs ?? closeMs);
+      await (round === 0 ? suspects.row(`secondary: ${move.name}`, act, alone) : act());
       if (!(await this.#alive())) tally.fault("not alive", where("another partner is not served"));
       const code = await this.#codeOf(evil, round === 0 && move.close !== 1000 ? (move.withinMs ?? closeMs) : 0);
       evil.hangUp();

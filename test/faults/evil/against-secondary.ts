@@ -2,15 +2,15 @@
 
 import { meanings } from "../../../src/errors.ts";
 import type { PartnerReport } from "../../../src/sync/report.ts";
-import type { PrimaryMove } from "./primary-script.ts";
+import { weighPrimaryMove } from "./alone.ts";
+import { lay, type PrimaryMove } from "./primary-script.ts";
+import type { Suspects } from "./suspects.ts";
 import type { Switches } from "./switches.ts";
 import type { Tally } from "./tally.ts";
 import { sliceNames, type World } from "./world.ts";
 
 /** A run that takes longer hangs. */
 const deadlineMs = 90_000;
-/** What a move may cost at most in memory: far below what it threatens to send. */
-const memoryBytes = 200 * 1024 * 1024;
 
 const text = (value: unknown) => JSON.stringify(value);
 
@@ -25,24 +25,28 @@ const named = (report: PartnerReport, firings: ReturnType<Switches["take"]>): bo
     ({ error }) => meanings[error.code].exit === report.exitCode && said(report).includes(error.message.slice(0, 80)),
   );
 
-export async function withstand(world: World, switches: Switches, move: PrimaryMove, tally: Tally): Promise<void> {
+export async function withstand(
+  world: World,
+  switches: Switches,
+  move: PrimaryMove,
+  tally: Tally,
+  suspects: Suspects,
+): Promise<void> {
   const { evil } = world;
   const where = (what: string) =>
     `primary: ${move.name} (${move.slice})${switches.off.length === 0 ? "" : `, without ${switches.off.join(" | ")}`}: ${what}`;
 
   for (let round = 0; ; round++) {
-    await world.change(move.slice);
-    if (move.slice === "fresh") await world.forget("fresh");
-    await move.prepare?.(world);
-    await world.dial(move.address?.(evil.url) ?? evil.url);
+    await lay(world, move);
     const [before, after] = [await world.here(), await world.there()];
     const first = round === 0;
     switches.take();
     evil.script = move;
-    const memory = first ? watchMemory() : undefined;
-    const report = await world.sync(AbortSignal.timeout(deadlineMs));
+    const sync = () => world.sync(AbortSignal.timeout(deadlineMs));
+    const report = first
+      ? await suspects.row(`primary: ${move.name} (${move.slice})`, sync, () => weighPrimaryMove(world, move))
+      : await sync();
     evil.script = {};
-    const grown = memory?.() ?? 0;
     const firings = switches.take();
     tally.runs++;
 
@@ -56,7 +60,6 @@ export async function withstand(world: World, switches: Switches, move: PrimaryM
     for (const trace of await world.traces()) tally.fault("foreign", where(trace));
     if (report.exitCode === meanings.interrupted.exit || report.durationMs > deadlineMs)
       tally.fault("hung", where("it hangs"));
-    if (grown > memoryBytes) tally.fault("too large", where(`memory grew by ${Math.round(grown / 2 ** 20)} MB`));
     const outcome = `exit ${report.exitCode} (${said(report)}), after ${firings.map(({ guard }) => guard).join(" | ") || "no guard"}`;
     if (first && report.exitCode !== move.exit)
       tally.fault("wrong exit codes", where(`${outcome} in place of ${move.exit}`));
@@ -75,17 +78,4 @@ export async function withstand(world: World, switches: Switches, move: PrimaryM
   const healed = await world.sync();
   if (healed.exitCode !== 0 || text(await world.here()) !== text(await world.there()))
     tally.fault("not converged", where(`after it: exit ${healed.exitCode} (${said(healed)})`));
-}
-
-/** @returns what tells how much memory was taken at most since now. */
-function watchMemory(): () => number {
-  const before = process.memoryUsage().rss;
-  let most = before;
-  const timer = setInterval(() => {
-    most = Math.max(most, process.memoryUsage().rss);
-  }, 20);
-  return () => {
-    clearInterval(timer);
-    return Math.max(most, process.memoryUsage().rss) - before;
-  };
 }

@@ -2,8 +2,9 @@
 import { Buffer } from "node:buffer";
 import { brotliCompressSync, constants } from "node:zlib";
 import { uuidBytes } from "../../../src/slices/slice.ts";
+import { tupleFields } from "../../../src/slices/tuples.ts";
 import { compressedFlag, encodeFrame, type Frame, idBytes, listEntryBytes } from "../../../src/sync/frames.ts";
-import { encodeTuple, int8, tupleFields } from "../../harness/tuples.ts";
+import { encodeTuple, int8 } from "../../harness/tuples.ts";
 import type { Message, Passing, Script, Sent } from "./evil-primary.ts";
 import type { SliceName, World } from "./world.ts";
 
@@ -24,6 +25,14 @@ export interface PrimaryMove extends Script {
   address?(url: string): string;
   /** Called before each run, with whatever is honest in place. */
   prepare?(world: World): Promise<void>;
+}
+
+/** Makes everything as it is to be before a move. */
+export async function lay(world: World, move: PrimaryMove): Promise<void> {
+  await world.change(move.slice);
+  if (move.slice === "fresh") await world.forget("fresh");
+  await move.prepare?.(world);
+  await world.dial(move.address?.(world.evil.url) ?? world.evil.url);
 }
 
 export const honest = ({ message, frame }: Passing): Sent => message ?? frame;
@@ -127,9 +136,11 @@ export function packed(frame: Frame, body: Uint8Array, declared: number): Buffer
   return bytes;
 }
 
+export const squeezed = (body: Buffer): Buffer =>
+  brotliCompressSync(body, { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } });
+
 /** So many zeros, compressed. */
-export const bomb = (bytes: number): Buffer =>
-  brotliCompressSync(Buffer.alloc(bytes), { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } });
+export const bomb = (bytes: number): Buffer => squeezed(Buffer.alloc(bytes));
 
 export const swappedEntries = (frame: Frame): Frame =>
   withBody(frame, (body) =>

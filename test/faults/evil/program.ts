@@ -4,12 +4,14 @@
  */
 import t from "tap";
 import { EvilGuest } from "./against-primary.ts";
+import { EvilFiles, pullMoves } from "./against-pull.ts";
 import { withstand } from "./against-secondary.ts";
 import { messageMoves } from "./primary-moves.ts";
 import { recordMoves } from "./record-moves.ts";
 import { secondaryMoves } from "./secondary-moves.ts";
 import { endlessMoves, slowMoves, slowSecondaryMoves } from "./slow-moves.ts";
 import { streamMoves } from "./stream-moves.ts";
+import { Suspects } from "./suspects.ts";
 import { Switches } from "./switches.ts";
 import { Tally } from "./tally.ts";
 import { World } from "./world.ts";
@@ -27,6 +29,7 @@ const endings: (() => Promise<void>)[] = [];
 try {
   const switches = new Switches();
   const world = await World.make({ teardown: (work) => endings.push(work) }, patient ? 30 : 2);
+  const suspects = await Suspects.watch(world.primary.url);
   const chosen = <T extends { name: string }>(moves: readonly T[]) =>
     moves.filter(({ name }, i) => name.includes(only) && i % Number(EVIL_EVERY) === 0);
   for (const move of chosen([
@@ -37,13 +40,19 @@ try {
     ...(patient ? slowMoves : []),
   ])) {
     tally.moves++;
-    await withstand(world, switches, move, tally);
+    await withstand(world, switches, move, tally, suspects);
+  }
+  const files = await EvilFiles.make({ teardown: (work) => endings.push(work) }, world);
+  for (const move of chosen(pullMoves)) {
+    tally.moves++;
+    await files.attempt(move, tally);
   }
   const guest = await EvilGuest.make(world);
   for (const move of chosen([...secondaryMoves, ...(patient ? slowSecondaryMoves : [])])) {
     tally.moves++;
-    await guest.attempt(switches, move, tally);
+    await guest.attempt(switches, move, tally, suspects);
   }
+  for (const what of await suspects.judge()) tally.fault("too heavy", what);
   const { moves, runs, counts: wrong, faults } = tally;
   const result = JSON.stringify({ moves, runs, wrong, faults, fired: Object.fromEntries(switches.fired) });
   process.stdout.write(`RESULT ${result}\n`);

@@ -7,7 +7,7 @@ const wrongs = [
   "wrong close codes",
   "not named",
   "hung",
-  "too large",
+  "too heavy",
   "not converged",
   "crashes",
   "not alive",
