@@ -42,7 +42,7 @@ const pure = [
   "^src/sync/(messages|frames|reconcile|retry|effects|find-difference|receive-grains|offer-list)\\.ts$",
   "^src/sync/(coded-symbols|primary-port|serve-difference|serve-grains|primary-session|secondary-session|secondary-port)\\.ts$",
   "^src/subscriptions/(rules|company)\\.ts$",
-  "^src/slices/(slice|hash|tuples|encoding|file-name|slice-directory)\\.ts$",
+  "^src/slices/(slice|hash|tuples|encoding|file-name|slice-directory|grouped|pull-turns)\\.ts$",
   "^src/server/sync-queue\\.ts$",
   "^src/(scope|errors)\\.ts$",
 ];
