@@ -48,7 +48,7 @@ const pure = [
   "^src/sync/(budget|messages|message-sizes|frames|reconcile|retry|effects|find-difference|receive-grains|offer-list|json-rows)\\.ts$",
   "^src/sync/(coded-symbols|primary-port|serve-difference|serve-grains|primary-session|secondary-session|secondary-port)\\.ts$",
   "^src/subscriptions/(rules|company)\\.ts$",
-  "^src/slices/(slice|metadata|hash|tuples|encoding|file-name|slice-directory)\\.ts$",
+  "^src/slices/(slice|metadata|hash|tuples|encoding|file-name|slice-directory|grouped|pull-turns)\\.ts$",
   "^src/server/fair-queue\\.ts$",
   "^src/(characters|scope|session-settings|errors|json-marks)\\.ts$",
 ];
