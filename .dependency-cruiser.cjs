@@ -46,7 +46,7 @@ const owners = {
 /** No socket, no SQL, no file, no clock, no randomness; the last two are checked by test/harness/source-rules.test.ts. */
 const pure = [
   "^src/sync/(budget|messages|message-sizes|frames|reconcile|retry|effects|find-difference|receive-grains|offer-list|json-rows)\\.ts$",
-  "^src/sync/(coded-symbols|primary-port|serve-difference|serve-grains|primary-session|secondary-session|secondary-port)\\.ts$",
+  "^src/sync/(coded-symbols|symbols|pieces|primary-port|serve-difference|serve-grains|primary-session|secondary-session|secondary-port)\\.ts$",
   "^src/subscriptions/(rules|company)\\.ts$",
   "^src/slices/(slice|metadata|hash|tuples|encoding|file-name|slice-directory|grouped|pull-turns)\\.ts$",
   "^src/server/fair-queue\\.ts$",

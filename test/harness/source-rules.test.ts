@@ -69,6 +69,7 @@ const pureFiles = [
   "src/sync/message-sizes.ts",
   "src/sync/messages.ts",
   "src/sync/offer-list.ts",
+  "src/sync/pieces.ts",
   "src/sync/primary-port.ts",
   "src/sync/primary-session.ts",
   "src/sync/receive-grains.ts",
@@ -78,6 +79,7 @@ const pureFiles = [
   "src/sync/secondary-session.ts",
   "src/sync/serve-difference.ts",
   "src/sync/serve-grains.ts",
+  "src/sync/symbols.ts",
 ];
 
 t.test("the patterns find what they should, and no words in comments or strings", async (t) => {
