@@ -134,7 +134,10 @@ module.exports = {
       comment: "A pure file reaches no socket, file or process, through no matter how many others.",
       severity: "error",
       from: { path: pure },
-      to: { path: [effects, "^src/(database|database-sessions|config|log|app|migrate)\\.ts$", "^src/postgres/"], reachable: true },
+      to: {
+        path: [effects, "^src/(database|database-sessions|config|log|app|migrate)\\.ts$", "^src/postgres/"],
+        reachable: true,
+      },
     },
     {
       name: "pure-has-no-randomness",
