@@ -74,9 +74,11 @@ export class Books {
   }
 
   /**
+   * What the manifest is to say, and what else follows from how the slices fared.
+   *
    * @param fared how the slices fared that were pulled.
    * @param pruned whether those were all: entries of slices that are gone are dropped then, and their files stay.
-   * @param directories whose directory is whose now, by the key of its name.
+   * @param owners whose a directory is now, by the key of its name.
    */
   async balance(fared: readonly Fared[], pruned: boolean, owners: ReadonlyMap<string, Slice>): Promise<Balance> {
     const pulled = new Set(fared.map(({ slice }) => textOf(slice)));
