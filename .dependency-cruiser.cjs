@@ -17,7 +17,7 @@ const layers = [
   ["postgres", "^src/postgres/"],
   [
     "foundation",
-    "^src/(config|config-fields|config-privacy|log|step|scope|errors|atomic-file|json-marks|version)\\.ts$",
+    "^src/(config|config-fields|config-privacy|log|step|scope|errors|atomic-file|json-marks|pieces|in-turns|version)\\.ts$",
   ],
 ];
 
@@ -43,11 +43,11 @@ const owners = {
 /** No socket, no SQL, no file, no clock, no randomness; the last two are checked by test/harness/source-rules.test.ts. */
 const pure = [
   "^src/sync/(messages|message-sizes|frames|reconcile|retry|effects|find-difference|receive-grains|offer-list|json-rows)\\.ts$",
-  "^src/sync/(coded-symbols|symbols|pieces|primary-port|serve-difference|serve-grains|primary-session|secondary-session|secondary-port)\\.ts$",
+  "^src/sync/(coded-symbols|symbols|primary-port|serve-difference|serve-grains|primary-session|secondary-session|secondary-port)\\.ts$",
   "^src/subscriptions/(rules|company)\\.ts$",
   "^src/slices/(slice|metadata|hash|tuples|encoding|file-name)\\.ts$",
   "^src/server/sync-queue\\.ts$",
-  "^src/(scope|errors|json-marks)\\.ts$",
+  "^src/(scope|errors|json-marks|pieces)\\.ts$",
 ];
 const effects =
   "^(node:)?(fs|fs/promises|net|tls|http|https|http2|dgram|dns|child_process|worker_threads|os|timers|timers/promises)$";

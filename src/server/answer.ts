@@ -1,5 +1,6 @@
 /** Sending answers. An answer may be ready while the request's body is still on its way. */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { jsonBytes } from "./json-text.ts";
 import { problemOf } from "./problem.ts";
 
 /** How long a client may go on sending a body that is not read any more, so that it gets to read the answer. */
@@ -33,8 +34,8 @@ export function answer(
 }
 
 /** Sends a JSON document. */
-export function answerJson(response: ServerResponse, status: number, value: unknown): void {
-  answer(response, status, { "content-type": "application/json; charset=utf-8" }, Buffer.from(JSON.stringify(value)));
+export async function answerJson(response: ServerResponse, status: number, value: unknown): Promise<void> {
+  answer(response, status, { "content-type": "application/json; charset=utf-8" }, await jsonBytes(value));
 }
 
 /** Sends an error, or breaks off an answer that has begun: a reader must not take half of it for the whole. */

@@ -58,7 +58,7 @@ export function publicEndpoint<Query = object, Body = undefined>(
   options: Input<Query, Body> & { handle: (call: PublicCall<Query, Body>) => Promise<Reply> },
 ): Handler {
   return async (request, response, context) =>
-    reply(response, await options.handle(await takeInput(request, response, context, options)));
+    await reply(response, await options.handle(await takeInput(request, response, context, options)));
 }
 
 /** A route for those who have a token and whose role suffices. `handle` returns undefined when it has answered itself. */
@@ -77,7 +77,7 @@ export function endpoint<Query = object, Body = undefined>(
     requireServerRole(context, options.on);
     const call = await takeInput(request, response, context, options);
     const scope = scopeOf(identity);
-    reply(response, await options.handle({ ...call, db: call.db.as(scope), identity, scope }));
+    await reply(response, await options.handle({ ...call, db: call.db.as(scope), identity, scope }));
   };
 }
 
@@ -107,10 +107,10 @@ function readQuery<Query>(request: Request, schema: z.ZodType<Query>): Query {
   return checkShape(schema, Object.fromEntries(values), "the query");
 }
 
-function reply(response: Response, { status, json }: Reply = { status: 0 }): void {
+async function reply(response: Response, { status, json }: Reply = { status: 0 }): Promise<void> {
   if (status === 0) return;
   if (json === undefined) answer(response, status);
-  else answerJson(response, status, json);
+  else await answerJson(response, status, json);
 }
 
 /** @throws `usage` on a server of the other role. */

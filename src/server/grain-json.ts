@@ -3,6 +3,7 @@ import type { Database } from "../database.ts";
 import { SandpiperError } from "../errors.ts";
 import { armour } from "../slices/encoding.ts";
 import { type GrainRow, readPayload } from "../slices/grain-store.ts";
+import { LongText } from "./json-text.ts";
 
 /** Largest payload that is shown as JSON; sync has no such limit. */
 export const maxShownBytes = 16 * 1024 * 1024;
@@ -24,7 +25,7 @@ export async function grainWithPayload(db: Database, grain: GrainRow) {
     for await (const piece of readPayload(session, grain)) read.push(piece);
     return read;
   });
-  return { ...grainJson(grain), payload: armour(grain.encoding, Buffer.concat(pieces)) };
+  return { ...grainJson(grain), payload: new LongText(armour(grain.encoding, Buffer.concat(pieces))) };
 }
 
 export const tooLargeToShow = () =>

@@ -11,6 +11,7 @@ import { chunkBytes, type Slice } from "../slices/slice.ts";
 import { findSlice } from "../slices/slice-store.ts";
 import { endpoint, resource } from "./endpoint.ts";
 import { grainJson, grainWithPayload, maxShownBytes, tooLargeToShow } from "./grain-json.ts";
+import { jsonPieces, LongText } from "./json-text.ts";
 import { pathUuid } from "./path-id.ts";
 import { missing } from "./problem.ts";
 import type { ServerContext } from "./server-context.ts";
@@ -90,7 +91,7 @@ async function* withPayloads(
   const payloads = await readPayloads(db, scope, slice.key, small);
   for (const grain of grains) {
     const payload = payloads.get(grain.id);
-    if (payload !== undefined) yield { ...grainJson(grain), payload: armour(grain.encoding, payload) };
+    if (payload !== undefined) yield { ...grainJson(grain), payload: new LongText(armour(grain.encoding, payload)) };
     // In chunks; or gone meanwhile, which is said there.
     else yield await grainWithPayload(db, grain);
   }
@@ -101,12 +102,15 @@ async function send(response: Response, items: AsyncIterable<object>): Promise<v
   let text = "[";
   let separator = "";
   for await (const item of items) {
-    text += separator + JSON.stringify(item);
+    text += separator;
     separator = ",";
-    if (text.length < 65_536) continue;
-    if (response.destroyed) throw new SandpiperError("network", "the client went away");
-    if (!response.write(text)) await drained(response);
-    text = "";
+    for (const piece of jsonPieces(item)) {
+      text += piece;
+      if (text.length < 65_536) continue;
+      if (response.destroyed) throw new SandpiperError("network", "the client went away");
+      if (!response.write(text)) await drained(response);
+      text = "";
+    }
   }
   response.end(`${text}]`);
 }

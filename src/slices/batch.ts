@@ -10,6 +10,7 @@ import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import type { Database, Session } from "../database.ts";
 import { SandpiperError } from "../errors.ts";
+import { inTurns } from "../in-turns.ts";
 import { everything } from "../scope.ts";
 import { step } from "../step.ts";
 import { unarmour } from "./encoding.ts";
@@ -137,7 +138,7 @@ class Edit {
 
   async #add(input: z.infer<typeof grainInput>): Promise<void> {
     await this.#flushDeletes();
-    const payload = unarmour(input.encoding, input.payload);
+    const payload = await inTurns(unarmour(input.encoding, input.payload));
     const grain = {
       id: input.id ?? randomUUID(),
       key: input.grain_key,

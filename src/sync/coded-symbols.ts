@@ -7,8 +7,8 @@
  * modulo 2^16. Every symbol is mapped to cell 0, and to cell i with a probability of 1/(1 + i/2).
  */
 
+import { type Pieces, ranged } from "../pieces.ts";
 import { cellBytes, idBytes, listEntryBytes } from "./frames.ts";
-import { type Pieces, ranged } from "./pieces.ts";
 import { areApart, ascending, Words } from "./symbols.ts";
 
 /** What is done in one piece, some milliseconds each: symbols that are added to all their cells, cells that are gone over, cells that are peeled. */

@@ -4,10 +4,10 @@
  * would weigh more than the list, the list is asked for. Pure.
  */
 import { SandpiperError } from "../errors.ts";
+import type { Pieces } from "../pieces.ts";
 import { Cells, encodeList, estimateDifference, peel, type SymbolDifference } from "./coded-symbols.ts";
 import { cellBytes, decodeFrame, firstCells, idBytes, listEntryBytes } from "./frames.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
-import type { Pieces } from "./pieces.ts";
 import { idsOf, ListComparison } from "./reconcile.ts";
 import { ask, type Content, expect, inTurns, type LocalSlice, type Run, type Steps, take } from "./secondary-port.ts";
 import { entriesWith, SymbolSet } from "./symbols.ts";

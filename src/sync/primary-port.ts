@@ -1,10 +1,10 @@
 /** What the primary's session works with: its port, and the question whether a slice may be served. Pure. */
 import { SandpiperError } from "../errors.ts";
+import type { Pieces } from "../pieces.ts";
 import { idBytes, type Metadata } from "../slices/hash.ts";
 import type { Cells } from "./coded-symbols.ts";
 import { asker, inPieces, type Session } from "./effects.ts";
 import type { Confirm, Incoming, PrimaryMessage, Refusal } from "./messages.ts";
-import type { Pieces } from "./pieces.ts";
 
 /** A slice as the partner may see it at this moment. */
 export interface SliceView {

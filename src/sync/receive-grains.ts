@@ -1,10 +1,10 @@
 /** Receiving the stream of a slice's grains: every record is checked against what was asked for before it is staged. Pure. */
 import { SandpiperError } from "../errors.ts";
+import { type Pieces, ranged } from "../pieces.ts";
 import { chunkBytes } from "../slices/slice.ts";
 import { nowOf, type Refused, type Wanted } from "./find-difference.ts";
 import { decodeFrame, type GrainRecord, idBytes, listEntryBytes, readRecords } from "./frames.ts";
 import { violation } from "./messages.ts";
-import { type Pieces, ranged } from "./pieces.ts";
 import { IdList, IdOrder, idsBeyond } from "./reconcile.ts";
 import { ask, type Content, inTurns, type Run, type StagedSoFar, type Steps, take } from "./secondary-port.ts";
 import { SymbolSet } from "./symbols.ts";

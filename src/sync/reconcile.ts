@@ -1,7 +1,8 @@
 /** Comparing two sets of grains. Pure: lists in, ids out. */
+
+import { joined, type Pieces, ranged } from "../pieces.ts";
 import { idBytes, listEntryBytes } from "./frames.ts";
 import { violation } from "./messages.ts";
-import { joined, type Pieces, ranged } from "./pieces.ts";
 
 /** What turns the local set into the primary's: ids, 16 bytes each, ascending. */
 export interface Difference {

@@ -1,5 +1,6 @@
 /** What the secondary's session works with: its port, its facts, and the steps that all its parts share. Pure. */
 import type { SandpiperError } from "../errors.ts";
+import type { Pieces } from "../pieces.ts";
 import { asker, inPieces, type Session } from "./effects.ts";
 import { comparedSize, contentSize } from "./message-sizes.ts";
 import {
@@ -12,7 +13,6 @@ import {
   type SecondaryMessage,
   violation,
 } from "./messages.ts";
-import type { Pieces } from "./pieces.ts";
 
 /** A slice that this side wants in sync. */
 export interface LocalSlice {

@@ -1,4 +1,6 @@
 /** The primary's answer to a fetch: the grains that were asked for, ascending by id, in frames. Pure. */
+
+import { joined, type Pieces, ranged } from "../pieces.ts";
 import { chunkBytes, uuidBytes, uuidText } from "../slices/slice.ts";
 import {
   decodeFrame,
@@ -13,7 +15,6 @@ import {
   usualBodyBytes,
 } from "./frames.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
-import { joined, type Pieces, ranged } from "./pieces.ts";
 import {
   ask,
   damaged,

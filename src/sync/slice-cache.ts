@@ -2,14 +2,13 @@
  * What many partners ask of the same slice, kept in memory: its first cells, which are the same for everybody, and the list that says
  * which grain has which symbol. Bounded, least recently used out first; one build at a time. Losing it costs time only.
  */
-import { setImmediate as breathe } from "node:timers/promises";
 import type { Database } from "../database.ts";
+import { inTurns } from "../in-turns.ts";
 import type { Scope } from "../scope.ts";
 import type { SliceKey } from "../slices/slice.ts";
 import { addList, Cells, encodeList } from "./coded-symbols.ts";
 import { cellBytes, listEntryBytes } from "./frames.ts";
 import { ListBuffer, listPieces } from "./grain-lists.ts";
-import type { Pieces } from "./pieces.ts";
 import type { Read } from "./primary-port.ts";
 import { read } from "./primary-store.ts";
 import { entriesWith, SymbolSet } from "./symbols.ts";
@@ -125,14 +124,5 @@ export class SliceCache {
     if (entry === undefined) return;
     this.#entries.delete(key);
     this.#bytes -= weight(entry);
-  }
-}
-
-/** Does long work, and lets others have their turn in between. */
-async function inTurns<T>(work: Pieces<T>): Promise<T> {
-  for (;;) {
-    const step = work.next();
-    if (step.done) return step.value;
-    await breathe();
   }
 }

@@ -1,6 +1,7 @@
 /** Sets of symbols (64 bits, 8 bytes each): looked up, put in order and put together, whatever symbols a peer has chosen. Pure. */
+
+import { type Pieces, ranged } from "../pieces.ts";
 import { idBytes, listEntryBytes, symbolBytes } from "./frames.ts";
-import { type Pieces, ranged } from "./pieces.ts";
 
 /** Symbols that are looked up in one piece: some milliseconds. */
 const seenAtOnce = 16_384;

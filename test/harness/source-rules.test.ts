@@ -45,6 +45,7 @@ const impure =
 const pureFiles = [
   "src/errors.ts",
   "src/json-marks.ts",
+  "src/pieces.ts",
   "src/scope.ts",
   "src/server/sync-queue.ts",
   "src/slices/encoding.ts",
@@ -63,7 +64,6 @@ const pureFiles = [
   "src/sync/message-sizes.ts",
   "src/sync/messages.ts",
   "src/sync/offer-list.ts",
-  "src/sync/pieces.ts",
   "src/sync/primary-port.ts",
   "src/sync/primary-session.ts",
   "src/sync/receive-grains.ts",

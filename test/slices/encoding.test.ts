@@ -2,9 +2,13 @@ import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import t from "tap";
 import { SandpiperError } from "../../src/errors.ts";
-import { armour, isGzip, unarmour } from "../../src/slices/encoding.ts";
-import { encodings } from "../../src/slices/slice.ts";
+import { atOnce } from "../../src/pieces.ts";
+import * as encoding from "../../src/slices/encoding.ts";
+import { type Encoding, encodings } from "../../src/slices/slice.ts";
 
+const { isGzip } = encoding;
+const armour = (name: Encoding, stored: Buffer) => [...encoding.armour(name, stored)].join("");
+const unarmour = (name: Encoding, text: string) => atOnce(encoding.unarmour(name, text));
 const anyBytes = fc.uint8Array({ maxLength: 600 }).map((bytes) => Buffer.from(bytes));
 
 t.test("what is armoured and unarmoured is what it was", async (t) => {
@@ -135,4 +139,23 @@ t.test("raw is text, exactly", async (t) => {
   t.equal(armour("raw", Buffer.from("\uFEFFé")), "\uFEFFé");
   t.throws(() => armour("raw", Buffer.from([0x92])), { code: "conflict", message: /not UTF-8/ }, "cp1252");
   t.throws(() => unarmour("raw", "a\ud800"), { code: "usage" }, "half a character has no bytes");
+});
+
+t.test("long payloads are done in pieces, wherever they are cut", async (t) => {
+  const bytes = Buffer.from(Array.from({ length: 250_001 }, (_, i) => (i * 151 + (i >> 8)) & 0xff));
+  for (const length of [61_439, 61_440, 61_441, 122_880, 250_001]) {
+    const stored = bytes.subarray(0, length);
+    const text = "aé漢😀".repeat(length / 10);
+    t.ok(unarmour("b64", armour("b64", stored)).equals(stored), `b64 of ${length}`);
+    t.equal(armour("b64", stored), stored.toString("base64"));
+    t.ok(unarmour("b64", armour("b64", stored).replace(/.{76}/g, "$&\r\n")).equals(stored), "in lines");
+    t.ok(unarmour("a85", armour("a85", stored)).equals(stored), `a85 of ${length}`);
+    t.equal(armour("a85", stored), referenceAscii85(stored));
+    t.equal(armour("raw", Buffer.from(text)), text, "characters are whole");
+    for (const bad of ["=", "*", "A===", "=A"])
+      t.throws(() => unarmour("b64", `${"A".repeat(length - (length % 4))}${bad}`), { message: /not base64/ }, bad);
+    t.throws(() => unarmour("b64", `${"A".repeat(1000)}=${"A".repeat(length)}`), { message: /not base64/ });
+  }
+  const zeros = Buffer.alloc(1_000_000);
+  t.ok(unarmour("a85", armour("a85", zeros)).equals(zeros));
 });

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import t from "tap";
+import { atOnce } from "../../src/pieces.ts";
 import * as symbols from "../../src/sync/coded-symbols.ts";
-import { atOnce } from "../../src/sync/pieces.ts";
 
 const { Cells } = symbols;
 const encodeList = (list: Buffer, length: number) => atOnce(symbols.encodeList(list, length));

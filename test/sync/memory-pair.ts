@@ -1,13 +1,13 @@
 /** Both sessions of a sync, unchanged, against each other in memory: no socket, no database. */
 import { createHash } from "node:crypto";
 import { SandpiperError } from "../../src/errors.ts";
+import { atOnce } from "../../src/pieces.ts";
 import { grainSymbol, type Metadata, SliceHasher, sortMetadata } from "../../src/slices/hash.ts";
 import { chunkBytes, uuidBytes, uuidText } from "../../src/slices/slice.ts";
 import { Cells, encodeList } from "../../src/sync/coded-symbols.ts";
 import { drive } from "../../src/sync/effects.ts";
 import { readRecords } from "../../src/sync/frames.ts";
 import type { Confirm, Incoming, PrimaryMessage, SecondaryMessage } from "../../src/sync/messages.ts";
-import { atOnce } from "../../src/sync/pieces.ts";
 import type { PrimaryPort, SliceView } from "../../src/sync/primary-port.ts";
 import { primarySession } from "../../src/sync/primary-session.ts";
 import type { LocalSlice, Run, SecondaryPort, SliceResult, StagedSoFar } from "../../src/sync/secondary-port.ts";

@@ -1,8 +1,8 @@
 /** Work on lists and symbols in pieces: right wherever it is cut, and none of them long. */
 import fc from "fast-check";
 import t from "tap";
+import { atOnce, joined, type Pieces } from "../../src/pieces.ts";
 import { Cells, encodeList, estimateDifference, peel } from "../../src/sync/coded-symbols.ts";
-import { atOnce, joined, type Pieces } from "../../src/sync/pieces.ts";
 import { idsOf, ListComparison } from "../../src/sync/reconcile.ts";
 import { areApart, ascending, entriesWith, SymbolSet } from "../../src/sync/symbols.ts";
 

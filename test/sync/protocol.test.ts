@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import t from "tap";
+import { atOnce } from "../../src/pieces.ts";
 import { grainSymbol, type Metadata, SliceHasher } from "../../src/slices/hash.ts";
 import { chunkBytes, uuidBytes } from "../../src/slices/slice.ts";
 import { encodeList } from "../../src/sync/coded-symbols.ts";
@@ -20,7 +21,6 @@ import {
   refusals,
   subprotocol,
 } from "../../src/sync/messages.ts";
-import { atOnce } from "../../src/sync/pieces.ts";
 import { said } from "./memory-pair.ts";
 
 // From dist/test/sync/ and from test/sync/.

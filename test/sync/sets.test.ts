@@ -1,11 +1,11 @@
 /** Two sets of any size are found to differ by exactly what they differ by: both sides' pure parts, thousands of times. */
 import t from "tap";
+import { atOnce } from "../../src/pieces.ts";
 import { uuidText } from "../../src/slices/slice.ts";
 import { addList, Cells } from "../../src/sync/coded-symbols.ts";
 import { drive } from "../../src/sync/effects.ts";
 import { type Found, findDifference } from "../../src/sync/find-difference.ts";
 import { type Incoming, parseSecondaryMessage } from "../../src/sync/messages.ts";
-import { atOnce } from "../../src/sync/pieces.ts";
 import type { PrimaryPort, SliceView } from "../../src/sync/primary-port.ts";
 import type { Run, SecondaryPort } from "../../src/sync/secondary-port.ts";
 import { serveCells, serveContent } from "../../src/sync/serve-difference.ts";
