@@ -10,12 +10,16 @@ const layers = [
   ["server", "^src/server/"],
   ["sync", "^src/sync/"],
   ["app", "^src/app\\.ts$"],
+  ["maintenance", "^src/maintenance/"],
   ["subscriptions", "^src/subscriptions/"],
   ["slices", "^src/slices/"],
   ["migrate", "^src/migrate\\.ts$"],
-  ["database", "^src/database(-url|-errors)?\\.ts$"],
+  ["database", "^src/(database(-url|-errors|-sessions)?|session-lock)\\.ts$"],
   ["postgres", "^src/postgres/"],
-  ["foundation", "^src/(config|config-fields|config-privacy|log|step|scope|errors|atomic-file|version)\\.ts$"],
+  [
+    "foundation",
+    "^src/(characters|config|config-fields|config-privacy|json-marks|log|log-destination|step|scope|session-settings|prepared|errors|atomic-file|version)\\.ts$",
+  ],
 ];
 
 /** Who alone may import a library. */
@@ -25,10 +29,12 @@ const owners = {
   commander: "^(bin|src/cli)/",
   express: "^src/server/",
   helmet: "^src/server/",
+  "https-proxy-agent": "^src/sync/proxy\\.ts$",
   jsonwebtoken: "^src/server/token\\.ts$",
-  pg: "^src/(database(-errors)?\\.ts$|postgres/)",
-  "pg-copy-streams": "^src/database\\.ts$",
+  pg: "^src/(database(-errors|-sessions)?\\.ts$|postgres/)",
+  "pg-copy-streams": "^src/database-sessions\\.ts$",
   pino: "^src/log\\.ts$",
+  "proxy-from-env": "^src/sync/proxy\\.ts$",
   "rate-limiter-flexible": "^src/server/login-limit\\.ts$",
   // One file makes the server's end and one the client's; channel.ts wraps either.
   ws: "^src/(server/upgrade|sync/connect|sync/channel)\\.ts$",
@@ -39,12 +45,12 @@ const owners = {
 
 /** No socket, no SQL, no file, no clock, no randomness; the last two are checked by test/harness/source-rules.test.ts. */
 const pure = [
-  "^src/sync/(messages|frames|reconcile|retry|effects|find-difference|receive-grains|offer-list)\\.ts$",
-  "^src/sync/(coded-symbols|primary-port|serve-difference|serve-grains|primary-session|secondary-session|secondary-port)\\.ts$",
+  "^src/sync/(budget|messages|message-sizes|frames|reconcile|retry|effects|find-difference|receive-grains|offer-list|json-rows)\\.ts$",
+  "^src/sync/(coded-symbols|symbols|pieces|primary-port|serve-difference|serve-grains|primary-session|secondary-session|secondary-port)\\.ts$",
   "^src/subscriptions/(rules|company)\\.ts$",
-  "^src/slices/(slice|hash|tuples|encoding|file-name)\\.ts$",
-  "^src/server/sync-queue\\.ts$",
-  "^src/(scope|errors)\\.ts$",
+  "^src/slices/(slice|metadata|hash|tuples|encoding|file-name|slice-directory|grouped|pull-turns)\\.ts$",
+  "^src/server/fair-queue\\.ts$",
+  "^src/(characters|scope|session-settings|errors|json-marks)\\.ts$",
 ];
 const effects =
   "^(node:)?(fs|fs/promises|net|tls|http|https|http2|dgram|dns|child_process|worker_threads|os|timers|timers/promises)$";
@@ -128,7 +134,10 @@ module.exports = {
       comment: "A pure file reaches no socket, file or process, through no matter how many others.",
       severity: "error",
       from: { path: pure },
-      to: { path: [effects, "^src/(database|config|log|app|migrate)\\.ts$", "^src/postgres/"], reachable: true },
+      to: {
+        path: [effects, "^src/(database|database-sessions|config|log|app|migrate)\\.ts$", "^src/postgres/"],
+        reachable: true,
+      },
     },
     {
       name: "pure-has-no-randomness",

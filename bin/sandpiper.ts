@@ -1,24 +1,30 @@
 #!/usr/bin/env node
 /** The command `sandpiper`: runs the program, prints what went wrong, sets the exit code. */
-import { runProgram } from "../src/cli/program.ts";
-import { SandpiperError } from "../src/errors.ts";
+import { processPrinter } from "../src/cli/printer.ts";
+import { describeError } from "../src/cli/report.ts";
+import { Signals } from "../src/cli/signals.ts";
+import { checkSystemLimits } from "../src/cli/system-limits.ts";
+import { asSandpiperError } from "../src/errors.ts";
 
-const stop = new AbortController();
-const stopOn = (name: NodeJS.Signals, code: "interrupted" | "terminated") =>
-  // Once: a second signal ends the process at once, as if it were not handled.
-  process.once(name, () =>
-    stop.abort(new SandpiperError(code, `stopped by ${name}`, { hint: "What was not committed is rolled back." })),
-  );
-stopOn("SIGINT", "interrupted");
-stopOn("SIGTERM", "terminated");
+const argv = process.argv.slice(2);
 
-// Whoever read our output has gone, for example `head`. That is no failure of ours.
-for (const stream of [process.stdout, process.stderr]) {
-  stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
-  });
+async function run(signals: Signals): Promise<{ exitCode: number; complaint?: string }> {
+  try {
+    checkSystemLimits();
+    // Only now: it would not even load.
+    const { runProgram } = await import("../src/cli/program.ts");
+    return await runProgram(argv, signals.stop, signals);
+  } catch (thrown) {
+    const error = asSandpiperError(thrown);
+    return {
+      exitCode: error.exitCode,
+      complaint: describeError(error, { json: argv.includes("--json"), debug: false }),
+    };
+  }
 }
 
-const { exitCode, complaint } = await runProgram(process.argv.slice(2), stop.signal);
-if (complaint !== undefined) process.stderr.write(complaint);
+const signals = new Signals();
+const { exitCode, complaint } = await run(signals);
+if (complaint !== undefined) processPrinter().tell(complaint);
 process.exitCode = exitCode;
+signals.leaveTerminal();

@@ -2,6 +2,7 @@
 import { type Config, loadConfig } from "./config.ts";
 import { type Database, openDatabase } from "./database.ts";
 import { createLogger, type Logger } from "./log.ts";
+import { tidyWhatChanged } from "./maintenance/tidy.ts";
 import { requireCurrentSchema } from "./migrate.ts";
 import type { Server } from "./subscriptions/company.ts";
 import { readServer } from "./subscriptions/company-store.ts";
@@ -14,20 +15,31 @@ export interface App {
   server: Server;
 }
 
+/** How long cleaning up before the embedded database is stopped may take: this, or as long as the work that made it necessary. */
+const tidyMs = 60_000;
+
 /**
  * Opens the database that the configuration names, checks that its schema is this program's, and runs `work`.
  *
  * @param name what PostgreSQL shows as the application's name.
+ * @param signal told to stop, it leaves without cleaning up.
  * @throws `config`, `schema` or `storage` before `work` is started.
  */
 export async function withApp<T>(
   source: { flags: string[]; file: string },
   name: string,
+  signal: AbortSignal,
   work: (app: App) => Promise<T>,
 ): Promise<T> {
   const config = loadConfig(source.flags, source.file);
   const log = createLogger(config.log.level);
-  const db = await openDatabase(config, { name, log });
+  const begunMs = performance.now();
+  const beforeStop = async (owner: Database) => {
+    const limitMs = Math.max(tidyMs, performance.now() - begunMs);
+    const tidied = await tidyWhatChanged(owner, { limitMs, signal });
+    log.debug({ event: "database.tidied", tidied });
+  };
+  const db = await openDatabase(config, { name, log, beforeStop });
   try {
     await requireCurrentSchema(db);
     return await work({ config, db, log, server: await readServer(db) });

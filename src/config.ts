@@ -55,8 +55,18 @@ const schema = z.strictObject({
   limits: z
     .strictObject({
       max_grain_bytes: wholeNumber(1, 2 ** 40).default(4 * 2 ** 30),
-      max_subscriptions: wholeNumber(1, 10_000_000).default(20_000),
+      max_subscriptions: wholeNumber(1, 100_000).default(20_000),
       max_grains: wholeNumber(1, 1_000_000_000).default(50_000_000),
+      /** Bytes that one primary may have here, stored and staged; without it half of the space that there is for grains. */
+      primary_bytes: wholeNumber(1, 2 ** 50).optional(),
+      /** Bytes of the embedded database's disk that are never given out; without it a part of the disk. */
+      disk_reserve: wholeNumber(0, 2 ** 50).optional(),
+    })
+    .prefault({}),
+  retention: z
+    .strictObject({
+      /** How long the logs of syncs are kept. */
+      days: wholeNumber(1, 36_500).default(400),
     })
     .prefault({}),
   log: z
@@ -287,20 +297,33 @@ export function requireSecret(config: Config, name: keyof Config["secrets"]): Bu
   return Buffer.from(value, "base64url");
 }
 
+/**
+ * Takes PGHOST, PGOPTIONS, PGSSLMODE and the like out of the environment of this process, where `pg` would read them (as would its
+ * next version): where a database is, and how it is reached, the configuration alone says.
+ */
+export function forgetPostgresVariables(): void {
+  for (const name of Object.keys(process.env)) if (/^PG[A-Z]/.test(name)) delete process.env[name];
+}
+
 /** An API key from SANDPIPER_API_KEY, if it is set. */
 export const apiKeyFromEnvironment = (): string | undefined => process.env.SANDPIPER_API_KEY || undefined;
 
-/** Proxies as the environment names them; empty where it names none. */
-export interface ProxySettings {
-  /** For https:// addresses, and for http://. */
-  https: string;
-  http: string;
-  /** Hosts that are reached without one, with commas in between. */
-  no: string;
+/** The first of these variables of the environment that says something; in lower case they win, as elsewhere. */
+export function firstVariable(names: readonly string[]): { name: string; value: string } | undefined {
+  for (const name of names.flatMap((given) => [given.toLowerCase(), given])) {
+    const value = process.env[name];
+    if (value) return { name, value };
+  }
+  return undefined;
 }
 
-/** HTTPS_PROXY, HTTP_PROXY and NO_PROXY; in lower case they win, as elsewhere. */
-export const proxySettings = (): ProxySettings => {
-  const read = (name: string) => process.env[name.toLowerCase()] ?? process.env[name] ?? "";
-  return { https: read("HTTPS_PROXY"), http: read("HTTP_PROXY"), no: read("NO_PROXY") };
-};
+let tlsUnverifiedAsked = false;
+
+/** Takes NODE_TLS_REJECT_UNAUTHORIZED out of this process: certificates are verified whatever it says, and Node need not warn of it. */
+export function ignoreTlsVariable(): void {
+  tlsUnverifiedAsked = process.env.NODE_TLS_REJECT_UNAUTHORIZED === "0";
+  delete process.env.NODE_TLS_REJECT_UNAUTHORIZED;
+}
+
+/** Whether it asked for connections that are not verified. */
+export const tlsVariableIgnored = (): boolean => tlsUnverifiedAsked;

@@ -3,7 +3,7 @@ import pg from "pg";
 import { SandpiperError } from "./errors.ts";
 
 /** The database is behind a pooler that would break session locks. */
-export const pooled = (mode: string) =>
+export const throughPooler = (mode: string) =>
   new SandpiperError("config", `database.url leads to a pooler in ${mode} mode, where session locks do not hold`, {
     hint: "Use the database's own port, or a pool in session mode.",
   });
@@ -21,7 +21,12 @@ export function violatedConstraint(error: unknown): string | undefined {
 }
 
 /** Whether the database said that its disk is full. */
-export const isDiskFull = (error: unknown): boolean => said(error)?.code === "53100";
+export const isDiskFull = (error: unknown): boolean =>
+  said(error)?.code === "53100" && !lacksSharedMemory(said(error)!);
+
+/** PostgreSQL has one code for a full disk and a full /dev/shm. */
+const lacksSharedMemory = ({ code, message }: pg.DatabaseError): boolean =>
+  (code === "53100" || code === "53200") && /shared memory/.test(message);
 
 /** Whether the database said that what a row refers to is not there (any more). */
 export const refersToNothing = (error: unknown): boolean => said(error)?.code === "23503";
@@ -43,6 +48,11 @@ export function translate(error: unknown): unknown {
         cause: error,
         hint: "Look at what is left, then run again.",
       });
+    if (lacksSharedMemory(error))
+      return because(
+        `the database failed: ${message}`,
+        "Give its system or container more shared memory (/dev/shm; docker run --shm-size 256m).",
+      );
     if (code === "53100")
       return because("the database's disk is full", "Free some space on it and run again: nothing was changed.");
     if (code === "55P03")
@@ -60,7 +70,7 @@ export function translate(error: unknown): unknown {
         `cannot use the database: ${message}`,
         "Check user, password and database name in database.url, and run `sandpiper migrate` as its owner.",
       );
-    if (/transaction blocks not allowed/.test(message)) return pooled("statement");
+    if (/transaction blocks not allowed/.test(message)) return throughPooler("statement");
     if (code === "42P01")
       return because("the database has no sandpiper tables", "Run `sandpiper init` or `sandpiper migrate`.");
     if (/^(08|40|53|57|58|XX|25)/.test(code))

@@ -41,7 +41,9 @@ export const meanings = {
   storage: m(9, 503, 1013),
   busy: m(10, 409, 4409),
   limit: m(11, 413, 1009),
+  hung_up: m(129, 503, 1001),
   interrupted: m(130, 503, 1001),
+  quit: m(131, 503, 1001),
   terminated: m(143, 503, 1012),
 } as const satisfies Record<string, Meaning>;
 

@@ -1,5 +1,7 @@
 /** Structured logs: one JSON line an event, on standard error, with nothing secret in it. */
 import { pino } from "pino";
+import { escapeUnseenInJson } from "./characters.ts";
+import { LogDestination } from "./log-destination.ts";
 
 export type Logger = pino.Logger;
 
@@ -17,7 +19,12 @@ const secretPaths = [
   '*["sync-api-key"]',
 ];
 
-/** A logger that writes synchronously (an early exit loses nothing) to standard error. */
-export function createLogger(level: string, destination: pino.DestinationStream = pino.destination(2)): Logger {
-  return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime, redact: secretPaths }, destination);
+const standardError = new LogDestination(2);
+
+/** A logger, to standard error unless said otherwise. */
+export function createLogger(level: string, destination: pino.DestinationStream = standardError): Logger {
+  return pino(
+    { level, base: null, timestamp: pino.stdTimeFunctions.isoTime, redact: secretPaths },
+    { write: (line) => destination.write(`${escapeUnseenInJson(line.trimEnd())}\n`) },
+  );
 }

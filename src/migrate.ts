@@ -12,8 +12,14 @@ interface Migration {
   checksum: string;
 }
 
-/** The migrations that this program brings, in order. */
-function bundled(): Migration[] {
+let read: Migration[] | undefined;
+/** The migrations that this program brings, in order; read once a process. */
+const bundled = (): Migration[] => {
+  read ??= readBundled();
+  return read;
+};
+
+function readBundled(): Migration[] {
   // The same relative place from src/ and from dist/src/: the first that exists.
   const found = ["../db/migrations/", "../../db/migrations/"]
     .map((path) => fileURLToPath(new URL(path, import.meta.url)))

@@ -15,7 +15,7 @@ export function step(name: StepName): void {
   steps.publish({ name, n });
 }
 
-/** Every step, so that a test can visit all of them. `s.` secondary, `p.` primary, `l.` loading a slice. */
+/** Every step, so that a test can visit all of them. `s.` secondary, `p.` primary, `l.` loading a slice, `f.` its files, `m.` maintenance. */
 export const stepNames = [
   "s.start",
   "s.token",
@@ -46,6 +46,15 @@ export const stepNames = [
   "l.add",
   "l.refresh",
   "l.commit",
+  "f.begin",
+  "f.write",
+  "f.place",
+  "f.written",
+  "f.manifest",
+  "f.remove",
+  "f.end",
+  "m.vacuum",
+  "m.vacuumed",
 ] as const;
 
 export type StepName = (typeof stepNames)[number];

@@ -11,8 +11,8 @@ export function registerAdd(program: Command, context: Context): void {
   addCommand(program, "add <file>", {
     summary: "publish a file as the content of a slice (on a primary)",
     details:
-      "The file replaces the slice's previous one in one transaction; identical bytes publish nothing. On a terminal it " +
-      "asks before it replaces.",
+      "The file replaces the slice's previous one in one transaction; the same name and bytes publish " +
+      "nothing. On a terminal it asks before it replaces.",
     examples: [
       "sandpiper add --slice brake-pads ABC_ACES_4_2_FULL_2026-01-30.xml",
       "sandpiper add --slice brake-pads --noprompt /data/export/aces.xml",
@@ -32,14 +32,17 @@ export function registerAdd(program: Command, context: Context): void {
           }
           const done = await publishFile(db, slice, file, config.limits.max_grain_bytes);
           const sizes = `${done.fileBytes} bytes, ${done.storedBytes} compressed`;
+          const renamed = done.replaced !== undefined && done.replaced !== done.source;
           const sentence = done.changed
-            ? `Published ${file} in slice ${slice.name} (${sizes}).`
-            : `Nothing to publish: slice ${slice.name} holds exactly these bytes already.`;
+            ? `Published ${file} in slice ${slice.name}${renamed ? `, in place of ${done.replaced}` : ""} (${sizes}).`
+            : `Nothing to publish: slice ${slice.name} holds exactly this file already.`;
           await run.output.result(sentence, {
             slice: slice.name,
             slice_id: slice.id,
             changed: done.changed,
             grain_id: done.grainId,
+            source: done.source,
+            replaced: done.changed ? (done.replaced ?? null) : null,
             bytes: done.fileBytes,
             stored_bytes: done.storedBytes,
             hash: done.hash,

@@ -1,18 +1,21 @@
 /** What all commands have in common: help with examples, --config and --json, and what they are given when they run. */
 import { type Command, InvalidArgumentError } from "commander";
 import { type App, withApp } from "../app.ts";
-import { defaultConfigFile } from "../config.ts";
+import { defaultConfigFile, tlsVariableIgnored } from "../config.ts";
 import { interruptible } from "./interruptible.ts";
 import { Output } from "./output.ts";
 import { Prompt } from "./prompt.ts";
+import type { Signals } from "./signals.ts";
 import { commandPath, explainUsage } from "./usage.ts";
 
 /** What the whole process shares: made once, by runProgram. */
 export interface Context {
   /** Dotted configuration flags, taken out of the command line by splitFlags. */
   readonly flags: string[];
-  /** Aborted by SIGINT and SIGTERM; its reason is the SandpiperError to end with. */
+  /** Aborted by SIGTERM and its like; its reason is the SandpiperError to end with. */
   readonly signal: AbortSignal;
+  /** Those of this process; undefined where it is not the command's own. */
+  readonly signals: Signals | undefined;
   /** The configuration file, once a command is known. */
   file: string;
   /** What a command that ends without an error returns. */
@@ -27,6 +30,7 @@ export interface Run {
   readonly output: Output;
   readonly prompt: Prompt;
   readonly signal: AbortSignal;
+  readonly signals: Signals | undefined;
   /** The exit code of a run that is no error, yet not 0 either. */
   setExitCode(code: number): void;
   /** withApp, with a database that heeds the signal. Commands that handle it themselves call src/app.ts. */
@@ -64,8 +68,10 @@ export function action<Options, Args extends unknown[] = []>(
 ): (...received: unknown[]) => Promise<void> {
   return async (...received) => {
     const command = received.pop() as Command;
-    const options = received.pop() as Options;
-    await work(newRun(context, command), options, ...(received as Args));
+    const options = received.pop() as Options & { quiet?: boolean };
+    const run = newRun(context, command);
+    if (tlsVariableIgnored() && !options.quiet && command.name() !== "serve") run.output.note(`Warning: ${tlsWarning}`);
+    await work(run, options, ...(received as Args));
   };
 }
 
@@ -80,13 +86,18 @@ function newRun(context: Context, command: Command): Run {
     output: new Output(json),
     prompt: new Prompt(json, context.signal),
     signal: context.signal,
+    signals: context.signals,
     setExitCode: (code) => {
       context.exitCode = code;
     },
     withApp: (work) =>
-      withApp(source, commandPath(command), (app) => work({ ...app, db: interruptible(app.db, context.signal) })),
+      withApp(source, commandPath(command), context.signal, (app) =>
+        work({ ...app, db: interruptible(app.db, context.signal) }),
+      ),
   };
 }
+
+export const tlsWarning = "NODE_TLS_REJECT_UNAUTHORIZED has no effect here: certificates are always verified.";
 
 /** An option that may be repeated: the values in their order. */
 export const collect = (value: string, previous: string[] = []): string[] => [...previous, value];

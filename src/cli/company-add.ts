@@ -5,7 +5,7 @@ import { requireSecret } from "../config.ts";
 import { SandpiperError } from "../errors.ts";
 import { checkName, isUuid } from "../slices/slice.ts";
 import { sealApiKey } from "../subscriptions/api-key.ts";
-import { addCompany, issueApiKey, requireRole } from "../subscriptions/company-store.ts";
+import { addApiKey, addCompany, requireRole } from "../subscriptions/company-store.ts";
 import { checkSyncAddress } from "../subscriptions/sync-address.ts";
 import { checkPrimary } from "../sync/primary-client.ts";
 import { readApiKey } from "./api-key-input.ts";
@@ -59,21 +59,26 @@ async function addPartner(run: Run, options: Options, name: string): Promise<voi
   await run.withApp(async (app) => {
     await requireRole(app.db, "primary", "`company add` without --sync-addr");
     const hmacKey = requireSecret(app.config, "api_key_hmac");
-    const company = await addCompany(app.db, { name, id: options.id });
-    const apiKey = await issueApiKey(app.db, company.id, hmacKey);
-    const commands = partnerCommands(app, company);
-    await showApiKey(run, apiKey, { id: company.id, name: company.name, api_key: apiKey, commands }, [
-      `${company.name} is registered with the id ${company.id}. It runs these commands, and pastes its API key into the second:`,
-      ...commands.map((command) => `  ${command}`),
-      "Its API key is shown this once:",
-    ]);
+    await app.db.transaction(async (tx) => {
+      const company = await addCompany(tx, { name, id: options.id });
+      const apiKey = await addApiKey(tx, company.id, hmacKey);
+      const commands = partnerCommands(app, company);
+      await showApiKey(run, apiKey, { id: company.id, name: company.name, api_key: apiKey, commands }, [
+        `${company.name} is registered with the id ${company.id}. It runs these commands, and pastes its API key into the second:`,
+        ...commands.map((command) => `  ${command}`),
+        "Its API key is shown this once:",
+      ]);
+    });
   });
 }
 
-/** The key alone on standard output, so that it can be sent into a file; what to do with it beside it. */
+/**
+ * The key alone on standard output, so that it can be sent into a file; what to do with it beside it. It belongs into the
+ * transaction that stores the key: one that nobody has seen must not be kept. @throws `storage` when it cannot be printed.
+ */
 export async function showApiKey(run: Run, apiKey: string, document: object, notes: string[]): Promise<void> {
   run.output.note(notes.join("\n"));
-  await run.output.result(apiKey, document);
+  await run.output.resultForGood(apiKey, document, "the API key");
 }
 
 function partnerCommands(app: App, company: { id: string; name: string }): string[] {

@@ -6,7 +6,7 @@ import { SandpiperError } from "../errors.ts";
 import { sealApiKey } from "../subscriptions/api-key.ts";
 import type { Company } from "../subscriptions/company.ts";
 import {
-  issueApiKey,
+  addApiKey,
   listCompanies,
   requireCompany,
   setCompanyActive,
@@ -112,11 +112,14 @@ async function reissue(run: Run, app: App, options: RekeyOptions, company: Compa
       hint: "Leave them out: the key is made here.",
     });
   }
-  const apiKey = await issueApiKey(app.db, company.id, requireSecret(app.config, "api_key_hmac"));
-  await showApiKey(run, apiKey, { ...brief(company), api_key: apiKey }, [
-    `${company.name} stores the new key with: sandpiper company rekey OUR-NAME --api-key-file -`,
-    "The old key works until the new one is used. The new one is shown this once:",
-  ]);
+  const hmacKey = requireSecret(app.config, "api_key_hmac");
+  await app.db.transaction(async (tx) => {
+    const apiKey = await addApiKey(tx, company.id, hmacKey);
+    await showApiKey(run, apiKey, { ...brief(company), api_key: apiKey }, [
+      `${company.name} stores the new key with: sandpiper company rekey OUR-NAME --api-key-file -`,
+      "The old key works until the new one is used. The new one is shown this once:",
+    ]);
+  });
 }
 
 async function restore(run: Run, app: App, options: RekeyOptions, company: Company): Promise<void> {

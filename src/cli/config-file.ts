@@ -1,6 +1,7 @@
 /** The configuration file that `init` writes: commented YAML with fresh secrets, for its owner's eyes only. */
 import { randomBytes } from "node:crypto";
-import { writeAtomically } from "../atomic-file.ts";
+import { dirname } from "node:path";
+import { sweepTemporaries, writeAtomically } from "../atomic-file.ts";
 import { SandpiperError } from "../errors.ts";
 
 export interface FileValues {
@@ -15,6 +16,8 @@ export interface FileValues {
 
 /** Writes the file with mode 0600. @returns false when there is one already, which is left as it is. */
 export async function writeConfigFile(file: string, values: FileValues): Promise<boolean> {
+  // One that was killed has left its secrets there.
+  await sweepTemporaries(dirname(file));
   try {
     await writeAtomically(file, [configText(values)], { mode: 0o600, exclusive: true });
     return true;

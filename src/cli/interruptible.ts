@@ -23,6 +23,7 @@ export function interruptible(db: Database, signal: AbortSignal): Database {
     session: (work) => check(() => db.session((session) => work(wrap(session)))),
     transaction: (work, options) => check(() => db.transaction((tx) => work(wrap(tx)), options)),
     as: (scope) => interruptible(db.as(scope), signal),
+    disk: db.disk,
     close: () => db.close(),
   };
 }

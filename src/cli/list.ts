@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import type { Database } from "../database.ts";
 import { everything } from "../scope.ts";
-import { type GrainRow, listGrains } from "../slices/grain-store.ts";
+import { type GrainRow, listGrainsAfter } from "../slices/grain-store.ts";
 import type { Slice } from "../slices/slice.ts";
 import { listSlices, requireSlice } from "../slices/slice-store.ts";
 import { action, addCommand, type Context, type Run } from "./command.ts";
@@ -40,14 +40,13 @@ const grainColumns: readonly Column<GrainRow>[] = [
   { key: "source", value: (g) => g.source },
 ];
 
-const pageGrains = 5000;
-
 /** A slice's grains, a page at a time: a slice can have millions. */
 async function* grainPages(run: Run, db: Database, slice: Slice): AsyncGenerator<GrainRow[]> {
-  for (let offset = 0; !run.output.closed; offset += pageGrains) {
-    const page = await listGrains(db, everything, slice.key, { limit: pageGrains, offset });
-    if (page.length > 0) yield page;
-    if (page.length < pageGrains) return;
+  for (let after: string | undefined; !run.output.closed; ) {
+    const page = await listGrainsAfter(db, everything, slice.contentKey, { after, payload: false });
+    if (page.length === 0) return;
+    yield page;
+    after = page.at(-1)!.id;
   }
 }
 

@@ -1,7 +1,8 @@
 /** Decides how a command shows what it has: a table on a terminal, plain lines in a pipe, one JSON document with --json. */
-import type { WriteStream } from "node:tty";
 import { styleText } from "node:util";
-import { printable, printableJson } from "./printable.ts";
+import { escapeUnseen } from "../characters.ts";
+import { printableJson } from "./printable.ts";
+import { type Printer, processPrinter } from "./printer.ts";
 
 export type Cell = string | number | boolean | Date | null;
 
@@ -11,23 +12,18 @@ export interface Column<Row> {
   value: (row: Row) => Cell;
 }
 
-type Stream = NodeJS.WritableStream & Partial<Pick<WriteStream, "isTTY" | "hasColors">>;
-
 export class Output {
   readonly form: "table" | "lines" | "json";
-  readonly #out: Stream;
-  readonly #err: Stream;
-  #closed = false;
+  readonly #printer: Printer;
 
-  constructor(json: boolean, out: Stream = process.stdout, err: Stream = process.stderr) {
-    this.form = json ? "json" : out.isTTY ? "table" : "lines";
-    this.#out = out;
-    this.#err = err;
+  constructor(json: boolean, printer: Printer = processPrinter()) {
+    this.form = json ? "json" : printer.out.isTTY ? "table" : "lines";
+    this.#printer = printer;
   }
 
-  /** True when whoever read our output has gone (`| head`): more is for nobody. */
+  /** True when more is for nobody: whoever read our output has gone (`| head`), or its disk is full. */
   get closed(): boolean {
-    return this.#closed;
+    return this.#printer.outClosed;
   }
 
   /** A list: a table, tab-separated lines without a header, or one JSON array. */
@@ -39,14 +35,21 @@ export class Output {
   /** Rows as a table or as lines; a long list may come in several calls. */
   async rows<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): Promise<void> {
     if (this.form === "table") return this.#table(columns, rows);
-    const lines = rows.map((row) => `${columns.map(({ value }) => plain(value(row))).join("\t")}\n`);
-    await this.write(lines.join(""));
+    await this.write(rows.map((row) => `${columns.map(({ value }) => plain(value(row))).join("\t")}\n`).join(""));
   }
 
   /** The result of an action: a sentence, or a JSON document. */
   async result(sentence: string, document: unknown): Promise<void> {
-    if (this.form === "json") await this.json(document);
-    else await this.write(`${sentence.split("\n").map(printable).join("\n")}\n`);
+    await this.write(this.#resultText(sentence, document));
+  }
+
+  /** As {@link result}, for what is shown this once. @throws `storage` unless it was taken for good. */
+  async resultForGood(sentence: string, document: unknown, what: string): Promise<void> {
+    await this.#printer.printForGood(this.#resultText(sentence, document), what);
+  }
+
+  #resultText(sentence: string, document: unknown): string {
+    return this.form === "json" ? `${printableJson(document)}\n` : `${lines(sentence)}\n`;
   }
 
   /** A JSON document on a line of its own. */
@@ -56,25 +59,19 @@ export class Output {
 
   /** What only a person needs to know, apart from the output proper. */
   note(text: string): void {
-    if (this.form !== "json") this.#err.write(`${text.split("\n").map(printable).join("\n")}\n`);
+    if (this.form !== "json") this.#printer.tell(`${lines(text)}\n`);
   }
 
   /** Writes text that is safe already, and waits until it is gone. */
   async write(text: string): Promise<void> {
-    if (this.#closed || text === "") return;
-    await new Promise<void>((done) => {
-      this.#out.write(text, (error) => {
-        if (error) this.#closed = true;
-        done();
-      });
-    });
+    if (!this.closed && text !== "") await this.#printer.print(text);
   }
 
   async #table<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): Promise<void> {
     if (rows.length === 0) return this.write("(none)\n");
     // A tenth of the start of the program, and seldom needed.
     const { default: Table } = await import("cli-table3");
-    const bold = this.#out.hasColors?.()
+    const bold = this.#printer.out.hasColors?.()
       ? (text: string) => styleText("bold", text, unchecked)
       : (text: string) => text;
     const numbers = columns.map(({ value }) => rows.every((row) => typeof value(row) === "number"));
@@ -93,6 +90,8 @@ export class Output {
 // styleText looks at process.stdout itself unless told not to; hasColors() knows NO_COLOR and TERM.
 const unchecked = { validateStream: false };
 
+const lines = (text: string): string => text.split("\n").map(escapeUnseen).join("\n");
+
 const edges = ["top", "bottom", "mid", "left", "right"];
 const noBorders = Object.fromEntries([
   ...edges.flatMap((edge) => ["", "-mid", "-left", "-right"].map((part) => [edge + part, ""])),
@@ -106,7 +105,7 @@ export const record = <Row>(columns: readonly Column<Row>[], row: Row): Record<s
 function plain(cell: Cell): string {
   if (cell === null) return "";
   if (typeof cell === "boolean") return cell ? "yes" : "no";
-  return printable(cell instanceof Date ? cell.toISOString() : String(cell));
+  return escapeUnseen(cell instanceof Date ? cell.toISOString() : String(cell));
 }
 
 const shown = (cell: Cell): string =>

@@ -1,8 +1,8 @@
 /** Questions on a terminal, and secrets from standard input. */
 import { createInterface } from "node:readline/promises";
 import { Writable } from "node:stream";
+import { escapeUnseen } from "../characters.ts";
 import { SandpiperError } from "../errors.ts";
-import { printable } from "./printable.ts";
 
 export class Prompt {
   /** Whether somebody can be asked: elsewhere than on a terminal nobody ever is. */
@@ -23,10 +23,12 @@ export class Prompt {
     // In raw mode Ctrl-C is a key like any other, and Ctrl-D leaves the question open for ever.
     lines.on("SIGINT", () => process.kill(process.pid, "SIGINT"));
     lines.on("close", () => over.abort());
+    // The terminal is gone. Either may say so when nothing is asked any more, so that these listeners stay.
+    for (const source of [lines, process.stdin]) source.on("error", () => over.abort());
     const signal = AbortSignal.any([this.#signal, over.signal]);
     try {
-      if (options.hidden) process.stdout.write(printable(question));
-      const answer = await lines.question(options.hidden ? "" : printable(question), { signal });
+      if (options.hidden) process.stdout.write(escapeUnseen(question));
+      const answer = await lines.question(options.hidden ? "" : escapeUnseen(question), { signal });
       return options.hidden ? answer : answer.trim();
     } catch (error) {
       this.#signal.throwIfAborted();

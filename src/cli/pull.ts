@@ -1,33 +1,41 @@
 /** `sandpiper pull`: level-1 files out of the database. */
+import { join } from "node:path";
 import type { Command } from "commander";
 import { meanings, SandpiperError, worstExit } from "../errors.ts";
 import { type Pulled, pullFiles } from "../slices/pull.ts";
+import type { Superseded } from "../slices/pull-superseded.ts";
 import { requireSlice } from "../slices/slice-store.ts";
 import { action, addCommand, type Context } from "./command.ts";
+import { type Column, record } from "./output.ts";
 
 export function registerPull(program: Command, context: Context): void {
   addCommand(program, "pull [dir]", {
     summary: "write the level-1 files of the slices into a directory",
     details:
-      "Each goes to DIR/SLICE/FILE, atomically; one that is there unchanged is left alone. sandpiper-manifest.json in DIR " +
-      "says which file belongs to which slice. DIR is . by default, and made when missing.",
+      "Each goes to DIR/SLICE/FILE, atomically; one that is there unchanged is left alone. A slice keeps its directory for good, also when it is " +
+      "renamed. What pull wrote and nothing stands for any more is removed, unless it was altered. sandpiper-manifest.json in DIR says which " +
+      "file belongs to which slice. DIR is . by default, and made when missing.",
     examples: ["sandpiper pull /data/catalogues", "sandpiper pull --slice brake-pads", "sandpiper pull --json out"],
   })
     .option("--slice <slice>", "name or id of one slice; the others' files and entries stay")
     .action(
       action<{ slice?: string }, [string | undefined]>(context, (run, options, directory = ".") =>
-        run.withApp(async ({ db, config }) => {
+        run.withApp(async ({ db, config, server }) => {
           const only = options.slice === undefined ? undefined : await requireSlice(db, options.slice);
-          const results = await pullFiles(db, directory, { only, maxFileBytes: config.limits.max_grain_bytes });
-          await run.output.list<Pulled>(
-            [
-              { key: "slice", value: (r) => r.slice.name },
-              { key: "outcome", value: (r) => r.outcome },
-              { key: "bytes", value: (r) => ("entry" in r ? r.entry.bytes : null) },
-              { key: "file", value: (r) => ("entry" in r ? r.entry.file : null) },
-            ],
-            run.json ? results : results.filter((result) => result.outcome !== "skipped"),
-          );
+          const results = await pullFiles(db, directory, {
+            only,
+            maxFileBytes: config.limits.max_grain_bytes,
+            serverId: server.serverId,
+            onWait: (holder) =>
+              run.output.note(`Another pull into ${directory} is running (${holder}): waiting for it.`),
+          });
+          if (run.json) await run.output.json(results.map(document));
+          else await run.output.list<Row>(columns, results.flatMap(rows));
+          for (const { file } of results.flatMap(({ superseded }) => superseded.filter(isAltered))) {
+            run.output.note(
+              `${join(directory, file)} is superseded, but was altered since it was written: it stays. Move it away if it is not wanted.`,
+            );
+          }
           if (only !== undefined && results[0]?.outcome === "skipped")
             run.output.note(`Slice ${only.name} holds no level-1 file: there is nothing to pull.`);
           throwFailures(results);
@@ -35,6 +43,42 @@ export function registerPull(program: Command, context: Context): void {
       ),
     );
 }
+
+interface Row {
+  slice: string;
+  outcome: Pulled["outcome"] | Superseded["outcome"];
+  bytes: number | null;
+  file: string | null;
+}
+
+const columns: Column<Row>[] = [
+  { key: "slice", value: (row) => row.slice },
+  { key: "outcome", value: (row) => row.outcome },
+  { key: "bytes", value: (row) => row.bytes },
+  { key: "file", value: (row) => row.file },
+];
+
+const isAltered = ({ outcome }: Superseded): boolean => outcome === "altered";
+
+const row = (one: Pulled): Row => ({
+  slice: one.slice.name,
+  outcome: one.outcome,
+  bytes: "entry" in one ? one.entry.bytes : null,
+  file: "entry" in one ? one.entry.file : null,
+});
+
+/** A slice that has no file, and had none, is of no interest to a person. */
+const rows = (one: Pulled): Row[] => [
+  ...(one.outcome === "skipped" ? [] : [row(one)]),
+  ...one.superseded.map(({ file, outcome }) => ({ slice: one.slice.name, outcome, bytes: null, file })),
+];
+
+/** One element a slice, whatever became of its earlier files. */
+const document = (one: Pulled) => ({
+  ...record(columns, row(one)),
+  removed: one.superseded.filter((old) => !isAltered(old)).map(({ file }) => file),
+  altered: one.superseded.filter(isAltered).map(({ file }) => file),
+});
 
 /** The slices that went wrong, as one error, when there are any. */
 function throwFailures(results: readonly Pulled[]): void {

@@ -1,5 +1,5 @@
 /** How an error is shown: a sentence and what to do next, or one JSON object. */
-import { loadConfig } from "../config.ts";
+import { escapeUnseen } from "../characters.ts";
 import type { SandpiperError } from "../errors.ts";
 import { oneLine, printableJson } from "./printable.ts";
 
@@ -15,15 +15,6 @@ export function describeError(error: SandpiperError, options: { json: boolean; d
 }
 
 function stackOf(error: Error): string {
-  const own = error.stack ?? String(error);
+  const own = (error.stack ?? String(error)).split("\n").map(escapeUnseen).join("\n");
   return error.cause instanceof Error ? `${own}\ncaused by ${stackOf(error.cause)}` : own;
-}
-
-/** Whether the log level is debug or finer, as far as the configuration can be read. */
-export function wantsDebug(flags: string[], file: string): boolean {
-  try {
-    return ["debug", "trace"].includes(loadConfig(flags, file, false).log.level);
-  } catch {
-    return flags.some((flag) => /^--log\.level=(debug|trace)$/.test(flag));
-  }
 }

@@ -1,19 +1,27 @@
 /** `sandpiper serve`. */
 import type { Command } from "commander";
 import { withApp } from "../app.ts";
-import { action, addCommand, type Context } from "./command.ts";
+import { tlsVariableIgnored } from "../config.ts";
+import { action, addCommand, type Context, tlsWarning } from "./command.ts";
 
 export function registerServe(parent: Command, context: Context): void {
   addCommand(parent, "serve", {
     summary: "answer partners (on a primary) and the REST API, until SIGTERM or SIGINT",
     details:
-      "Logs one JSON line an event on standard error. On SIGTERM or SIGINT it finishes what is running, refuses what is new, and exits 0.",
+      "Logs one JSON line an event on standard error. On SIGTERM or SIGINT it finishes what is running, refuses what is new, and exits 0; " +
+      "asked a second time, it does not wait for what is running. On SIGHUP it reads its certificate again.",
     examples: ["sandpiper serve", "sandpiper serve --server.host 0.0.0.0 --server.port 8081"],
   }).action(
     action(context, async (run) => {
+      run.signals?.keepThroughHangUp();
       // Loaded here alone: the other commands start faster without an HTTP server in them.
       const { serve } = await import("../server/serve.ts");
-      await withApp(run.source, "sandpiper serve", (app) => serve(app, run.signal));
+      await withApp(run.source, "sandpiper serve", run.signal, (app) => {
+        if (run.signals !== undefined)
+          run.signals.onIgnored = (name) => app.log.warn({ event: "server.signal_ignored", signal: name });
+        if (tlsVariableIgnored()) app.log.warn({ event: "server.variable_ignored", reason: tlsWarning });
+        return serve(app, run.signal, run.signals?.hurry);
+      });
     }),
   );
 }

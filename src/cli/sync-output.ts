@@ -7,6 +7,7 @@ import type { Company } from "../subscriptions/company.ts";
 import { type PartnerReport, type SyncReport, summary } from "../sync/report.ts";
 import type { LocalSlice, SliceResult } from "../sync/secondary-port.ts";
 import { oneLine, printableJson } from "./printable.ts";
+import { type Printer, processPrinter } from "./printer.ts";
 
 const progressAfterMs = 2000;
 const progressEveryMs = 200;
@@ -17,14 +18,17 @@ export class SyncOutput {
   #drawnMs = 0;
   #drawn = false;
 
-  constructor(options: { json: boolean; quiet: boolean; test: boolean }) {
+  constructor(
+    options: { json: boolean; quiet: boolean; test: boolean },
+    private readonly printer: Printer = processPrinter(),
+  ) {
     this.#options = options;
   }
 
   progress(company: Company, slice: LocalSlice, grains: number, received: number): void {
     const now = performance.now();
     if (
-      !process.stderr.isTTY ||
+      !this.printer.err.isTTY ||
       this.#options.json ||
       now - this.#startedMs < progressAfterMs ||
       now - this.#drawnMs < progressEveryMs
@@ -32,13 +36,13 @@ export class SyncOutput {
       return;
     this.#drawnMs = now;
     this.#drawn = true;
-    process.stderr.write(
+    this.printer.tell(
       `\r\x1b[K${oneLine(`${company.name}: ${slice.subscription}: ${plural(grains, "grain", "grains")}, ${bytes(received)}`)}`,
     );
   }
 
   stopProgress(): void {
-    if (this.#drawn) process.stderr.write("\r\x1b[K");
+    if (this.#drawn) this.printer.tell("\r\x1b[K");
     this.#drawn = false;
   }
 
@@ -143,22 +147,22 @@ export class SyncOutput {
   }
 
   #say(line: string): void {
-    if (!this.#options.quiet) process.stdout.write(`${oneLine(line)}\n`);
+    if (!this.#options.quiet) void this.printer.print(`${oneLine(line)}\n`);
   }
 
   /** For whoever watches: what it is waiting for. */
   #note(line: string): void {
     if (this.#options.quiet) return;
     this.stopProgress();
-    process.stderr.write(`${oneLine(line)}\n`);
+    this.printer.tell(`${oneLine(line)}\n`);
   }
 
   #complain(line: string, hint?: string): void {
-    process.stderr.write(`${oneLine(line)}\n${hint === undefined ? "" : `  ${oneLine(hint)}\n`}`);
+    this.printer.tell(`${oneLine(line)}\n${hint === undefined ? "" : `  ${oneLine(hint)}\n`}`);
   }
 
   #json(value: object): void {
-    process.stdout.write(`${printableJson(value)}\n`);
+    void this.printer.print(`${printableJson(value)}\n`);
   }
 }
 

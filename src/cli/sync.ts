@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { withApp } from "../app.ts";
 import { SandpiperError } from "../errors.ts";
+import { forgetOld } from "../maintenance/retention-store.ts";
 import { requireRole } from "../subscriptions/company-store.ts";
 import { action, addCommand, type Context } from "./command.ts";
 import { SyncOutput } from "./sync-output.ts";
@@ -56,7 +57,7 @@ export function registerSync(parent: Command, context: Context): void {
             hint: "A real run returns 0 when all is in sync.",
           });
         }
-        await withApp(run.source, "sandpiper sync", async (app) => {
+        await withApp(run.source, "sandpiper sync", run.signal, async (app) => {
           await requireRole(app.db, "secondary", "sync");
           const output = new SyncOutput({ json: run.json, quiet: options.quiet === true, test });
           const report = await runSync(app, {
@@ -80,6 +81,11 @@ export function registerSync(parent: Command, context: Context): void {
           const exitCode = report.exitCode === 0 && options.detailedExitcode && differences ? 20 : report.exitCode;
           output.total({ ...report, exitCode });
           run.setExitCode(exitCode);
+          // A secondary that has no `serve` keeps its logs short here. It is no part of the sync: what fails is left to the next one.
+          const forgetting = test
+            ? undefined
+            : forgetOld(app.db, app.config.retention.days, { limitMs: 1000, signal: run.signal });
+          await forgetting?.catch((error) => app.log.debug({ event: "retention.failed", err: error }));
         });
       }),
     );

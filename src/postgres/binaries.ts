@@ -68,7 +68,8 @@ export async function accountFor(cluster: string): Promise<Account | undefined> 
   );
 }
 
-async function nobody(): Promise<Account> {
+/** The user that owns nothing. */
+export async function nobody(): Promise<Account> {
   const passwd = await readFile("/etc/passwd", "utf8").catch(() => "");
   const entry = /^nobody:[^:]*:(\d+):(\d+):/m.exec(passwd);
   return entry === null ? { uid: 65534, gid: 65534 } : { uid: Number(entry[1]), gid: Number(entry[2]) };
@@ -136,8 +137,9 @@ async function hasLinks(native: string, links: readonly Link[]): Promise<boolean
 async function linked(dataDir: string, native: string, links: readonly Link[]): Promise<Binaries> {
   const lib = join(dataDir, "postgres-lib");
   await mkdir(lib, { recursive: true, mode: 0o755 });
-  // The umask may have kept other users out, and the server may be one.
-  if (process.getuid?.() === 0) await chmod(lib, 0o755);
+  // The umask may have kept other users out, and the server may be one; and nobody else puts libraries there.
+  const [self, owner] = [process.getuid?.(), (await stat(lib)).uid];
+  if (self === 0 || self === owner) await chmod(lib, 0o755);
   for (const { source, target } of links) {
     const from = join(lib, basename(target));
     const to = join(native, "..", source);

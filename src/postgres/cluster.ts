@@ -1,13 +1,15 @@
 /** The cluster on disk and its server process: creating, starting and stopping. Who uses it is not known here. */
 
 import { randomBytes } from "node:crypto";
-import { constants } from "node:fs";
+import { constants, existsSync, statfsSync } from "node:fs";
 import { open, readdir, readFile, readlink, realpath, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SandpiperError } from "../errors.ts";
+import { writeAccessRules } from "./access-rules.ts";
 import { type Account, accountFor, prepareBinaries, run } from "./binaries.ts";
 import {
+  closeToOthers,
   clusterExists,
   type Layout,
   layoutOf,
@@ -15,16 +17,15 @@ import {
   makeOwned,
   port,
   removeAbandoned,
+  removeDataDir,
   syncDirectory,
 } from "./data-dir.ts";
+import { logBytesOn, maxLogBytes, sizeOf } from "./disk.ts";
 
 export interface ClusterOptions {
   /** No durability at all: for tests only. */
   fast?: boolean;
 }
-
-/** How large the log of the database grows at most between two checkpoints. */
-export const maxLogBytes = 4 * 2 ** 30;
 
 /** Written into postgresql.conf once, so that an operator can tune them there. */
 const settings = {
@@ -56,7 +57,16 @@ export async function initCluster(dataDir: string, options: ClusterOptions): Pro
   const layout = layoutOf(dataDir);
   if (await clusterExists(dataDir)) return;
   const account = await accountFor(layout.cluster);
-  await makeDataDir(layout.dataDir, account);
+  const made = await makeDataDir(layout.dataDir, account);
+  try {
+    await fillCluster(layout, account, options);
+  } catch (error) {
+    await removeDataDir(layout.dataDir, made).catch(() => {});
+    throw error;
+  }
+}
+
+async function fillCluster(layout: Layout, account: Account | undefined, options: ClusterOptions): Promise<void> {
   const binaries = await prepareBinaries(layout.dataDir, account);
   await removeAbandoned(layout.dataDir);
   const temporary = join(layout.dataDir, `postgres-new-${process.pid}-${randomBytes(4).toString("hex")}`);
@@ -64,15 +74,16 @@ export async function initCluster(dataDir: string, options: ClusterOptions): Pro
     await makeOwned(temporary, account);
     // By PGDATA: an argument would pass through a shell that expands it.
     const program = { binaries, account, cwd: layout.dataDir, env: { PGDATA: temporary } };
-    const flags = ["--locale=C", "--encoding=UTF8", "--no-instructions", "--username=postgres", "--auth=trust"];
+    const flags = ["--locale=C", "--encoding=UTF8", "--no-instructions", "--username=postgres", "--auth=peer"];
     for (const [name, value] of Object.entries(settings)) flags.push("--set", `${name}=${value}`);
     const init = await run({ ...program, name: "initdb", args: options.fast ? [...flags, "--no-sync"] : flags });
-    if (init.code !== 0) throw failure("PostgreSQL could not create its data directory.", init.output);
+    if (init.code !== 0) throw failure("PostgreSQL could not create its data directory.", init.output, layout);
     const single = ["--single", "-D", temporary, "-c", "exit_on_error=on", ...(options.fast ? ["-F"] : []), "postgres"];
     const made = await run({ ...program, name: "postgres", args: single, input: roles });
-    if (made.code !== 0) throw failure("PostgreSQL could not create the database of sandpiper.", made.output);
+    if (made.code !== 0) throw failure("PostgreSQL could not create the database of sandpiper.", made.output, layout);
     await rename(temporary, layout.cluster).catch(async (error: NodeJS.ErrnoException) => {
-      if (!(await clusterExists(dataDir))) throw failure(`${layout.cluster} could not be put in place.`, error.message);
+      if (!(await clusterExists(layout.dataDir)))
+        throw failure(`${layout.cluster} could not be put in place.`, error.message, layout);
     });
     if (!options.fast) await syncDirectory(layout.dataDir);
   } finally {
@@ -90,11 +101,15 @@ export async function startServer(
   await makeDataDir(layout.dataDir, account);
   const binaries = await prepareBinaries(layout.dataDir, account);
   await makeOwned(layout.socketDir, account);
+  await closeToOthers(layout.cluster, 0o700);
   await removeStalePids(layout);
   await removeOldLogs(join(layout.cluster, "log"));
   const offset = await makeStartLog(layout.startLog, account);
-  const flags = [`-c listen_addresses= -c port=${port} -c unix_socket_directories=${quoted(layout.socketDir)}`];
+  const flags = [`-c listen_addresses= -c port=${port} -c unix_socket_directories=${quoted(listed(layout.socketDir))}`];
+  for (const [setting, path] of await writeAccessRules(layout, account)) flags.push(`-c ${setting}=${quoted(path)}`);
   flags.push("-c unix_socket_permissions=0700");
+  const logBytes = logBytesOn((await sizeOf(layout.cluster)).total);
+  if (logBytes < maxLogBytes) flags.push(`-c max_wal_size=${logBytes / 2 ** 20}MB`);
   if (options.fast) flags.push("-c fsync=off -c synchronous_commit=off -c full_page_writes=off");
   const wait = String(Math.max(1, Math.ceil(seconds)));
   const args = ["start", "-s", "-w", "-t", wait, "-l", "postgres-start.log", "-o", flags.join(" ")];
@@ -110,9 +125,13 @@ export async function startServer(
   });
   if (code === 0) return "started";
   const log = (await readFile(layout.startLog)).subarray(offset).toString();
-  // The pid file of a running postmaster, the memory of backends that are about to notice the death of theirs,
-  // a recovery that takes longer than pg_ctl waits.
-  if (/lock file .* already exists|pre-existing shared memory block|did not start in time/.test(log + output)) {
+  // The pid file of a running postmaster, or of one that is about to write it, the memory of backends that are about to notice
+  // the death of theirs, a recovery that takes longer than pg_ctl waits.
+  if (
+    /lock file .* already exists|PID file .* is empty|invalid data in PID file|pre-existing shared memory block|did not start in time/.test(
+      log + output,
+    )
+  ) {
     return "again";
   }
   const serverLog = await newestLog(layout);
@@ -120,7 +139,12 @@ export async function startServer(
   const lastStart = log.includes("Future log output")
     ? serverLog.slice(serverLog.lastIndexOf("starting PostgreSQL"))
     : "";
-  throw failure("The embedded PostgreSQL could not be started.", `${log}${lastStart}${output}`, layout.startLog);
+  throw failure(
+    "The embedded PostgreSQL could not be started.",
+    `${log}${lastStart}${output}`,
+    layout,
+    layout.startLog,
+  );
 }
 
 /**
@@ -142,6 +166,7 @@ export async function stopServer(layout: Layout): Promise<void> {
       throw failure(
         "The embedded PostgreSQL could not be stopped.",
         `process ${pid} is still there`,
+        layout,
         join(layout.cluster, "log"),
       );
     }
@@ -200,10 +225,11 @@ async function removeOldLogs(directory: string): Promise<void> {
   }
 }
 
-/** A directory as an item of a PostgreSQL list (double quotes) within an argument of a shell (single quotes). */
-function quoted(path: string): string {
-  return `'"${path.replaceAll('"', '""').replaceAll("'", "'\\''")}"'`;
-}
+/** A directory as an item of a PostgreSQL list. */
+const listed = (path: string) => `"${path.replaceAll('"', '""')}"`;
+
+/** An argument of a shell. */
+const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
 
 /** The end of the log that the server itself writes. */
 async function newestLog(layout: Layout): Promise<string> {
@@ -226,25 +252,41 @@ function wasReady(startLog: string, serverLog: string): boolean {
 }
 
 const hints: [RegExp, string][] = [
-  [/No space left on device/, "Free space on the disk of the data directory."],
+  // Before the disk: it is "No space left on device" that PostgreSQL says of these, too.
+  [
+    /(could not|cannot) [^\n]*(shared memory|semaphore)|pre-existing shared memory/,
+    "Raise the shared memory limits of this system or container (/dev/shm; docker run --shm-size 256m).",
+  ],
   [
     /Read-only file system|Permission denied/,
     "See to it that the data directory may be written to by the user named there.",
   ],
   [/look up effective user/, "Add an entry for this user to /etc/passwd, or run sandpiper as a user that has one."],
+  [/invalid permissions/, "Let its owner alone enter that directory: chmod 700."],
   [/incompatible with server/, "Use the version of sandpiper that created the data directory."],
   [
     /loading shared libraries/,
     "Install the library named there, or set database.url to a PostgreSQL server of your own.",
   ],
-  [/shared memory|semaphore/, "Raise the shared memory limits of this system or container."],
 ];
 
+/** What must be free for a server to start whatever its log holds, in bytes. */
+const startBytes = 64 * 2 ** 20;
+
+/** How much is missing on a disk that has no room for the server to start. */
+function spaceHint(directory: string): string {
+  const { bavail, bsize } = statfsSync(directory);
+  const mb = (bytes: number) => Math.ceil(bytes / 1e6);
+  return `Free at least ${mb(Math.max(startBytes - bavail * bsize, 1e6))} MB on the disk of ${directory}, which has ${mb(bavail * bsize)} MB left, and run again: nothing is lost.`;
+}
+
 /** One sentence with the server's own reason; the tail of its output is the cause. */
-function failure(sentence: string, output: string, where?: string): SandpiperError {
+function failure(sentence: string, output: string, { dataDir, cluster }: Layout, where?: string): SandpiperError {
   const tail = output.trim().slice(-4000);
   const reason = /(?:FATAL|PANIC|ERROR|error): +(.+)/.exec(tail)?.[1];
-  const hint = hints.find(([pattern]) => pattern.test(tail))?.[1];
+  const known = hints.find(([pattern]) => pattern.test(tail))?.[1];
+  const hint =
+    known ?? (/No space left on device/.test(tail) ? spaceHint(existsSync(cluster) ? cluster : dataDir) : undefined);
   const look = where === undefined ? "Run again with --log.level debug for the details." : `Look into ${where}.`;
   return new SandpiperError("storage", reason === undefined ? sentence : `${sentence.slice(0, -1)}: ${reason}`, {
     cause: new Error(tail),

@@ -1,6 +1,6 @@
 /** The data directory: its paths, who may use them, and what is kept in it of the embedded PostgreSQL. */
 import { constants } from "node:fs";
-import { chmod, mkdir, open, readdir, rm, stat } from "node:fs/promises";
+import { chmod, mkdir, open, readdir, rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { makeDirectories } from "../atomic-file.ts";
 import { SandpiperError } from "../errors.ts";
@@ -54,16 +54,18 @@ export async function clusterExists(dataDir: string): Promise<boolean> {
   }
 }
 
-/** Makes the data directory where needed, and sees to it that the server's user gets there. */
-export async function makeDataDir(dataDir: string, account: Account | undefined): Promise<void> {
+/** Makes the data directory where needed, and sees to it that the server's user gets there. @returns the topmost directory that was made. */
+export async function makeDataDir(dataDir: string, account: Account | undefined): Promise<string | undefined> {
+  let first: string | undefined;
   try {
-    const first = await makeDirectories(dataDir);
+    first = await makeDirectories(dataDir);
     if (first !== undefined) {
       // Ours, whatever the umask: nobody lists it, and only as root another user passes through.
       await chmod(dataDir, account === undefined ? 0o700 : 0o711);
       for (let at = dirname(dataDir); at.length >= first.length; at = dirname(at)) await chmod(at, 0o755);
     }
-    if (account === undefined) return;
+    await closeToOthers(dataDir, 0o755);
+    if (account === undefined) return first;
     const { uid, mode } = await stat(dataDir);
     // The directory itself was made for sandpiper: to let the server pass (not list) is no surprise, as it would be above.
     if (uid === 0 && (mode & 0o001) === 0) await chmod(dataDir, (mode & 0o777) | 0o011);
@@ -74,7 +76,8 @@ export async function makeDataDir(dataDir: string, account: Account | undefined)
     });
   }
   const blocked = await unreachable(dataDir, account);
-  if (blocked === undefined) return;
+  if (blocked === undefined) return first;
+  await removeDataDir(dataDir, first);
   throw new SandpiperError(
     "config",
     `PostgreSQL does not run as root, and uid ${account.uid} cannot pass ${blocked}.`,
@@ -84,6 +87,15 @@ export async function makeDataDir(dataDir: string, account: Account | undefined)
   );
 }
 
+/** Undoes {@link makeDataDir}, and what `prepareBinaries` left there, unless another process keeps something in the directory. */
+export async function removeDataDir(dataDir: string, first: string | undefined): Promise<void> {
+  if (first === undefined) return;
+  const names = await readdir(dataDir);
+  if (!names.every((name) => /^postgres-(lib$|bin-)/.test(name))) return;
+  for (const name of names) await rm(join(dataDir, name), { recursive: true, force: true });
+  for (let at = dataDir; at.length >= first.length; at = dirname(at)) await rmdir(at).catch(() => {});
+}
+
 /** A private directory of the server's user. Through a handle, so that a link put there gives nothing else away. */
 export async function makeOwned(path: string, account: Account | undefined): Promise<void> {
   await mkdir(path, { recursive: true, mode: 0o700 });
@@ -91,6 +103,26 @@ export async function makeOwned(path: string, account: Account | undefined): Pro
   try {
     await handle.chmod(0o700);
     if (account !== undefined) await handle.chown(account.uid, account.gid);
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * Takes from everybody else what `most` does not let them do with a directory of ours: whoever mounts the disk may have given it to
+ * them (Kubernetes does, to the group that it calls fsGroup), and then PostgreSQL refuses to start. A link, and what is not ours, is left alone.
+ */
+export async function closeToOthers(path: string, most: number): Promise<void> {
+  const flags = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+  const handle = await open(path, flags).catch((error: NodeJS.ErrnoException) => {
+    if (["ELOOP", "ENOTDIR", "EACCES"].includes(error.code ?? "")) return undefined;
+    throw error;
+  });
+  if (handle === undefined) return;
+  try {
+    const { mode, uid } = await handle.stat();
+    const us = process.getuid?.() ?? uid;
+    if ((mode & 0o777 & ~most) !== 0 && (us === 0 || us === uid)) await handle.chmod(mode & most);
   } finally {
     await handle.close();
   }

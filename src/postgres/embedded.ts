@@ -7,14 +7,16 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
+import { forgetPostgresVariables } from "../config.ts";
 import { SandpiperError } from "../errors.ts";
+import { sessionSettings } from "../session-settings.ts";
 import { accountFor } from "./binaries.ts";
 import { type ClusterOptions, initCluster, startServer, stopServer } from "./cluster.ts";
 import { clusterExists, guarded, type Layout, layoutOf, port } from "./data-dir.ts";
 
 export { clusterExists } from "./data-dir.ts";
 
-/** pg client settings; `ssl: false` because PGSSLMODE in the environment must not ask a socket for TLS. */
+/** pg client settings; `ssl: false`, for a socket has no TLS. */
 export interface EmbeddedConnection {
   host: string;
   port: number;
@@ -27,8 +29,12 @@ export interface EmbeddedConnection {
 export interface EmbeddedServer {
   /** pg client settings for the given role: host = socket directory, database = "sandpiper". */
   connection(role: "postgres" | "sandpiper_app"): EmbeddedConnection;
-  /** Leaves the server; stops it when nobody else uses it. Twice is harmless. */
-  release(): Promise<void>;
+  /**
+   * Leaves the server; stops it when nobody else uses it. Twice is harmless.
+   *
+   * @param tidy is done first when nobody else is there and rows have changed since we came; others may come meanwhile. It may fail.
+   */
+  release(tidy?: () => Promise<unknown>): Promise<void>;
 }
 
 const patience = 30_000;
@@ -63,26 +69,29 @@ class Membership implements EmbeddedServer {
   readonly #options: ClusterOptions;
   readonly #leaving = new AbortController();
   #client: pg.Client | undefined;
+  /** {@link changedRows} when we came. */
+  #changedBefore = 0;
   #rejoining: Promise<void> | undefined;
   #released: Promise<void> | undefined;
 
-  constructor(layout: Layout, options: ClusterOptions, client: pg.Client) {
+  constructor(layout: Layout, options: ClusterOptions, present: Presence) {
     this.#layout = layout;
     this.#options = options;
-    this.#hold(client);
+    this.#hold(present);
   }
 
   connection(role: "postgres" | "sandpiper_app"): EmbeddedConnection {
     return { ...address(this.#layout), user: role, database: "sandpiper" };
   }
 
-  release(): Promise<void> {
-    this.#released ??= this.#leave();
+  release(tidy?: () => Promise<unknown>): Promise<void> {
+    this.#released ??= this.#leave(tidy);
     return this.#released;
   }
 
-  #hold(client: pg.Client): void {
+  #hold({ client, changedBefore }: Presence): void {
     this.#client = client;
+    this.#changedBefore = changedBefore;
     // A command that fails before it releases must end all the same; the server is then stopped by the next one.
     refable(client).unref();
     client.once("end", () => {
@@ -108,19 +117,49 @@ class Membership implements EmbeddedServer {
     }
   }
 
-  async #leave(): Promise<void> {
+  async #leave(tidy?: () => Promise<unknown>): Promise<void> {
     this.#leaving.abort();
     await this.#rejoining;
-    if (this.#client !== undefined) await leave(this.#layout, this.#client);
+    if (this.#client === undefined) return;
+    refable(this.#client).ref(); // to be waited for again
+    if (tidy !== undefined && (await isWorthIt(this.#client, this.#changedBefore))) await tidy().catch(() => {});
+    await leave(this.#layout, this.#client);
+  }
+}
+
+/** A connection that holds the shared lock. */
+interface Presence {
+  client: pg.Client;
+  changedBefore: number;
+}
+
+/** Rows of the database `sandpiper` that were ever deleted or replaced, as far as PostgreSQL has been told: one that ends a connection has told it. */
+const changedRows = "(SELECT tup_updated + tup_deleted FROM pg_stat_database WHERE datname = 'sandpiper')::float8";
+
+/** What a sync without news writes down of itself stays below this. */
+const fewRows = 10;
+
+/** Whether nobody else uses the server and more has changed in it than what is always written down. */
+async function isWorthIt(client: pg.Client, changedBefore: number): Promise<boolean> {
+  try {
+    const { rows } = await client.query(
+      `SELECT ${changedRows} AS changed, count(*)::int AS users FROM pg_locks WHERE locktype = 'advisory' AND granted
+         AND (classid, objid, objsubid) = (${lock}, 2) AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
+    );
+    // It counts anew after a crash.
+    const changed = rows[0].changed - changedBefore;
+    return rows[0].users === 1 && (changed >= fewRows || changed < 0);
+  } catch {
+    return false; // the server is gone: nothing can be done with it
   }
 }
 
 /** A connection that holds the shared lock, on a server that is not about to stop. */
-async function join(layout: Layout, options: ClusterOptions, signal?: AbortSignal): Promise<pg.Client> {
+async function join(layout: Layout, options: ClusterOptions, signal?: AbortSignal): Promise<Presence> {
   const deadline = Date.now() + patience;
   for (;;) {
     const found = await tryJoin(layout);
-    if (found instanceof pg.Client) return found;
+    if ("client" in found) return found;
     const left = deadline - Date.now();
     if (left <= 0 || signal?.aborted) {
       throw new SandpiperError("storage", "The embedded PostgreSQL is still starting up or shutting down.", {
@@ -133,18 +172,18 @@ async function join(layout: Layout, options: ClusterOptions, signal?: AbortSigna
   }
 }
 
-async function tryJoin(layout: Layout): Promise<pg.Client | { absent: boolean; error: unknown }> {
+async function tryJoin(layout: Layout): Promise<Presence | { absent: boolean; error: unknown }> {
   const client = newClient(layout);
   try {
     await client.connect();
     // One that is just leaving has the lock exclusively; whether it stops the server shows soon.
-    await client.query("SET lock_timeout = '5s'");
-    await client.query(`SELECT pg_advisory_lock_shared(${lock})`);
+    await client.query(`${sessionSettings}; SET lock_timeout = '5s'`);
+    const { rows } = await client.query(`SELECT ${changedRows} AS changed, pg_advisory_lock_shared(${lock})`);
     // The lock is also granted for a moment when its exclusive holder ends in the stop that he asked for. A
     // stopping server takes no new connection: one more that gets in proves that no stop had begun.
     const probe = newClient(layout);
     await probe.connect().finally(() => discard(probe));
-    return client;
+    return { client, changedBefore: rows[0].changed };
   } catch (error) {
     discard(client);
     const { code, message } = error as { code?: string; message: string };
@@ -162,7 +201,6 @@ const passing = new Set(["57P01", "57P02", "57P03", "53300", "55P03", "ECONNRESE
 
 async function leave(layout: Layout, client: pg.Client): Promise<void> {
   let alone = false;
-  refable(client).ref(); // to be waited for again
   try {
     await client.query(`SELECT pg_advisory_unlock_shared(${lock})`);
     const { rows } = await client.query(`SELECT pg_try_advisory_lock(${lock}) AS alone`);
@@ -182,6 +220,7 @@ function address(layout: Layout): Omit<EmbeddedConnection, "user" | "database"> 
 }
 
 function newClient(layout: Layout): pg.Client {
+  forgetPostgresVariables();
   const client = new pg.Client({
     ...address(layout),
     user: "postgres",

@@ -11,6 +11,8 @@ import type { ServerContext } from "./server-context.ts";
 
 const nanosecondsPerMs = 1_000_000;
 const nilUuid = "00000000-0000-0000-0000-000000000000";
+/** What is kept of a message, in characters: a page of the list holds a thousand of them. */
+const keptLength = 1000;
 const good = new Set(["updated", "would-update"]);
 
 const activityJson = (activity: Activity) => {
@@ -42,6 +44,9 @@ const uuidOrNone = z
   .nullish()
   .transform((id) => (id === nilUuid ? undefined : (id ?? undefined)));
 
+/** Two texts of 10,000 characters, however they are written. */
+const maxReportBytes = 128 * 1024;
+
 /** As the reference implementation's secondary sends it; there the id is a number that it has not got yet. */
 const report = z.strictObject({
   id: z.union([uuidOrNone, z.int()]).optional(),
@@ -67,6 +72,7 @@ export function activityRoutes(router: Router, context: ServerContext): void {
     post: endpoint({
       allow: "all",
       body: report,
+      bodyLimits: { maxBytes: maxReportBytes },
       handle: async (call) => {
         const { db, identity, body } = call;
         // Whose activity it is, the token says.
@@ -82,7 +88,11 @@ export function activityRoutes(router: Router, context: ServerContext): void {
           subId: subscription?.id ?? null,
           test: false,
           outcome: body.success ? "updated" : "failed",
-          message: [body.message, body.error ?? ""].filter((text) => text !== "").join(": "),
+          message: [body.message, body.error ?? ""]
+            .filter((text) => text !== "")
+            .join(": ")
+            .slice(0, keptLength)
+            .toWellFormed(),
           grainsAdded: 0,
           grainsRemoved: 0,
           bytes: 0,

@@ -3,6 +3,7 @@ import type { IncomingMessage } from "node:http";
 import { SandpiperError } from "../errors.ts";
 import { keyStillValid } from "../subscriptions/company-store.ts";
 import { userStillValid } from "../subscriptions/user-store.ts";
+import { scopeOf } from "./access.ts";
 import type { ServerContext } from "./server-context.ts";
 import { type Identity, invalidToken, verifyToken } from "./token.ts";
 
@@ -16,15 +17,20 @@ export const recheckMs = 2000;
  * @throws `auth` when there is no token or it is not valid any more.
  */
 export async function authenticateRequest(request: IncomingMessage, context: ServerContext): Promise<Identity> {
+  const identity = claimedIdentity(request, context);
+  await requireStillValid(identity, context);
+  return identity;
+}
+
+/** Whom the token of a request speaks for: one that we have signed, and that has not run out. @throws `auth` when there is none. */
+export function claimedIdentity(request: IncomingMessage, context: ServerContext): Identity {
   const match = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? "");
   if (match === null) {
     throw new SandpiperError("auth", "this needs a token", {
       hint: "POST /login, then send Authorization: Bearer TOKEN.",
     });
   }
-  const identity = verifyToken(context.tokenKey, match[1]!);
-  await requireStillValid(identity, context);
-  return identity;
+  return verifyToken(context.tokenKey, match[1]!);
 }
 
 /** @throws `auth` unless what the token says still holds. */
@@ -34,8 +40,10 @@ export async function requireStillValid(identity: Identity, context: ServerConte
 
 /** Whether what the token says still holds, for a connection that outlives its first request. Ignores the token's own end. */
 export async function identityStillValid(identity: Identity, { app }: ServerContext): Promise<boolean> {
-  if (identity.keyId !== undefined) return keyStillValid(app.db, identity.keyId, identity.companyId);
+  // As what follows, so that one connection serves both without being told anew for whom.
+  const db = app.db.as(scopeOf(identity));
+  if (identity.keyId !== undefined) return keyStillValid(db, identity.keyId, identity.companyId);
   const { userId, stamp, companyId, role } = identity;
   if (userId === undefined || stamp === undefined) return false;
-  return userStillValid(app.db, { userId, stamp, companyId, role });
+  return userStillValid(db, { userId, stamp, companyId, role });
 }

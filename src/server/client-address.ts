@@ -1,6 +1,9 @@
 /** Whose request it is: the peer of the socket or, if that is a proxy of ours, whom it names in X-Forwarded-For. */
 import type { IncomingMessage } from "node:http";
-import { BlockList, isIP } from "node:net";
+import { BlockList, isIP, type Socket } from "node:net";
+
+/** How a socket that takes both kinds of addresses names an IPv4 one. */
+const mappedIpv4 = /^::ffff:(?=\d+\.)/i;
 
 /** The proxies of `server.trusted_proxies`: addresses, and networks such as 10.0.0.0/8. */
 export function proxyList(entries: readonly string[]): BlockList {
@@ -21,7 +24,7 @@ export function proxyList(entries: readonly string[]): BlockList {
 export function clientAddress(request: IncomingMessage, trusted: BlockList): string | undefined {
   let address = plainAddress(request.socket.remoteAddress);
   const forwarded = [request.headers["x-forwarded-for"] ?? ""].flat().join(",").split(",");
-  while (address !== undefined && trusted.check(address, isIP(address) === 6 ? "ipv6" : "ipv4")) {
+  while (address !== undefined && isOneOf(trusted, address)) {
     const next = plainAddress(forwarded.pop());
     if (next === undefined) break;
     address = next;
@@ -29,10 +32,20 @@ export function clientAddress(request: IncomingMessage, trusted: BlockList): str
   return address;
 }
 
+/** Whether the other end of a connection is a proxy of ours. */
+export function isTrusted({ remoteAddress }: Socket, trusted: BlockList): boolean {
+  const address = plainAddress(remoteAddress);
+  return address !== undefined && isOneOf(trusted, address);
+}
+
+const isOneOf = (list: BlockList, address: string): boolean =>
+  list.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
+
 /** Of an address what one person may be taken to have: an IPv6 network of 64 bits, where addresses cost nothing. */
 export function rateKey(address: string | undefined): string {
-  if (address === undefined || isIP(address) !== 6) return address ?? "";
-  const [head = "", tail] = address.replace(/%.*$/, "").split("::");
+  const plain = address?.replace(mappedIpv4, "");
+  if (plain === undefined || isIP(plain) !== 6) return plain ?? "";
+  const [head = "", tail] = plain.replace(/%.*$/, "").split("::");
   const groups = head === "" ? [] : head.split(":");
   const after = tail === undefined || tail === "" ? [] : tail.split(":");
   while (tail !== undefined && groups.length + after.length < 8) groups.push("0");
@@ -44,6 +57,6 @@ export function rateKey(address: string | undefined): string {
 
 /** An IP address in its plain form (IPv4 as such), or undefined for anything else. */
 function plainAddress(text: string | undefined): string | undefined {
-  const address = (text ?? "").trim().replace(/^::ffff:(?=\d+\.)/i, "");
+  const address = (text ?? "").trim().replace(mappedIpv4, "");
   return isIP(address) === 0 ? undefined : address;
 }

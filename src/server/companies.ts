@@ -19,6 +19,7 @@ import { listing, pageQuery } from "./paging.ts";
 import { pathUuid } from "./path-id.ts";
 import { missing } from "./problem.ts";
 import type { ServerContext } from "./server-context.ts";
+import { shortText } from "./strict-json.ts";
 import { subscriptionJson } from "./subs.ts";
 
 const companyJson = (company: Company) => ({
@@ -54,8 +55,8 @@ export function companyRoutes(router: Router, context: ServerContext): void {
       allow: "admin",
       body: z.strictObject({
         id: z.guid().toLowerCase().optional(),
-        name: z.string(),
-        sync_addr: z.string().optional(),
+        name: shortText,
+        sync_addr: shortText.optional(),
       }),
       handle: async ({ db, body: { sync_addr: address, ...body } }) => {
         const company = await addCompany(db, {
@@ -73,18 +74,18 @@ export function companyRoutes(router: Router, context: ServerContext): void {
     patch: endpoint({
       allow: "admin",
       body: z
-        .strictObject({ active: z.boolean().optional(), sync_addr: z.string().optional() })
+        .strictObject({ active: z.boolean().optional(), sync_addr: shortText.optional() })
         .refine(({ active, sync_addr }) => active !== undefined || sync_addr !== undefined, "must change something"),
       handle: async (call) => {
         const company = await requested(call);
         const { active, sync_addr: address } = call.body;
         if (company.id === server.serverId)
           throw ourselves("be switched off, for nobody could log in any more, nor have an address");
-        if (address !== undefined) {
-          const moved = target(address);
-          if (moved.url !== company.syncAddr) await moveCompany(call.db, company.id, moved);
-        }
-        if (active !== undefined) await setCompanyActive(call.db, company.id, active);
+        const moved = address === undefined ? undefined : target(address);
+        await call.db.transaction(async (tx) => {
+          if (moved !== undefined && moved.url !== company.syncAddr) await moveCompany(tx, company.id, moved);
+          if (active !== undefined) await setCompanyActive(tx, company.id, active);
+        });
         return ok(companyJson(await requested(call)));
       },
     }),

@@ -3,14 +3,15 @@ import type { Request, Response, Router } from "express";
 import { z } from "zod";
 import type { Database } from "../database.ts";
 import { SandpiperError } from "../errors.ts";
-import type { Scope } from "../scope.ts";
+import { everything, type Scope } from "../scope.ts";
 import type { ServerRole } from "../subscriptions/company.ts";
 import { type Access, requireAccess, scopeOf } from "./access.ts";
 import { answer, answerJson } from "./answer.ts";
-import { authenticateRequest, requireStillValid } from "./authenticate.ts";
+import { claimedIdentity, requireStillValid } from "./authenticate.ts";
 import { queryPairs, splitAddress } from "./framing.ts";
-import { readJson } from "./json-body.ts";
+import { type BodyLimits, readJson } from "./json-body.ts";
 import { RequestError } from "./problem.ts";
+import { takePlace, whileWanted } from "./request-lines.ts";
 import type { ServerContext } from "./server-context.ts";
 import { checkShape } from "./strict-json.ts";
 import type { Identity } from "./token.ts";
@@ -34,6 +35,8 @@ export interface PublicCall<Query, Body> {
   body: Body;
   request: Request;
   response: Response;
+  /** Aborted when the client goes away; `db` then begins no more statements. */
+  wanted: AbortSignal;
 }
 
 /** A request whose sender is known. */
@@ -50,8 +53,14 @@ interface Input<Query, Body> {
   query?: z.ZodType<Query>;
   /** Without one, a body is ignored, or read by `handle` itself. */
   body?: z.ZodType<Body>;
-  maxBodyBytes?: number;
+  /** What is larger than of an ordinary document. */
+  bodyLimits?: Partial<BodyLimits>;
 }
+
+/** Of a body that a known company sends: enough for any document that names and describes something. */
+const knownBody: BodyLimits = { maxBytes: 16 * 1024, withinMs: 30_000 };
+/** Of a body that anybody sends. */
+const strangersBody: BodyLimits = { maxBytes: 8 * 1024, withinMs: 5000 };
 
 export type Handler = (request: Request, response: Response, context: ServerContext) => Promise<void>;
 
@@ -59,8 +68,13 @@ export type Handler = (request: Request, response: Response, context: ServerCont
 export function publicEndpoint<Query = object, Body = undefined>(
   options: Input<Query, Body> & { handle: (call: PublicCall<Query, Body>) => Promise<Reply> },
 ): Handler {
-  return async (request, response, context) =>
-    reply(response, await options.handle(await takeInput(request, response, context, options)));
+  return async (request, response, context) => {
+    const wanted = whileWanted(response);
+    const arrived = options.body === undefined ? () => {} : context.waiting.body(request);
+    const input = await takeInput(request, options, strangersBody).finally(arrived);
+    const db = context.app.db.as(everything, wanted);
+    reply(response, await options.handle({ context, db, request, response, wanted, ...input }));
+  };
 }
 
 /** A route for those who have a token and whose role suffices. `handle` returns undefined when it has answered itself. */
@@ -69,36 +83,39 @@ export function endpoint<Query = object, Body = undefined>(
     allow: Access;
     /** The role of server that this makes sense on. */
     on?: ServerRole;
+    /** Whether it lasts as long as its client likes, or holds a payload. */
+    lasting?: true;
     handle: (call: Call<Query, Body>) => Promise<Reply | undefined>;
   },
 ): Handler {
   return async (request, response, context) => {
-    const identity = await authenticateRequest(request, context);
+    const wanted = whileWanted(response);
+    const identity = claimedIdentity(request, context);
+    const { quick, lasting } = context.lines;
+    await takePlace(options.lasting ? lasting : quick, identity.companyId, response, wanted);
+    await requireStillValid(identity, context);
     response.locals.companyId = identity.companyId;
     requireAccess(identity, options.allow);
     requireServerRole(context, options.on);
     const stillPermitted = () => requireStillValid(identity, context);
-    const call = await takeInput(request, response, context, options);
+    const input = await takeInput(request, options, knownBody);
     if (options.body !== undefined) await stillPermitted(); // the body may have been a while coming
     const scope = scopeOf(identity);
-    reply(response, await options.handle({ ...call, db: call.db.as(scope), identity, scope, stillPermitted }));
+    const db = context.app.db.as(scope, wanted);
+    const call = { context, db, request, response, wanted, ...input, identity, scope, stillPermitted };
+    reply(response, await options.handle(call));
   };
 }
 
 async function takeInput<Query, Body>(
   request: Request,
-  response: Response,
-  context: ServerContext,
-  { query, body, maxBodyBytes }: Input<Query, Body>,
-): Promise<PublicCall<Query, Body>> {
+  { query, body, bodyLimits }: Input<Query, Body>,
+  limits: BodyLimits,
+): Promise<Pick<PublicCall<Query, Body>, "params" | "query" | "body">> {
   return {
-    context,
-    db: context.app.db,
     params: request.params as Record<string, string>,
     query: readQuery(request, query ?? (z.strictObject({}) as unknown as z.ZodType<Query>)),
-    body: body === undefined ? (undefined as Body) : await readJson(request, body, maxBodyBytes),
-    request,
-    response,
+    body: body === undefined ? (undefined as Body) : await readJson(request, body, { ...limits, ...bodyLimits }),
   };
 }
 

@@ -4,11 +4,18 @@ import { z } from "zod";
 import { SandpiperError } from "../errors.ts";
 import { everything } from "../scope.ts";
 import { applyBatch, type BatchLine, grainInput } from "../slices/batch.ts";
-import { findGrain, findGrainByKey, type GrainRow, listGrains } from "../slices/grain-store.ts";
+import {
+  findGrain,
+  findGrainByKey,
+  findGrainsByKey,
+  type GrainWithPayload,
+  listGrains,
+} from "../slices/grain-store.ts";
 import type { Slice } from "../slices/slice.ts";
 import { findSlice } from "../slices/slice-store.ts";
+import { answerText } from "./answer.ts";
 import { type Call, created, endpoint, noContent, ok, resource } from "./endpoint.ts";
-import { grainJson, grainWithPayload, maxShownBytes } from "./grain-json.ts";
+import { grainJson, grainText, maxShownBytes } from "./grain-json.ts";
 import { listing, pageQuery } from "./paging.ts";
 import { pathUuid } from "./path-id.ts";
 import { missing } from "./problem.ts";
@@ -23,9 +30,10 @@ export function grainRoutes(router: Router, context: ServerContext): void {
     post: endpoint({
       allow: "admin",
       on: "primary",
+      lasting: true,
       query: z.strictObject({ replace: yesOrNo }),
       body: grainInput.extend({ slice_id: z.guid() }),
-      maxBodyBytes: maxShownBytes,
+      bodyLimits: { maxBytes: maxShownBytes },
       handle: async (call) => {
         const { slice_id: sliceId, ...add } = call.body;
         const slice = await visibleSlice(call, sliceId);
@@ -54,7 +62,8 @@ export function grainRoutes(router: Router, context: ServerContext): void {
   resource(router, context, "/grains/:id", {
     get: endpoint({
       allow: "all",
-      handle: async (call) => ok(await grainWithPayload(call.db, await requestedGrain(call))),
+      lasting: true,
+      handle: async (call) => show(call, await requestedGrain(call)),
     }),
     delete: endpoint({
       allow: "admin",
@@ -71,12 +80,15 @@ export function grainRoutes(router: Router, context: ServerContext): void {
   resource(router, context, "/grains/:slice/:key", {
     get: endpoint({
       allow: "all",
+      lasting: true,
       query: z.strictObject({ payload: yesOrNo }),
       handle: async (call) => {
         const { db, scope, params, query } = call;
-        const slice = await visibleSlice(call, pathUuid(params.slice));
-        const grain = found(await findGrainByKey(db, scope, slice.key, params.key!));
-        return ok(query.payload === "yes" ? await grainWithPayload(db, grain) : grainJson(grain));
+        const sliceId = pathUuid(params.slice);
+        const [grain, another] = await findGrainsByKey(db, scope, sliceId, params.key!);
+        // It is the slice that is not there, or not the only one.
+        if (grain === undefined || another !== undefined) await visibleSlice(call, sliceId);
+        return query.payload === "yes" ? show(call, found(grain)) : ok(grainJson(found(grain)));
       },
     }),
   });
@@ -88,10 +100,14 @@ async function visibleSlice({ db, scope }: Call<unknown, unknown>, id: string): 
   return slice;
 }
 
-const requestedGrain = async ({ db, scope, params }: Call<unknown, unknown>): Promise<GrainRow> =>
+async function show({ db, response, wanted }: Call<unknown, unknown>, grain: GrainWithPayload): Promise<undefined> {
+  await answerText(response, grainText(db, grain), wanted);
+}
+
+const requestedGrain = async ({ db, scope, params }: Call<unknown, unknown>): Promise<GrainWithPayload> =>
   found(await findGrain(db, scope, pathUuid(params.id)));
 
-function found(grain: GrainRow | undefined): GrainRow {
+function found<Grain>(grain: Grain | undefined): Grain {
   if (grain === undefined) throw missing("grain");
   return grain;
 }

@@ -1,12 +1,16 @@
 /** What load balancers and watchdogs ask, and who wonders what answers here. */
 import type { Router } from "express";
+import type { Database } from "../database.ts";
 import { SandpiperError } from "../errors.ts";
 import { requireCurrentSchema } from "../migrate.ts";
+import { prepared } from "../prepared.ts";
 import { version } from "../version.ts";
 import { ok, publicEndpoint, resource } from "./endpoint.ts";
 import type { ServerContext } from "./server-context.ts";
 
 const readyMs = 2000;
+/** For so long an answer of the database is one for all who ask: asking is free for everybody. */
+const freshMs = 1000;
 
 export function healthRoutes(router: Router, context: ServerContext): void {
   const about = ok({ name: "sandpiper", version });
@@ -15,17 +19,36 @@ export function healthRoutes(router: Router, context: ServerContext): void {
   // The process is alive, whatever its database does: restarting it would not help that.
   resource(router, context, "/healthz", { get: publicEndpoint({ handle: async () => ok({ status: "ok" }) }) });
 
+  const { db } = context.app;
+  let asked: Promise<void> | undefined;
+  const ready = (): Promise<void> => {
+    if (asked === undefined) {
+      asked = within(readyMs, requireReady(db));
+      const forget = () => {
+        asked = undefined;
+      };
+      asked.then(() => setTimeout(forget, freshMs).unref(), forget);
+    }
+    return asked;
+  };
   resource(router, context, "/readyz", {
     get: publicEndpoint({
-      handle: async ({ db }) => {
+      handle: async () => {
         if (context.stopping.aborted) throw stopping();
-        await within(readyMs, requireCurrentSchema(db)).catch((cause) => {
+        await ready().catch((cause) => {
           throw new SandpiperError("storage", "the database is not ready", { cause });
         });
         return ok({ status: "ok" });
       },
     }),
   });
+}
+
+/** @throws unless the database is as this program needs it, and takes what is written: a standby does not, nor one that was set to be read only. */
+async function requireReady(db: Database): Promise<void> {
+  await requireCurrentSchema(db);
+  const state = await db.one<{ only: string }>(prepared("SELECT current_setting('transaction_read_only') AS only"));
+  if (state!.only === "on") throw new SandpiperError("storage", "the database is read only");
 }
 
 export const stopping = () =>

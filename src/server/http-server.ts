@@ -4,10 +4,10 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import express, { type NextFunction, type Request, type Response, type Router } from "express";
-import helmet from "helmet";
 import type { App } from "../app.ts";
 import { SandpiperError } from "../errors.ts";
 import { answerProblem } from "./answer.ts";
+import { AnswerClock } from "./answer-clock.ts";
 import { checkFraming, splitAddress } from "./framing.ts";
 import { stopping } from "./health.ts";
 import { listen } from "./listen.ts";
@@ -15,9 +15,9 @@ import { requireOwnName } from "./own-name.ts";
 import { noSuchAddress, RequestError, refuseSocket } from "./problem.ts";
 import { logBroken, logLate, logRequests, requestFields } from "./request-log.ts";
 import { createRouter } from "./routes.ts";
-import { createContext, type ServerContext } from "./server-context.ts";
-import { limitSilent } from "./silent-connections.ts";
+import { aborted, createContext, type ServerContext } from "./server-context.ts";
 import { createServer } from "./tls.ts";
+import { Turns } from "./turns.ts";
 
 export interface RunningServer {
   /** Such as http://127.0.0.1:8080. */
@@ -25,8 +25,8 @@ export interface RunningServer {
   port: number;
   httpServer: Server;
   context: ServerContext;
-  /** Takes no new work, lets what runs finish for `server.shutdown_seconds`, then closes. Twice is harmless. */
-  stop(): Promise<void>;
+  /** Takes no new work, lets what runs finish until `over` is aborted (after `server.shutdown_seconds`), then closes. Twice is harmless. */
+  stop(over?: AbortSignal): Promise<void>;
 }
 
 export interface ServerOptions {
@@ -41,8 +41,11 @@ const limits = {
   // Bodies have their own clocks (json-body.ts, ndjson.ts), since a batch may take hours.
   requestTimeout: 0,
   connectionsCheckingInterval: 1000,
-  keepAliveTimeout: 5000,
+  // Longer than load balancers keep theirs (60 s): who closes first must be the one that may still send.
+  keepAliveTimeout: 75_000,
   maxHeaderSize: 8192,
+  // Whatever NODE_OPTIONS says.
+  insecureHTTPParser: false,
   // framing.ts refuses a request without one in our own words.
   requireHostHeader: false,
 };
@@ -53,12 +56,17 @@ export async function startServer(app: App, options: ServerOptions = {}): Promis
   const stopSignal = new AbortController();
   const context = createContext(app, stopSignal.signal);
   const work = new Work();
+  const turns = new Turns();
+  const clock = new AnswerClock(app.config.sync.idle_seconds * 1000);
   const handle = createApplication(context, options);
-  const httpServer = createServer(app, limits, (request, response) => {
-    work.begin(response);
-    handle(request, response);
-  });
-  limitSilent(httpServer, app.log);
+  const httpServer = createServer(app, limits, (request, response) =>
+    turns.take(response, () => {
+      work.begin(response);
+      clock.watch(response);
+      handle(request, response);
+    }),
+  );
+  context.waiting.watch(httpServer);
   httpServer.maxRequestsPerSocket = maxRequestsPerSocket;
   // What follows on such a connection gets a bare 503 of Node's. It was told to close, and has a second to do so.
   httpServer.on("dropRequest", (_request, socket) => setTimeout(() => socket.destroy(), 1000).unref());
@@ -73,6 +81,12 @@ export async function startServer(app: App, options: ServerOptions = {}): Promis
   });
   if (options.onUpgrade !== undefined) {
     httpServer.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+      // Who is still being answered cannot be told anything else.
+      if (turns.busy(socket)) {
+        app.log.info({ ...requestFields(request, context.trustedProxies), upgrade: true, code: "usage" });
+        socket.destroy();
+        return;
+      }
       try {
         checkFraming(request);
         requireOwnName(request, app.config.server.names);
@@ -93,22 +107,23 @@ export async function startServer(app: App, options: ServerOptions = {}): Promis
   const { url, port } = await listen(httpServer, app.config.server);
 
   let stopped: Promise<void> | undefined;
-  const stop = async () => {
+  const stop = async (over: AbortSignal) => {
     stopSignal.abort();
-    await work.done(app.config.server.shutdown_seconds * 1000);
+    await work.done(over);
     const closed = once(httpServer, "close");
     httpServer.close();
     work.abort();
     httpServer.closeAllConnections();
     await closed;
+    clock.stop();
   };
   return {
     url,
     port,
     httpServer,
     context,
-    stop: () => {
-      stopped ??= stop();
+    stop: (over = AbortSignal.timeout(app.config.server.shutdown_seconds * 1000)) => {
+      stopped ??= stop(over);
       return stopped;
     },
   };
@@ -120,10 +135,11 @@ function createApplication(context: ServerContext, options: ServerOptions) {
   const application = express();
   application.disable("x-powered-by").disable("etag").set("query parser", false).enable("case sensitive routing");
   application.use(logRequests(context.app.log, context.trustedProxies));
-  application.use(helmet());
   application.use((request, response, next) => {
     response.setHeader("cache-control", "no-store");
-    if (context.stopping.aborted) response.setHeader("connection", "close");
+    // All that a browser could make use of: nothing here is a page.
+    response.setHeader("x-content-type-options", "nosniff");
+    if (context.stopping.aborted || context.waiting.crowded(request)) response.setHeader("connection", "close");
     checkFraming(request);
     requireOwnName(request, context.app.config.server.names);
     if (context.stopping.aborted && !/^(\/v1)?\/(healthz|readyz)$/.test(splitAddress(request.url)[0])) throw stopping();
@@ -170,16 +186,13 @@ class Work {
     });
   }
 
-  /** Waits until nothing is running, but not longer than this. */
-  async done(ms: number): Promise<void> {
+  /** Waits until nothing is running, or `over` is aborted. */
+  async done(over: AbortSignal): Promise<void> {
     if (this.#running.size === 0) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.#onIdle = () => {
-        clearTimeout(timer);
-        resolve();
-      };
+    const idle = new Promise<void>((resolve) => {
+      this.#onIdle = resolve;
     });
+    await Promise.race([idle, aborted(over)]);
   }
 
   /** Ends what is still running. */

@@ -4,16 +4,20 @@ import type { z } from "zod";
 import { SandpiperError } from "../errors.ts";
 import { checkShape, parseStrictJson } from "./strict-json.ts";
 
-/** Largest JSON body; a grain with its payload has its own limit. */
-const maxJsonBytes = 1024 * 1024;
-const bodyMs = 30_000;
+export interface BodyLimits {
+  maxBytes: number;
+  /** Values in it; 1,000 unless said. */
+  maxValues?: number;
+  /** For the whole of it. */
+  withinMs: number;
+}
 
 /** The body as the schema has it. @throws `media_type`, `limit`, `timeout` or `usage`. */
-export async function readJson<T>(request: IncomingMessage, schema: z.ZodType<T>, maxBytes = maxJsonBytes): Promise<T> {
+export async function readJson<T>(request: IncomingMessage, schema: z.ZodType<T>, limits: BodyLimits): Promise<T> {
   requireMediaType(request, "application/json");
-  const bytes = await readBytes(request, maxBytes);
+  const bytes = await readBytes(request, limits);
   if (bytes.length === 0) throw new SandpiperError("usage", "the body is empty");
-  return checkShape(schema, parseStrictJson(bytes), "the body");
+  return checkShape(schema, parseStrictJson(bytes, limits.maxValues), "the body");
 }
 
 /** @throws `media_type` unless the body says that it is this, in UTF-8. */
@@ -27,8 +31,8 @@ export function requireMediaType(request: IncomingMessage, expected: string): vo
   }
 }
 
-/** The whole body, received within 30 seconds. Says no to a declared size before anything is read. */
-function readBytes(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
+/** The whole body. Says no to a declared size before anything is read. */
+function readBytes(request: IncomingMessage, { maxBytes, withinMs }: BodyLimits): Promise<Buffer> {
   const tooLarge = () => new SandpiperError("limit", `the body is larger than ${maxBytes} bytes`);
   if (Number(request.headers["content-length"] ?? 0) > maxBytes) throw tooLarge();
   return new Promise<Buffer>((resolve, reject) => {
@@ -48,8 +52,9 @@ function readBytes(request: IncomingMessage, maxBytes: number): Promise<Buffer> 
     };
     const onEnd = () => settle(Buffer.concat(pieces, size));
     const onClose = () => settle(clientGone());
-    const late = () => settle(new SandpiperError("timeout", "the body did not arrive within 30 seconds"));
-    const timer = setTimeout(late, bodyMs);
+    const late = () =>
+      settle(new SandpiperError("timeout", `the body did not arrive within ${withinMs / 1000} seconds`));
+    const timer = setTimeout(late, withinMs);
     request.on("data", onData).on("end", onEnd).on("close", onClose);
   });
 }

@@ -1,58 +1,73 @@
 /** What keeps guessing slow. Per process, and losable: the limits protect, nothing depends on them. */
-import { RateLimiterMemory } from "rate-limiter-flexible";
+import { RateLimiterMemory, type RateLimiterRes } from "rate-limiter-flexible";
 import { RequestError } from "./problem.ts";
 
-const maxFailures = 10;
 const windowSeconds = 60;
+const maxFailuresOfPair = 10;
+/** Of people from one address; a key cannot be guessed, and one more that is looked up costs little. */
+export const maxFailuresOfAddress = 30;
+/** So many pairs are remembered, those that logged in last. */
+const maxKnown = 10_000;
+
+/** Who tries to log in: the name of a person or the id of a key, and the address that it comes from. */
+export interface Attempt {
+  name: string;
+  address: string;
+}
 
 /**
- * Failed logins of one name from one address: ten a minute. By both, so that nobody can lock out a partner by guessing under its
- * key id from elsewhere, nor a whole office by guessing from its address.
+ * Failed logins in a minute: ten of one name from one address, and so many of all names from one address. Never of a name alone, lest anybody
+ * lock out somebody else by guessing under that name elsewhere. Behind one address may be an office, with one who guesses in it: the limit
+ * of the address is not for names that have logged in from there before.
  */
 export class LoginLimit {
-  readonly #failures = new RateLimiterMemory({ points: maxFailures, duration: windowSeconds });
+  readonly #ofPair = new RateLimiterMemory({ points: maxFailuresOfPair, duration: windowSeconds });
+  readonly #ofAddress: RateLimiterMemory;
+  readonly #known = new Set<string>();
 
-  /** @throws `rate_limited` after ten failures, even for the right credentials. */
-  async check(who: string): Promise<void> {
-    const spent = await this.#failures.get(who);
-    if (spent === null || spent.consumedPoints < maxFailures) return;
-    throw tooMany("too many failed logins", Math.ceil(spent.msBeforeNext / 1000));
+  constructor(ofAddress = Number.MAX_SAFE_INTEGER) {
+    this.#ofAddress = new RateLimiterMemory({ points: ofAddress, duration: windowSeconds });
   }
 
-  async failed(who: string): Promise<void> {
-    await this.#failures.penalty(who);
-  }
-}
-
-/** A few at once, a few more in line, the rest refused: a password costs 20 MB and 10 ms of a core to check. */
-export class Slots {
-  #busy = 0;
-  readonly #waiting: (() => void)[] = [];
-  readonly #slots: number;
-  readonly #maxWaiting: number;
-
-  constructor(slots: number, maxWaiting: number) {
-    this.#slots = slots;
-    this.#maxWaiting = maxWaiting;
+  /** Whether this name has logged in from this address. */
+  knows(attempt: Attempt): boolean {
+    return this.#known.has(pair(attempt));
   }
 
-  /** @throws `rate_limited` when the line is full. */
-  async use<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#busy < this.#slots) this.#busy++;
-    else if (this.#waiting.length < this.#maxWaiting) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    else throw tooMany("too many logins at once", 1);
+  /** @throws `rate_limited` after too many failures, even for the right credentials. */
+  async check(attempt: Attempt): Promise<void> {
+    refuse(await this.#ofPair.get(pair(attempt)), maxFailuresOfPair);
+    if (!this.knows(attempt)) await this.#checkAddress(attempt);
+  }
+
+  /** @throws `rate_limited` where any other name would have been refused, lest anybody see by the answer which names are known here. */
+  async failed(attempt: Attempt): Promise<void> {
+    await this.#ofPair.penalty(pair(attempt));
     try {
-      return await work();
+      await this.#checkAddress(attempt);
     } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#busy--;
-      else next(); // the slot passes on
+      await this.#ofAddress.penalty(attempt.address);
     }
   }
+
+  succeeded(attempt: Attempt): void {
+    this.#known.delete(pair(attempt)); // so that it comes to the end
+    this.#known.add(pair(attempt));
+    if (this.#known.size > maxKnown) this.#known.delete(this.#known.values().next().value!);
+  }
+
+  async #checkAddress({ address }: Attempt): Promise<void> {
+    refuse(await this.#ofAddress.get(address), this.#ofAddress.points);
+  }
 }
 
-const tooMany = (message: string, seconds: number) =>
-  new RequestError(429, "rate_limited", message, {
+const pair = ({ name, address }: Attempt): string => `${address} ${name}`;
+
+function refuse(spent: RateLimiterRes | null, most: number): void {
+  if (spent === null || spent.consumedPoints < most) return;
+  const seconds = Math.max(1, Math.ceil(spent.msBeforeNext / 1000));
+  throw new RequestError(429, "rate_limited", "too many failed logins", {
     hint: `Wait ${seconds} seconds.`,
     headers: { "retry-after": String(seconds) },
   });
+}

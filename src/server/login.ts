@@ -10,7 +10,7 @@ import { findApiKey, findCompany, markKeyUsed } from "../subscriptions/company-s
 import { authenticateUser } from "../subscriptions/user-store.ts";
 import { clientAddress, rateKey } from "./client-address.ts";
 import { ok, publicEndpoint, resource } from "./endpoint.ts";
-import { LoginLimit, Slots } from "./login-limit.ts";
+import { type Attempt, LoginLimit, maxFailuresOfAddress } from "./login-limit.ts";
 import type { ServerContext } from "./server-context.ts";
 import { type Identity, signToken } from "./token.ts";
 
@@ -25,7 +25,7 @@ const loginInput = z.strictObject({
   password: text,
   "sync-api-key": text,
   /** Clients of the specification send it; it says nothing to us. */
-  plandocument: z.unknown().optional(),
+  plandocument: z.string().max(4000).nullish(),
 });
 type LoginInput = z.infer<typeof loginInput>;
 
@@ -38,19 +38,17 @@ const refused = () =>
   });
 
 export function loginRoutes(router: Router, context: ServerContext): void {
-  const limit = new LoginLimit();
-  const passwordSlots = new Slots(2, 16);
+  const limits = { keys: new LoginLimit(), people: new LoginLimit(maxFailuresOfAddress) };
   resource(router, context, "/login", {
     post: publicEndpoint({
       body: loginInput,
-      handle: async ({ body, request }) => {
+      handle: async ({ body, request, wanted }) => {
         const address = rateKey(clientAddress(request, context.trustedProxies));
+        const apiKey = body["sync-api-key"];
         const claimant =
-          body["sync-api-key"] === ""
-            ? await passwordSlots.use(() =>
-                limited(limit, `user ${guessedName(body.username)} ${address}`, () => checkPassword(context, body)),
-              )
-            : await checkKey(context, limit, body["sync-api-key"], address);
+          apiKey === ""
+            ? await loginPerson(context, limits.people, body, address, wanted)
+            : await context.lines.keys.use(address, wanted, () => checkKey(context, limits.keys, apiKey, address));
         step("p.login");
         const { token, expiresAt } = signToken(context.tokenKey, claimant);
         return ok({
@@ -67,12 +65,34 @@ export function loginRoutes(router: Router, context: ServerContext): void {
 /** With and without its company a name is one, and so is what is taken for a company by mistake. */
 const guessedName = (username: string) => nameKey(username.split("@", 1)[0]!);
 
-async function limited(limit: LoginLimit, who: string, check: () => Promise<Claimant | undefined>): Promise<Claimant> {
-  await limit.check(who);
+async function loginPerson(
+  context: ServerContext,
+  limit: LoginLimit,
+  body: LoginInput,
+  address: string,
+  wanted: AbortSignal,
+): Promise<Claimant> {
+  const attempt = { name: guessedName(body.username), address };
+  // Before the line, where whoever guesses would only be in the way; and again in its place, for others of its may have failed meanwhile.
+  await limit.check(attempt);
+  // Whoever is known at an address does not stand in line behind those who are not.
+  const who = limit.knows(attempt) ? `known ${address}` : address;
+  return context.lines.passwords.use(who, wanted, () => limited(limit, attempt, () => checkPassword(context, body)));
+}
+
+async function limited(
+  limit: LoginLimit,
+  attempt: Attempt,
+  check: () => Promise<Claimant | undefined>,
+): Promise<Claimant> {
+  await limit.check(attempt);
   const claimant = await check();
-  if (claimant !== undefined) return claimant;
-  await limit.failed(who);
-  throw refused();
+  if (claimant === undefined) {
+    await limit.failed(attempt);
+    throw refused();
+  }
+  limit.succeeded(attempt);
+  return claimant;
 }
 
 async function checkPassword(
@@ -88,7 +108,7 @@ async function checkPassword(
 function checkKey(context: ServerContext, limit: LoginLimit, apiKey: string, address: string): Promise<Claimant> {
   const { db } = context.app;
   const parsed = parseApiKey(apiKey);
-  return limited(limit, `key ${parsed?.keyId ?? ""} ${address}`, async () => {
+  return limited(limit, { name: parsed?.keyId ?? "", address }, async () => {
     if (parsed === undefined) return undefined;
     const stored = await findApiKey(db, parsed.keyId);
     const right = secretMatches(parsed.secret, stored?.secretHmac, context.apiKeyHmac);

@@ -7,6 +7,8 @@ import { checkShape, parseStrictJson } from "./strict-json.ts";
 
 /** A payload of 16 MiB in base64, and room for the rest. */
 const maxLineBytes = 24 * 1024 * 1024;
+/** Enough for 10,000 pairs of metadata. */
+const maxLineValues = 50_000;
 const idleMs = 30_000;
 const lineFeed = 0x0a;
 
@@ -16,7 +18,7 @@ export async function* readLines<T>(request: IncomingMessage, schema: z.ZodType<
   for await (const line of splitLines(request)) {
     number++;
     if (line.every((byte) => byte === 0x20 || byte === 0x0d || byte === 0x09)) continue;
-    yield at(number, () => checkShape(schema, parseStrictJson(line), "the line"));
+    yield at(number, () => checkShape(schema, parseStrictJson(line, maxLineValues), "the line"));
   }
 }
 

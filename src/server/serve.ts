@@ -2,12 +2,13 @@
 import type { App } from "../app.ts";
 import { startServer } from "./http-server.ts";
 import { requireRowSecurity } from "./row-security.ts";
-import { createContext } from "./server-context.ts";
+import { aborted, createContext } from "./server-context.ts";
 import { OrderedRuns } from "./sync-run.ts";
 import { createUpgrade } from "./upgrade.ts";
+import { keepUp } from "./upkeep.ts";
 
-/** Serves until `signal` is aborted, then stops in order. */
-export async function serve(app: App, signal: AbortSignal): Promise<void> {
+/** Serves until `signal` is aborted, then stops in order, without waiting for what runs once `hurry` is aborted. */
+export async function serve(app: App, signal: AbortSignal, hurry?: AbortSignal): Promise<void> {
   signal.throwIfAborted();
   await requireRowSecurity(app.db);
   const stopping = new AbortController();
@@ -15,10 +16,14 @@ export async function serve(app: App, signal: AbortSignal): Promise<void> {
   const upgrade = createUpgrade(createContext(app, stopping.signal));
   const server = await startServer(app, { onUpgrade: upgrade.handle, extraRoutes: runs.routes });
   app.log.info({ event: "server.listening", url: server.url, role: app.server.role, company: app.server.companyName });
-  await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+  const upkeep = keepUp(app, stopping.signal);
+  await aborted(signal);
   app.log.info({ event: "server.stopping" });
   stopping.abort();
-  const graceMs = app.config.server.shutdown_seconds * 1000;
-  await Promise.all([upgrade.stop(graceMs), runs.stop(graceMs), server.stop()]);
+  const grace = new AbortController();
+  const timer = setTimeout(() => grace.abort(), app.config.server.shutdown_seconds * 1000);
+  hurry?.addEventListener("abort", () => grace.abort(), { once: true });
+  await Promise.all([upgrade.stop(grace.signal), runs.stop(grace.signal), server.stop(grace.signal), upkeep]);
+  clearTimeout(timer);
   app.log.info({ event: "server.stopped" });
 }

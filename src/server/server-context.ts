@@ -4,7 +4,9 @@ import type { BlockList } from "node:net";
 import type { App } from "../app.ts";
 import { requireSecret } from "../config.ts";
 import { proxyList } from "./client-address.ts";
+import { RequestLines } from "./request-lines.ts";
 import { createTokenKey, type TokenKey } from "./token.ts";
+import { WaitingConnections } from "./waiting-connections.ts";
 
 export interface ServerContext {
   readonly app: App;
@@ -14,19 +16,33 @@ export interface ServerContext {
   readonly apiKeyHmac: Buffer;
   /** Proxies whose word about a client's address is taken. */
   readonly trustedProxies: BlockList;
+  /** Where requests wait for their turn. */
+  readonly lines: RequestLines;
+  /** What strangers hold. */
+  readonly waiting: WaitingConnections;
   /** Aborted when the server begins to stop: from then on it takes no new work. */
   readonly stopping: AbortSignal;
 }
 
+/** Resolves once `signal` is aborted. */
+export const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+
 /** @throws `config` when a secret is missing. */
 export function createContext(app: App, stopping: AbortSignal): ServerContext {
   const { config, server } = app;
+  const trustedProxies = proxyList(config.server.trusted_proxies);
   return {
     app,
     tokenKey: createTokenKey(config, server.serverId),
     // Only a primary gives out API keys; elsewhere a key of chance lets none match.
     apiKeyHmac: server.role === "primary" ? requireSecret(config, "api_key_hmac") : randomBytes(32),
-    trustedProxies: proxyList(config.server.trusted_proxies),
+    trustedProxies,
+    lines: new RequestLines(config.database.pool_size),
+    waiting: new WaitingConnections(app.log, trustedProxies),
     stopping,
   };
 }

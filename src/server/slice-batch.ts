@@ -13,6 +13,7 @@ export function sliceBatchRoutes(router: Router, context: ServerContext): void {
     post: endpoint({
       allow: "admin",
       on: "primary",
+      lasting: true,
       handle: async (call) => {
         requireMediaType(call.request, "application/x-ndjson");
         const slice = await requestedSlice(call);

@@ -3,13 +3,16 @@ import type { Router } from "express";
 import { z } from "zod";
 import { SandpiperError } from "../errors.ts";
 import { type Metadata, sortMetadata } from "../slices/hash.ts";
+import { checkMetadata } from "../slices/metadata.ts";
 import { changeSlice } from "../slices/publish.ts";
-import { checkMetadata, readMetadata, replaceMetadata, setAllowSync } from "../slices/slice-store.ts";
+import { maxMetadataPairs } from "../slices/slice.ts";
+import { readMetadata, replaceMetadata, setAllowSync } from "../slices/slice-store.ts";
 import { endpoint, type Handler, ok, resource } from "./endpoint.ts";
 import type { ServerContext } from "./server-context.ts";
-import { requestedSlice, sliceJson } from "./slices.ts";
+import { metadataBody, requestedSlice, sliceJson } from "./slices.ts";
+import { shortText } from "./strict-json.ts";
 
-const metadataInput = z.array(z.strictObject({ key: z.string(), val: z.string() })).max(10_000);
+const metadataPairs = z.array(z.strictObject({ key: shortText, val: z.string().max(10_000) })).max(maxMetadataPairs);
 const metadataJson = (metadata: Metadata) => metadata.map(([key, val]) => ({ key, val }));
 
 export function sliceContentRoutes(router: Router, context: ServerContext): void {
@@ -43,7 +46,8 @@ export function sliceContentRoutes(router: Router, context: ServerContext): void
     put: endpoint({
       allow: "admin",
       on: "primary",
-      body: metadataInput,
+      body: metadataPairs,
+      bodyLimits: metadataBody,
       handle: async (call) => {
         const slice = await requestedSlice(call);
         const metadata = sortMetadata(call.body.map(({ key, val }) => [key, val] as const));

@@ -1,6 +1,7 @@
 /** /slices: sets of data, as things. What is in them: slice-content.ts, slice-batch.ts, grains.ts. */
 import type { Router } from "express";
 import { z } from "zod";
+import { metadataInput } from "../slices/batch.ts";
 import { sortMetadata } from "../slices/hash.ts";
 import { checkName, type Slice } from "../slices/slice.ts";
 import {
@@ -17,6 +18,7 @@ import { listing, pageQuery } from "./paging.ts";
 import { pathUuid } from "./path-id.ts";
 import { missing } from "./problem.ts";
 import type { ServerContext } from "./server-context.ts";
+import { shortText } from "./strict-json.ts";
 
 export const sliceJson = (slice: Slice) => ({
   id: slice.id,
@@ -30,15 +32,18 @@ export const sliceJson = (slice: Slice) => ({
   updated_at: slice.updatedAt,
 });
 
+/** Of a document with a slice's metadata. */
+export const metadataBody = { maxBytes: 1024 * 1024, maxValues: 50_000 };
+
 const newSlice = z.strictObject({
   id: z.guid().toLowerCase().optional(),
-  name: z.string(),
-  slice_type: z.string(),
-  metadata: z.record(z.string(), z.string()).optional(),
+  name: shortText,
+  slice_type: shortText,
+  metadata: metadataInput.optional(),
   allow_sync: z.boolean().optional(),
 });
 const sliceChange = z
-  .strictObject({ name: z.string().optional(), slice_type: z.string().optional() })
+  .strictObject({ name: shortText.optional(), slice_type: shortText.optional() })
   .refine((change) => Object.keys(change).length > 0, "nothing to change is named");
 
 export function sliceRoutes(router: Router, context: ServerContext): void {
@@ -57,6 +62,7 @@ export function sliceRoutes(router: Router, context: ServerContext): void {
       allow: "admin",
       on: "primary",
       body: newSlice,
+      bodyLimits: metadataBody,
       handle: async ({ db, scope, body }) => {
         const { name, slice_type: type, allow_sync: allowSync, id } = body;
         const metadata = sortMetadata(Object.entries(body.metadata ?? {}));

@@ -1,18 +1,22 @@
 /** JSON from outside, with everything refused that readers disagree on or that hurts later. */
-import type { z } from "zod";
+import { z } from "zod";
 import { SandpiperError } from "../errors.ts";
+import { countMarks } from "../json-marks.ts";
 
 const maxDepth = 32;
+/** Of any document that names and describes something. */
+const maxValues = 1000;
 const forbiddenKeys = new Set(["__proto__", "constructor", "prototype"]);
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
  * The value of a JSON text.
  *
+ * @param most how many values and members it may hold: a text of that many is no more than a moment's work, however long it is.
  * @throws `usage` for what is not UTF-8 or JSON, has a byte order mark, nests deeper than 32, names a member twice or like a
- * JavaScript internal, or holds text with NUL or half a surrogate pair, or a number that a double cannot hold.
+ * JavaScript internal, or holds text with NUL or half a surrogate pair, or a number that a double cannot hold; `limit` for too many values.
  */
-export function parseStrictJson(bytes: Uint8Array): unknown {
+export function parseStrictJson(bytes: Uint8Array, most = maxValues): unknown {
   let text: string;
   try {
     text = decoder.decode(bytes);
@@ -20,42 +24,23 @@ export function parseStrictJson(bytes: Uint8Array): unknown {
     throw refusal("is not UTF-8");
   }
   if (text.startsWith("\ufeff")) throw refusal("begins with a byte order mark");
-  const members = scan(text);
+  const marks = countMarks(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), {
+    depth: maxDepth,
+    values: most,
+  });
+  if (marks === "depth") throw refusal(`nests deeper than ${maxDepth}`);
+  if (marks === "values") throw new SandpiperError("limit", `the JSON has more than ${most} values`);
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch {
     throw refusal("is not valid JSON");
   }
-  if (inspect(value) !== members) throw refusal("names a member twice");
+  if (inspect(value) !== marks.members) throw refusal("names a member twice");
   return value;
 }
 
 const refusal = (problem: string) => new SandpiperError("usage", `the JSON ${problem}`);
-
-/** Counts the members and bounds the depth before anything is built. */
-function scan(text: string): number {
-  let depth = 0;
-  let members = 0;
-  for (let at = 0; at < text.length; at++) {
-    const code = text.charCodeAt(at);
-    if (code === 0x22) at = stringEnd(text, at);
-    else if (code === 0x3a) members++;
-    else if (code === 0x5d || code === 0x7d) depth--;
-    else if ((code === 0x5b || code === 0x7b) && ++depth > maxDepth) throw refusal(`nests deeper than ${maxDepth}`);
-  }
-  return members;
-}
-
-/** Where the string ends that begins at `start`. */
-function stringEnd(text: string, start: number): number {
-  for (let end = text.indexOf('"', start + 1); end >= 0; end = text.indexOf('"', end + 1)) {
-    let backslashes = 0;
-    while (text.charCodeAt(end - 1 - backslashes) === 0x5c) backslashes++;
-    if (backslashes % 2 === 0) return end;
-  }
-  return text.length;
-}
 
 /** Checks every value and key, and counts the members. */
 function inspect(value: unknown): number {
@@ -76,6 +61,9 @@ function checkText(text: string): void {
   if (text.includes("\0")) throw refusal("has a NUL character, which cannot be stored");
   if (!text.isWellFormed()) throw refusal("has half a surrogate pair");
 }
+
+/** A name, an address, a password: whoever takes it has a closer limit, and says it better. */
+export const shortText = z.string().max(1000);
 
 /** The value as the schema has it. @throws `usage` naming the member that is wrong. */
 export function checkShape<T>(schema: z.ZodType<T>, value: unknown, what: string): T {

@@ -18,6 +18,7 @@ import { listing, pageQuery } from "./paging.ts";
 import { pathUuid } from "./path-id.ts";
 import { missing } from "./problem.ts";
 import type { ServerContext } from "./server-context.ts";
+import { shortText } from "./strict-json.ts";
 
 export const subscriptionJson = (subscription: Subscription) => ({
   id: subscription.id,
@@ -34,7 +35,7 @@ const newSubscription = z.strictObject({
   id: z.guid().toLowerCase().optional(),
   slice_id: z.guid(),
   company_id: z.guid().toLowerCase(),
-  name: z.string(),
+  name: shortText,
   description: z.string().max(1000).optional(),
   active: z.boolean().optional(),
 });

@@ -13,7 +13,7 @@ import { runPartner } from "../sync/run-partner.ts";
 import { endpoint, ok, resource } from "./endpoint.ts";
 import { pathUuid } from "./path-id.ts";
 import { missing } from "./problem.ts";
-import type { ServerContext } from "./server-context.ts";
+import { aborted, type ServerContext } from "./server-context.ts";
 
 const flag = z.enum(["yes", "no"]).optional();
 
@@ -47,15 +47,10 @@ export class OrderedRuns {
     return run;
   }
 
-  /** Lets runs end by themselves for `graceMs`, then aborts them: they roll back, and say so in their record. */
-  async stop(graceMs: number): Promise<void> {
-    const all = Promise.allSettled(this.#running.values());
-    const timer = setTimeout(
-      () => this.#abort.abort(new SandpiperError("terminated", "the server was stopped")),
-      graceMs,
-    );
-    await all;
-    clearTimeout(timer);
+  /** Lets runs end by themselves until `over` is aborted, then aborts them: they roll back, and say so in their record. */
+  async stop(over: AbortSignal): Promise<void> {
+    void aborted(over).then(() => this.#abort.abort(new SandpiperError("terminated", "the server was stopped")));
+    await Promise.allSettled(this.#running.values());
   }
 }
 

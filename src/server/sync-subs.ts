@@ -2,8 +2,9 @@
 import type { Router } from "express";
 import { SandpiperError } from "../errors.ts";
 import { step } from "../step.ts";
-import { readOffers } from "../subscriptions/subscription-store.ts";
-import { endpoint, ok, resource } from "./endpoint.ts";
+import { type Offered, readOffers } from "../subscriptions/subscription-store.ts";
+import { answerText, listText } from "./answer.ts";
+import { endpoint, resource } from "./endpoint.ts";
 import type { ServerContext } from "./server-context.ts";
 import { sliceJson } from "./slices.ts";
 import { subscriptionJson } from "./subs.ts";
@@ -14,7 +15,7 @@ export function syncSubsRoutes(router: Router, context: ServerContext): void {
     get: endpoint({
       allow: "all",
       on: "primary",
-      handle: async ({ db, identity, request, response }) => {
+      handle: async ({ db, identity, request, response, wanted }) => {
         const known = /^"(.*)"$/.exec(request.headers["if-none-match"] ?? "")?.[1];
         // Switched off or not: a subscription that is missing here is one that was withdrawn. So never a part of the list, either.
         const { name, offers } = await readOffers(db, identity.companyId, known, most + 1);
@@ -26,8 +27,13 @@ export function syncSubsRoutes(router: Router, context: ServerContext): void {
             hint: "Raise limits.max_subscriptions at the primary.",
           });
         }
-        return ok(offers.map(({ slice, ...offer }) => ({ ...subscriptionJson(offer), slice: sliceJson(slice) })));
+        await answerText(response, listText(documents(offers)), wanted);
+        return undefined;
       },
     }),
   });
+}
+
+function* documents(offers: Iterable<Offered>) {
+  for (const { slice, ...offer } of offers) yield { ...subscriptionJson(offer), slice: sliceJson(slice) };
 }

@@ -7,6 +7,7 @@ import { step } from "../step.ts";
 import { roles } from "../subscriptions/company.ts";
 import { Channel, socketOptions } from "../sync/channel.ts";
 import { drive } from "../sync/effects.ts";
+import { compareSize } from "../sync/message-sizes.ts";
 import { subprotocol } from "../sync/messages.ts";
 import { PrimaryAdapter } from "../sync/primary-adapter.ts";
 import { primarySession } from "../sync/primary-session.ts";
@@ -15,7 +16,7 @@ import { authenticateRequest, identityStillValid, recheckMs } from "./authentica
 import { clientAddress } from "./client-address.ts";
 import { checkFraming, splitAddress } from "./framing.ts";
 import { noSuchAddress, RequestError, refuseSocket } from "./problem.ts";
-import type { ServerContext } from "./server-context.ts";
+import { aborted, type ServerContext } from "./server-context.ts";
 import { SyncLine } from "./sync-line.ts";
 import type { Identity } from "./token.ts";
 
@@ -23,13 +24,13 @@ const socketsPerPartner = 5;
 
 export interface Upgrade {
   handle(request: IncomingMessage, socket: Duplex, head: Buffer): void;
-  /** Sends away who waits, lets sessions end by themselves for `graceMs`, then closes them. What is new is refused as soon as the server is stopping. */
-  stop(graceMs: number): Promise<void>;
+  /** Sends away who waits, lets sessions end by themselves until `over` is aborted, then closes them. What is new is refused as soon as the server is stopping. */
+  stop(over: AbortSignal): Promise<void>;
 }
 
 export function createUpgrade(context: ServerContext): Upgrade {
   const sockets = new WebSocketServer({
-    ...socketOptions,
+    ...socketOptions(compareSize(context.app.config.limits.max_subscriptions).bytes),
     noServer: true,
     clientTracking: false,
     handleProtocols: () => subprotocol,
@@ -135,15 +136,10 @@ export function createUpgrade(context: ServerContext): Upgrade {
         refuseSocket(socket, error);
       });
     },
-    stop: async (graceMs) => {
+    stop: async (over) => {
       line.dissolve();
       const all = Promise.all(sessions.values());
-      let timer: NodeJS.Timeout | undefined;
-      const grace = new Promise((resolve) => {
-        timer = setTimeout(resolve, graceMs);
-      });
-      await Promise.race([all, grace]);
-      clearTimeout(timer);
+      await Promise.race([all, aborted(over)]);
       await Promise.all(
         [...sessions.keys()].map((channel) => channel.close(meanings.terminated.close, "the server is stopping")),
       );

@@ -20,6 +20,7 @@ import { listing, pageQuery } from "./paging.ts";
 import { pathNumber } from "./path-id.ts";
 import { missing } from "./problem.ts";
 import type { ServerContext } from "./server-context.ts";
+import { shortText } from "./strict-json.ts";
 import type { Identity } from "./token.ts";
 
 const userJson = (user: User) => ({
@@ -34,14 +35,14 @@ const userJson = (user: User) => ({
 
 const email = z.string().max(320);
 const newUser = z.strictObject({
-  username: z.string(),
-  password: z.string(),
+  username: shortText,
+  password: shortText,
   email: email.optional(),
   company_id: z.guid().toLowerCase().optional(),
   role: z.literal([roles["super-admin"], roles.admin, roles["company-admin"]]),
 });
 const userChange = z
-  .strictObject({ email: email.optional(), active: z.boolean().optional(), password: z.string().optional() })
+  .strictObject({ email: email.optional(), active: z.boolean().optional(), password: shortText.optional() })
   .refine((change) => Object.keys(change).length > 0, "nothing to change is named");
 
 export function userRoutes(router: Router, context: ServerContext): void {
@@ -55,7 +56,7 @@ export function userRoutes(router: Router, context: ServerContext): void {
     post: endpoint({
       allow: "people",
       body: newUser,
-      handle: async ({ db, scope, identity, body }) => {
+      handle: async ({ db, scope, identity, body, wanted }) => {
         requireRank(identity, body.role);
         const companyId = (body.company_id ?? identity.companyId) as CompanyId;
         if (!("all" in scope) && companyId !== scope.company) throw forbidden("your role manages its own company only");
@@ -67,7 +68,8 @@ export function userRoutes(router: Router, context: ServerContext): void {
         }
         if ((await findCompany(db, companyId, scope)) === undefined) throw missing("company");
         const user = { companyId, name: body.username, email: body.email, role: body.role, password: body.password };
-        return created(userJson(await addUser(db, user)));
+        const add = () => addUser(db, user);
+        return created(userJson(await context.lines.passwords.use(identity.companyId, wanted, add)));
       },
     }),
   });
@@ -80,7 +82,9 @@ export function userRoutes(router: Router, context: ServerContext): void {
       handle: async (call) => {
         const user = await requested(call);
         requireRank(call.identity, user.role);
-        await updateUser(call.db, user.id, call.body);
+        const update = () => updateUser(call.db, user.id, call.body);
+        if (call.body.password === undefined) await update();
+        else await context.lines.passwords.use(call.identity.companyId, call.wanted, update);
         return ok(userJson(await requested(call)));
       },
     }),

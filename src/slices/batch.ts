@@ -10,6 +10,7 @@ import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import type { Database, Session } from "../database.ts";
 import { SandpiperError } from "../errors.ts";
+import type { Disk } from "../postgres/disk.ts";
 import { everything } from "../scope.ts";
 import { step } from "../step.ts";
 import { unarmour } from "./encoding.ts";
@@ -21,17 +22,23 @@ import {
   insertLargeGrain,
   type SmallGrain,
 } from "./grain-store.ts";
-import { sortMetadata } from "./hash.ts";
+import { MetadataEdit } from "./metadata.ts";
 import { changeSlice } from "./publish.ts";
 import type { SliceContent } from "./refresh.ts";
-import { chunkBytes, encodings, grainTextProblem, type Slice } from "./slice.ts";
-import { checkMetadata, readMetadata, replaceMetadata } from "./slice-store.ts";
+import { chunkBytes, encodings, grainTextProblem, maxKeyBytes, type Slice } from "./slice.ts";
+import { readMetadata, replaceMetadata } from "./slice-store.ts";
+
+/** Longest payload in its armour: what a line of a batch has room for (ndjson.ts). */
+const maxPayloadText = 24 * 1024 * 1024;
 
 const grainText = (minBytes: number) =>
-  z.string().superRefine((text, context) => {
-    const problem = grainTextProblem(text, minBytes);
-    if (problem !== undefined) context.addIssue({ code: "custom", message: problem });
-  });
+  z
+    .string()
+    .max(maxKeyBytes, { abort: true })
+    .superRefine((text, context) => {
+      const problem = grainTextProblem(text, minBytes);
+      if (problem !== undefined) context.addIssue({ code: "custom", message: problem });
+    });
 
 /** A grain as REST takes it; the payload in its text armour. */
 export const grainInput = z.strictObject({
@@ -39,15 +46,27 @@ export const grainInput = z.strictObject({
   grain_key: grainText(1),
   source: grainText(0).default(""),
   encoding: z.enum(encodings),
-  payload: z.string(),
+  payload: z.string().max(maxPayloadText),
 });
+
+/** Texts by their keys, `Value` among them; a record of zod's would look at thousands of others first when one of them is wrong. */
+const texts = <Value>(isValue: (value: unknown) => value is Value) =>
+  z.custom<Record<string, Value>>(
+    (value) =>
+      typeof value === "object" && value !== null && !Array.isArray(value) && Object.values(value).every(isValue),
+    "must be an object whose members are texts",
+  );
+const isText = (value: unknown): value is string => typeof value === "string";
+
+/** Metadata of a slice as REST takes it; {@link checkMetadata} has its limits. */
+export const metadataInput = texts(isText);
 
 export const batchLine = z.union([
   z.strictObject({ delete: z.guid().toLowerCase() }),
   z.strictObject({ delete_key: grainText(1) }),
   z.strictObject({ delete_all: z.literal(true) }),
   z.strictObject({ add: grainInput }),
-  z.strictObject({ metadata: z.record(z.string(), z.string().nullable()) }),
+  z.strictObject({ metadata: texts((value) => value === null || isText(value)) }),
 ]);
 export type BatchLine = z.infer<typeof batchLine>;
 
@@ -71,7 +90,7 @@ export async function applyBatch(
   maxGrainBytes: number,
 ): Promise<BatchResult> {
   const { result, content } = await changeSlice(db, slice, async (tx) => {
-    const edit = new Edit(tx, slice, maxGrainBytes);
+    const edit = new Edit(tx, slice, maxGrainBytes, db.disk);
     for await (const line of lines) await edit.take(line);
     await edit.flush();
     return { added: edit.added, removed: edit.removed };
@@ -87,15 +106,23 @@ class Edit {
   #deletes: string[] = [];
   #adds: SmallGrain[] = [];
   #addBytes = 0;
+  /** What the metadata is by now: written once, at the end. */
+  #metadata: MetadataEdit | undefined;
 
   constructor(
     private readonly tx: Session,
     private readonly slice: Slice,
     private readonly maxGrainBytes: number,
+    private readonly disk: Disk | undefined,
   ) {}
 
   async take(line: BatchLine): Promise<void> {
     if ("add" in line) return this.#add(line.add);
+    if ("metadata" in line) {
+      this.#metadata ??= new MetadataEdit(await readMetadata(this.tx, this.slice.key));
+      this.#metadata.take(Object.entries(line.metadata));
+      return;
+    }
     await this.#flushAdds();
     if ("delete" in line) {
       this.#deletes.push(line.delete);
@@ -104,18 +131,10 @@ class Edit {
     }
     await this.#flushDeletes();
     if ("delete_all" in line) this.removed += await clearGrains(this.tx, this.slice.contentKey);
-    else if ("delete_key" in line) {
+    else {
       const row = await findGrainByKey(this.tx, everything, this.slice.key, line.delete_key);
       if (row === undefined) throw missing(`the key ${JSON.stringify(line.delete_key)}`);
       this.removed += await deleteGrains(this.tx, this.slice.contentKey, [row.id]);
-    } else {
-      const merged = new Map(await readMetadata(this.tx, this.slice.key));
-      for (const [key, value] of Object.entries(line.metadata)) {
-        if (value === null) merged.delete(key);
-        else merged.set(key, value);
-      }
-      checkMetadata([...merged]);
-      await replaceMetadata(this.tx, this.slice.key, sortMetadata(merged));
     }
   }
 
@@ -135,22 +154,25 @@ class Edit {
     }
     this.added++;
     if (payload.length > chunkBytes) {
+      await this.disk?.require();
       await insertLargeGrain(this.tx, this.slice.contentKey, grain, one(payload), this.maxGrainBytes);
       return;
     }
     this.#adds.push({ ...grain, payload });
     this.#addBytes += payload.length;
-    if (this.#adds.length >= flushGrains || this.#addBytes > 4 * chunkBytes) await this.#flushAdds();
+    if (this.#adds.length >= flushGrains || this.#addBytes > chunkBytes) await this.#flushAdds();
   }
 
   async flush(): Promise<void> {
     await this.#flushAdds();
     await this.#flushDeletes();
+    if (this.#metadata !== undefined) await replaceMetadata(this.tx, this.slice.key, this.#metadata.whole());
   }
 
   async #flushAdds(): Promise<void> {
     if (this.#adds.length === 0) return;
     step("l.add");
+    await this.disk?.require();
     await insertGrains(this.tx, this.slice.contentKey, this.#adds);
     this.#adds = [];
     this.#addBytes = 0;

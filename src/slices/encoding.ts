@@ -8,17 +8,58 @@ import type { Encoding } from "./slice.ts";
 /** Whether the stored bytes of this encoding are gzip. */
 export const isGzip = (encoding: Encoding): boolean => encoding === "z64" || encoding === "z85";
 
+/**
+ * The most bytes that a gzip payload of `stored` bytes is inflated to. Catalogues shrink to a tenth or a fortieth; what
+ * is made to unfold comes to a thousand times its size, and is stopped long before.
+ */
+export const mostInflated = (stored: number): number => Math.max(1024 * 1024, 200 * stored);
+
 /** The payload as REST carries it. `raw` is text; bytes that are not UTF-8 cannot be shown that way and throw `conflict`. */
+/** The payload as REST carries it. @throws `conflict` as {@link Armour}. */
 export function armour(encoding: Encoding, stored: Buffer): string {
-  if (encoding === "b64" || encoding === "z64") return stored.toString("base64");
-  if (encoding === "a85" || encoding === "z85") return encodeAscii85(stored);
-  const text = stored.toString("utf8");
-  if (!Buffer.from(text).equals(stored)) {
-    throw new SandpiperError("conflict", "this raw payload is not UTF-8 text and cannot be shown as JSON", {
-      hint: "Use `sandpiper pull`.",
-    });
+  const text = new Armour(encoding);
+  return text.take(stored) + text.end();
+}
+
+/** Puts the armour on a payload that comes in pieces. `raw` is text; bytes that are not UTF-8 cannot be shown that way and throw `conflict`. */
+export class Armour {
+  readonly #encoding: Encoding;
+  readonly #decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  /** Bytes that wait for others: of 3 bytes base64 makes 4 letters, of 4 ascii85 makes 5. */
+  #rest: Buffer = Buffer.alloc(0);
+
+  constructor(encoding: Encoding) {
+    this.#encoding = encoding;
   }
-  return text;
+
+  /** The text of what has come so far and was not given out yet, as far as it is decided. */
+  take(stored: Buffer): string {
+    if (this.#encoding === "raw") return this.#decode(stored);
+    const bytes = this.#rest.length === 0 ? stored : Buffer.concat([this.#rest, stored]);
+    const base64 = this.#encoding === "b64" || this.#encoding === "z64";
+    const whole = bytes.length - (bytes.length % (base64 ? 3 : 4));
+    this.#rest = bytes.subarray(whole);
+    return this.#encode(bytes.subarray(0, whole));
+  }
+
+  /** The text of the last bytes. */
+  end(): string {
+    return this.#encoding === "raw" ? this.#decode() : this.#encode(this.#rest);
+  }
+
+  #encode(bytes: Buffer): string {
+    return this.#encoding === "b64" || this.#encoding === "z64" ? bytes.toString("base64") : encodeAscii85(bytes);
+  }
+
+  #decode(stored?: Buffer): string {
+    try {
+      return this.#decoder.decode(stored, { stream: stored !== undefined });
+    } catch {
+      throw new SandpiperError("conflict", "this raw payload is not UTF-8 text and cannot be shown as JSON", {
+        hint: "Use `sandpiper pull`.",
+      });
+    }
+  }
 }
 
 /** The bytes to store of a payload that came by REST. @throws `usage` when it is not in the encoding that it claims. */
@@ -49,24 +90,23 @@ function decodeBase64(text: string): Buffer {
 
 /** Adobe's ascii85 without the `<~ ~>` frame, as Go's encoding/ascii85: "z" for four zero bytes. */
 function encodeAscii85(bytes: Buffer): string {
-  const out: string[] = [];
+  const out = Buffer.allocUnsafe(Math.ceil(bytes.length / 4) * 5);
+  let length = 0;
   for (let at = 0; at < bytes.length; at += 4) {
-    const length = Math.min(4, bytes.length - at);
-    const word = Buffer.alloc(4);
-    bytes.copy(word, 0, at, at + length);
-    let value = word.readUInt32BE();
-    if (value === 0 && length === 4) {
-      out.push("z");
+    let value = 0;
+    for (let i = at; i < at + 4; i++) value = value * 256 + (bytes[i] ?? 0);
+    const kept = Math.min(4, bytes.length - at);
+    if (value === 0 && kept === 4) {
+      out[length++] = 122;
       continue;
     }
-    const digits = new Array<string>(5);
     for (let i = 4; i >= 0; i--) {
-      digits[i] = String.fromCharCode(33 + (value % 85));
+      out[length + i] = 33 + (value % 85);
       value = Math.floor(value / 85);
     }
-    out.push(digits.slice(0, length + 1).join(""));
+    length += kept + 1;
   }
-  return out.join("");
+  return out.toString("latin1", 0, length);
 }
 
 function decodeAscii85(text: string): Buffer {

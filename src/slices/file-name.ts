@@ -1,10 +1,10 @@
 /** File names from names that a peer chose: fit for every file system, and never a way out of a directory. Pure. */
+import { unseen } from "../characters.ts";
 
 /** Longest name of a file or directory that we make, in UTF-8 bytes; every file system takes 255. */
 export const maxFileNameBytes = 200;
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: replacing them is the point
-const forbidden = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069/\\:*?"<>|]/g;
+const forbidden = new RegExp(String.raw`[${unseen}/\\:*?"<>|]`, "gu");
 
 /** Windows takes these for devices, with any extension. */
 const device = /^(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])\s*(\.|$)/i;
@@ -26,30 +26,6 @@ export const withSuffix = (name: string, suffix: string): string =>
 
 /** What two names have in common when a file system that ignores case or composition takes one for the other. */
 export const fileNameKey = (name: string): string => name.normalize("NFC").toUpperCase().toLowerCase().normalize("NFC");
-
-/**
- * A directory for each slice, no two the same on any file system. Of a clash, the slice that was added first keeps the bare
- * name, so that a new slice never moves an old one's files.
- *
- * @param reserved names that no slice may have.
- */
-export function chooseDirectories(
-  slices: readonly { key: number; id: string; name: string }[],
-  reserved: readonly string[],
-): Map<number, string> {
-  const taken = new Set(reserved.map(fileNameKey));
-  const chosen = new Map<number, string>();
-  for (const slice of [...slices].sort((a, b) => a.key - b.key)) {
-    const bare = safeFileName(slice.name, slice.id);
-    let name = bare;
-    if (taken.has(fileNameKey(name))) name = withSuffix(bare, slice.id);
-    // Slices of two companies may have the same id.
-    for (let n = 2; taken.has(fileNameKey(name)); n++) name = withSuffix(bare, `${slice.id}-${n}`);
-    taken.add(fileNameKey(name));
-    chosen.set(slice.key, name);
-  }
-  return chosen;
-}
 
 /** Leading and trailing dots and blanks: hidden files, `..`, and what Windows drops silently. */
 const strip = (text: string): string => text.replace(/^[\s.]+|[\s.]+$/gu, "");

@@ -8,10 +8,10 @@ import { basename } from "node:path";
 import { pipeline, Readable } from "node:stream";
 import { createGunzip, createGzip } from "node:zlib";
 import type { Database, Session } from "../database.ts";
-import { SandpiperError } from "../errors.ts";
+import { asSandpiperError, SandpiperError } from "../errors.ts";
 import { everything } from "../scope.ts";
 import { step } from "../step.ts";
-import { isGzip } from "./encoding.ts";
+import { isGzip, mostInflated } from "./encoding.ts";
 import { clearGrains, type GrainRow, insertLargeGrain, listGrains, readPayload } from "./grain-store.ts";
 import { refreshSlice, type SliceContent } from "./refresh.ts";
 import { grainTextProblem, levelOneKey, type Slice } from "./slice.ts";
@@ -27,7 +27,7 @@ export async function changeSlice<T>(
   slice: Slice,
   change: (tx: Session) => Promise<T>,
 ): Promise<{ result: T; content: SliceContent }> {
-  return db.transaction(async (tx) => {
+  const work = db.transaction(async (tx) => {
     step("l.begin");
     await takeSlice(tx, slice);
     const result = await change(tx);
@@ -35,6 +35,11 @@ export async function changeSlice<T>(
     const content = await refreshSlice(tx, slice);
     step("l.commit");
     return { result, content };
+  });
+  return work.catch(async (error) => {
+    // What did not fit the disk is taken off it again.
+    if (asSandpiperError(error).code === "storage") await db.disk?.reclaim(true).catch(() => {});
+    throw error;
   });
 }
 
@@ -51,8 +56,11 @@ async function takeSlice(tx: Session, slice: Slice): Promise<void> {
 }
 
 export interface Published {
-  /** False when the slice holds exactly these bytes already. */
+  /** False when the slice holds exactly these bytes under this name already. */
   changed: boolean;
+  /** The file's name, and that of the file that it replaces, if there was one. */
+  source: string;
+  replaced: string | undefined;
   grainId: string;
   /** Bytes of the file, and of the payload as stored (gzip). */
   fileBytes: number;
@@ -61,12 +69,12 @@ export interface Published {
 }
 
 /**
- * Publishes a file as the single grain of a level-1 slice, gzip-compressed (z64), in place of the previous one. Identical
- * bytes publish nothing.
+ * Publishes a file as the single grain of a level-1 slice, gzip-compressed (z64), in place of the previous one. The same
+ * name and bytes publish nothing; a new name is a change, since partners name their files by it.
  *
  * @param path a readable regular file.
  * @throws `usage` when it cannot be read, is empty, or has a name that cannot be stored, `conflict` for a slice with level-2 grains or a file that
- * changes while it is read, `limit` when it is too large; and as {@link changeSlice}.
+ * changes while it is read, `limit` when it is too large, or shrinks so far that no partner would unfold it; and as {@link changeSlice}.
  */
 export async function publishFile(db: Database, slice: Slice, path: string, maxGrainBytes: number): Promise<Published> {
   const source = basename(path);
@@ -86,8 +94,9 @@ export async function publishFile(db: Database, slice: Slice, path: string, maxG
         { hint: "Publish into another slice, or delete its grains with a batch first." },
       );
     }
-    if (old[0] !== undefined && (await contentDigest(tx, old[0])) === file.sha256) {
-      return { changed: false, grainId: old[0].id, storedBytes: old[0].bytes };
+    const names = { source, replaced: old[0]?.source };
+    if (old[0]?.source === source && (await holds(tx, old[0], file))) {
+      return { ...names, changed: false, grainId: old[0].id, storedBytes: old[0].bytes };
     }
     step("l.delete");
     await clearGrains(tx, slice.contentKey);
@@ -96,12 +105,12 @@ export async function publishFile(db: Database, slice: Slice, path: string, maxG
     const check = createHash("sha256");
     const raw = createReadStream(path);
     raw.on("data", (piece) => check.update(piece));
-    const gzip = pipeline(raw, createGzip(), () => {});
+    const gzip: AsyncIterable<Buffer> = pipeline(raw, createGzip(), () => {});
     const storedBytes = await insertLargeGrain(
       tx,
       slice.contentKey,
       { id: grainId, key: levelOneKey, source, encoding: "z64" },
-      gzip,
+      db.disk?.watched(gzip) ?? gzip,
       maxGrainBytes,
     );
     if (check.digest("hex") !== file.sha256) {
@@ -109,7 +118,16 @@ export async function publishFile(db: Database, slice: Slice, path: string, maxG
         hint: "Run again when whoever writes it is done.",
       });
     }
-    return { changed: true, grainId, storedBytes };
+    if (file.bytes > mostInflated(storedBytes)) {
+      throw new SandpiperError(
+        "limit",
+        `${path} is ${Math.round(file.bytes / storedBytes)} times as large as its gzip`,
+        {
+          hint: "Partners take it for a file that was made to fill their disks. Compress it, and publish the compressed file.",
+        },
+      );
+    }
+    return { ...names, changed: true, grainId, storedBytes };
   });
   return { ...result, fileBytes: file.bytes, hash: content.hash };
 }
@@ -131,14 +149,24 @@ async function fileDigest(path: string): Promise<{ sha256: string; bytes: number
   return { sha256: hash.digest("hex"), bytes };
 }
 
-/** SHA-256 of the file that a level-1 grain stands for, gzip undone. */
-async function contentDigest(session: Session, grain: GrainRow): Promise<string> {
+/** Whether the file that a level-1 grain stands for is this one. A damaged grain is no file, and may be replaced. */
+async function holds(session: Session, grain: GrainRow, file: { sha256: string; bytes: number }): Promise<boolean> {
   const hash = createHash("sha256");
-  for await (const piece of openContent(session, grain)) hash.update(piece);
-  return hash.digest("hex");
+  let bytes = 0;
+  try {
+    for await (const piece of openContent(session, grain)) {
+      bytes += piece.length;
+      if (bytes > file.bytes) return false;
+      hash.update(piece);
+    }
+  } catch (error) {
+    if (error instanceof SandpiperError && (error.code === "verification" || error.code === "limit")) return false;
+    throw error;
+  }
+  return hash.digest("hex") === file.sha256;
 }
 
-/** The bytes of the file that a level-1 grain stands for: its stored payload with gzip undone. @throws `verification` when it is not gzip. */
+/** The bytes of the file that a level-1 grain stands for: its stored payload with gzip undone. @throws `verification` when it is not gzip, `limit` when it unfolds too far ({@link mostInflated}). */
 export async function* openContent(session: Session, grain: GrainRow): AsyncGenerator<Buffer> {
   const stored = readPayload(session, grain);
   if (!isGzip(grain.encoding)) {
@@ -147,7 +175,20 @@ export async function* openContent(session: Session, grain: GrainRow): AsyncGene
   }
   const inflated = pipeline(Readable.from(stored, { objectMode: false }), createGunzip(), () => {});
   try {
-    for await (const piece of inflated) yield piece;
+    let bytes = 0;
+    for await (const piece of inflated) {
+      bytes += piece.length;
+      if (bytes > mostInflated(grain.bytes)) {
+        throw new SandpiperError(
+          "limit",
+          `the file of grain ${grain.id} is over 200 times as large as what is stored of it`,
+          {
+            hint: "Nothing but a file that is made to fill disks unfolds so far: ask the primary.",
+          },
+        );
+      }
+      yield piece;
+    }
   } catch (cause) {
     if (cause instanceof SandpiperError || !/^Z_/.test((cause as { code?: string }).code ?? "")) throw cause;
     throw new SandpiperError("verification", `grain ${grain.id} is said to be gzip (${grain.encoding}) and is not`, {

@@ -5,14 +5,17 @@ import { join } from "node:path";
 import { z } from "zod";
 import { writeAtomically } from "../atomic-file.ts";
 import { SandpiperError } from "../errors.ts";
+import { nameKey, type Slice } from "./slice.ts";
 
 export const manifestName = "sandpiper-manifest.json";
 
 const entry = z.object({
   slice: z.string(),
   slice_id: z.string(),
-  /** Relative to the directory of the manifest, with `/`. */
-  file: z.string(),
+  /** Whose slice it is; earlier programs did not say. */
+  company_id: z.string().optional(),
+  /** Relative to the directory of the manifest: a directory, `/`, and a name, neither hidden. */
+  file: z.string().regex(/^[^./\\\0][^/\\\0]*\/[^./\\\0][^/\\\0]*$/),
   /** Size and SHA-256 of the file. */
   bytes: z.number(),
   sha256: z.string(),
@@ -23,6 +26,15 @@ const entry = z.object({
 });
 
 export type ManifestEntry = z.infer<typeof entry>;
+
+/** One entry from text, or undefined for what is none. */
+export function parseEntry(text: string): ManifestEntry | undefined {
+  try {
+    return entry.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
 
 /** The manifest of a directory; empty when there is none. @throws `storage` when it is not one of ours. */
 export async function readManifest(directory: string): Promise<ManifestEntry[]> {
@@ -39,7 +51,8 @@ export async function readManifest(directory: string): Promise<ManifestEntry[]> 
   }
 }
 
-async function readText(path: string): Promise<string | undefined> {
+/** The text of a file of ours, if it is there. @throws `storage` for a link. */
+export async function readText(path: string): Promise<string | undefined> {
   try {
     const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
     return await handle.readFile("utf8").finally(() => handle.close());
@@ -54,11 +67,25 @@ async function readText(path: string): Promise<string | undefined> {
   }
 }
 
-/** Writes the manifest, in order of file, unless it is there exactly so. */
-export async function writeManifest(directory: string, entries: readonly ManifestEntry[]): Promise<void> {
+/** Writes the manifest, in order of file, unless it is there exactly so. @param owner marks the temporary file. */
+export async function writeManifest(
+  directory: string,
+  entries: readonly ManifestEntry[],
+  owner: string,
+): Promise<void> {
   const sorted = [...entries].sort((a, b) => (a.file < b.file ? -1 : 1));
   const text = `${JSON.stringify(sorted, null, 2)}\n`;
   const path = join(directory, manifestName);
   if ((await readText(path)) === text) return;
-  await writeAtomically(path, [text]);
+  await writeAtomically(path, [text], { owner });
+}
+
+/** The same entries, each saying whose slice it is about, if that is here: for those that do not say, by its name and id. */
+export function withCompanies(entries: readonly ManifestEntry[], slices: readonly Slice[]): ManifestEntry[] {
+  const text = (name: string, id: string) => `${id} ${nameKey(name)}`;
+  const companies = new Map(slices.map((slice) => [text(slice.name, slice.id), slice.companyId]));
+  return entries.map((entry) => ({
+    ...entry,
+    company_id: entry.company_id ?? companies.get(text(entry.slice, entry.slice_id)),
+  }));
 }

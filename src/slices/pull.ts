@@ -1,104 +1,127 @@
 /**
- * Level-1 files out of the database: `DIR/<slice>/<source>`, each written atomically, and the manifest last. Names come
- * from peers: they are made safe (file-name.ts), and nothing outside DIR is ever written, nor through a link inside it.
+ * Level-1 files out of the database: `DIR/<directory>/<source>`, each written atomically, then the manifest; at last the files that were
+ * superseded go. Names come from peers: they are made safe (file-name.ts), a directory is one slice's for good (slice-directory.ts), and nothing
+ * outside DIR is ever written or removed, nor through a link inside it.
  */
-import { relative, resolve, sep } from "node:path";
-import { makeDirectories } from "../atomic-file.ts";
-import type { Database } from "../database.ts";
-import { SandpiperError } from "../errors.ts";
+import { lstat } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { makeDirectories, sweepTemporaries } from "../atomic-file.ts";
+import type { Database, Session } from "../database.ts";
 import { everything } from "../scope.ts";
-import { chooseDirectories, lastSegment, safeFileName } from "./file-name.ts";
-import { listGrains } from "./grain-store.ts";
-import { contentDigest, fileDigest, prepareTarget, storage, writeContent } from "./pull-file.ts";
+import { step } from "../step.ts";
+import { settleDirectories } from "./directory-store.ts";
+import { fileNameKey } from "./file-name.ts";
+import { FileTrouble, storage } from "./file-trouble.ts";
+import { Books } from "./pull-books.ts";
+import { Listing } from "./pull-file.ts";
+import { Journal } from "./pull-journal.ts";
+import { withDirectoryLock } from "./pull-lock.ts";
 import { type ManifestEntry, manifestName, readManifest, writeManifest } from "./pull-manifest.ts";
-import { levelOneKey, nameKey, type Slice } from "./slice.ts";
-import { findSlice, listSlices, readMetadata } from "./slice-store.ts";
+import { type Fared, pullSlice } from "./pull-slice.ts";
+import { removeSuperseded, type Superseded } from "./pull-superseded.ts";
+import { inTurns } from "./pull-turns.ts";
+import type { CompanyId, Slice, SliceKey } from "./slice.ts";
+import { listSlices } from "./slice-store.ts";
 
-/** How a slice fared. */
-export type Pulled = { slice: Slice } & (
-  | { outcome: "written" | "unchanged"; entry: ManifestEntry }
-  /** It is empty, or has level-2 grains. */
-  | { outcome: "skipped" }
-  | { outcome: "failed"; error: SandpiperError }
-);
+/** How a slice fared, and the files that were its own before. */
+export type Pulled = Fared & { superseded: Superseded[] };
+
+export interface PullOptions {
+  /** The one slice; files and entries of the others stay. */
+  only?: Slice | undefined;
+  /** A larger file is refused with `limit`: a few bytes of gzip can stand for gigabytes. */
+  maxFileBytes: number;
+  /** Whose database this is: temporary files carry it. */
+  serverId: string;
+  /** Is told who else pulls into the directory, when that is waited for. */
+  onWait(holder: string): void;
+}
 
 /**
- * Writes the files of all level-1 slices, or of one, into `directory` (made when missing).
+ * Writes the files of all level-1 slices, or of one, into `directory` (made when missing), and removes those of ours that they
+ * take the place of.
  *
- * @param only the one slice; the manifest then keeps the entries of the others.
- * @param maxFileBytes a larger file is refused with `limit`: a few bytes of gzip can stand for gigabytes.
- * @throws `storage` when the directory cannot be written to. What is wrong with one slice is in its outcome.
+ * @throws `storage` when the directory cannot be written to, `busy` when another pull has it for an hour. What is wrong with one slice is in its
+ *   outcome.
  */
-export async function pullFiles(
-  db: Database,
-  directory: string,
-  options: { only?: Slice | undefined; maxFileBytes: number },
-): Promise<Pulled[]> {
+export async function pullFiles(db: Database, directory: string, options: PullOptions): Promise<Pulled[]> {
   const root = resolve(directory);
   await storage(root, makeDirectories(root));
-  const before = await readManifest(root);
-  const { slices } = await listSlices(db, everything);
-  const directories = chooseDirectories(slices, [manifestName]);
-  const results: Pulled[] = [];
-  for (const slice of options.only === undefined ? slices : slices.filter((s) => s.key === options.only!.key)) {
-    results.push(await pullSlice(db, root, directories.get(slice.key)!, slice, options.maxFileBytes));
-  }
-  const names = new Set(slices.map((slice) => nameKey(slice.name)));
-  const isOf = (entry: ManifestEntry, slice: Slice) =>
-    entry.slice_id === slice.id && (nameKey(entry.slice) === nameKey(slice.name) || !names.has(nameKey(entry.slice)));
-  const done = results.filter((result) => result.outcome !== "failed");
-  // A slice that failed has its old file still.
-  const failed = results.filter((result) => result.outcome === "failed");
-  const kept = before.filter((entry) =>
-    options.only === undefined
-      ? failed.some(({ slice }) => isOf(entry, slice))
-      : !done.some(({ slice }) => isOf(entry, slice)),
+  return db.session((session) =>
+    withDirectoryLock(session, root, options.onWait, () => pullInto(session, root, options)),
   );
-  const entries = [...kept, ...results.flatMap((result) => ("entry" in result ? [result.entry] : []))];
-  await storage(root, writeManifest(root, entries));
+}
+
+async function pullInto(session: Session, root: string, options: PullOptions): Promise<Pulled[]> {
+  step("f.begin");
+  const { only, maxFileBytes } = options;
+  const owner = options.serverId.slice(0, 8);
+  const journal = await Journal.open(root, owner);
+  const { slices } = await listSlices(session, everything);
+  const books = new Books(root, slices, await readManifest(root), journal.entries);
+  const directories = await settleDirectories(session, slices, books.claims, [manifestName]);
+  const chosen = only === undefined ? slices : slices.filter((slice) => slice.key === only.key);
+  await sweep(
+    root,
+    owner,
+    chosen.map((slice) => directories.get(slice.key)!),
+  );
+
+  const fared = new Map<SliceKey, Fared>();
+  const taken = new Map<CompanyId, number>();
+  const listing = new Listing(root);
+  for (const slice of inTurns(chosen, (company) => taken.get(company) ?? 0)) {
+    const directory = directories.get(slice.key)!;
+    const requireOwn = () => books.requireOwn(slice, directory);
+    const note = (entry: ManifestEntry) => journal.add([entry]);
+    const one = await pullSlice(session, slice, { root, listing, directory, maxFileBytes, owner, requireOwn, note });
+    fared.set(slice.key, one);
+    if (one.outcome === "written") taken.set(slice.companyId, (taken.get(slice.companyId) ?? 0) + one.entry.bytes);
+  }
+
+  const owners = new Map(slices.map((slice) => [fileNameKey(directories.get(slice.key)!), slice]));
+  const inOrder = chosen.map((slice) => fared.get(slice.key)!);
+  const { entries, superseded, open } = await books.balance(inOrder, only === undefined, owners);
+  // Once the manifest is written, nothing else would know of these.
+  await storage(root, journal.add([...superseded.values()].flat(2)));
+  step("f.manifest");
+  await storage(root, writeManifest(root, entries, owner));
+  const results: Pulled[] = [];
+  for (const one of inOrder) results.push(await removeOld(root, one, superseded.get(one.slice) ?? [], open));
+  step("f.end");
+  await storage(root, journal.settle(open));
   return results;
 }
 
-async function pullSlice(
-  db: Database,
-  root: string,
-  directory: string,
-  first: Slice,
-  maxFileBytes: number,
-): Promise<Pulled> {
-  let slice = first;
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await db.session(async (session): Promise<Pulled> => {
-        const grains = await listGrains(session, everything, slice.key, { limit: 2, offset: 0 });
-        const metadata = await readMetadata(session, slice.key);
-        const now = await findSlice(session, everything, slice.name);
-        if (now?.key !== slice.key || now.hash !== slice.hash) {
-          if (now?.key === slice.key) slice = now;
-          throw changed(first.name);
-        }
-        const [grain] = grains;
-        if (grain === undefined || grains.length > 1 || grain.key !== levelOneKey) return { slice, outcome: "skipped" };
-        const target = await prepareTarget(root, directory, safeFileName(lastSegment(grain.source), grain.id));
-        const found = await fileDigest(target);
-        const known = found && (await contentDigest(session, grain, maxFileBytes));
-        const same = found !== undefined && found.bytes === known!.bytes && found.sha256 === known!.sha256;
-        const { bytes, sha256 } = same ? found : await writeContent(session, grain, target, maxFileBytes);
-        const file = relative(root, target).replaceAll(sep, "/");
-        const { id: slice_id, hash } = slice;
-        const content_date = slice.contentDate?.toISOString() ?? null;
-        const about = { slice: slice.name, slice_id, file, bytes, sha256, hash, content_date };
-        const entry = { ...about, metadata: Object.fromEntries(metadata) };
-        return { slice, outcome: same ? "unchanged" : "written", entry };
-      });
-    } catch (error) {
-      const code = error instanceof SandpiperError ? error.code : undefined;
-      if (code === "deferred" && attempt < 3) continue;
-      if (code !== "deferred" && code !== "verification" && code !== "limit") throw error;
-      return { slice: first, outcome: "failed", error: error as SandpiperError };
-    }
+/** Removes temporary files that killed pulls left: as long as we have the lock, no other pull of this database is at work here. */
+async function sweep(root: string, owner: string, directories: readonly string[]): Promise<void> {
+  await sweepTemporaries(root, owner);
+  for (const directory of directories) {
+    const path = join(root, directory);
+    if ((await lstat(path).catch(() => undefined))?.isDirectory()) await sweepTemporaries(path, owner);
   }
 }
 
-const changed = (name: string) =>
-  new SandpiperError("deferred", `slice ${JSON.stringify(name)} keeps changing`, { hint: "Run again in a while." });
+/** @param open is told of those that could not be removed. */
+async function removeOld(
+  root: string,
+  fared: Fared,
+  superseded: readonly ManifestEntry[][],
+  open: ManifestEntry[],
+): Promise<Pulled> {
+  const gone: Superseded[] = [];
+  let trouble: FileTrouble | undefined;
+  for (const entries of superseded) {
+    step("f.remove");
+    try {
+      const one = await removeSuperseded(root, entries, "entry" in fared ? fared.entry.file : undefined);
+      if (one !== undefined) gone.push(one);
+    } catch (error) {
+      if (!(error instanceof FileTrouble)) throw error;
+      trouble = error;
+      open.push(...entries);
+    }
+  }
+  if (trouble !== undefined) return { slice: fared.slice, outcome: "failed", error: trouble, superseded: gone };
+  return { ...fared, superseded: gone };
+}

@@ -14,8 +14,17 @@ export interface SliceContent extends SliceDigest {
 /** After the field count, a tuple is exactly a hash unit, then the length and value of payload_bytes. */
 const tupleBytes = 2 + hashUnitBytes + 4 + 8;
 
-/** Reads a slice with the grains of `contentKey`, in order of id, and computes its hashes, count and bytes. */
-export async function computeContent(session: Session, key: SliceKey, contentKey: ContentKey): Promise<SliceContent> {
+/**
+ * Reads a slice with the grains of `contentKey`, in order of id, and computes its hashes, count and bytes.
+ *
+ * @param known its metadata, if the transaction has the slice's row and has read it already.
+ */
+export async function computeContent(
+  session: Session,
+  key: SliceKey,
+  contentKey: ContentKey,
+  known?: Metadata,
+): Promise<SliceContent> {
   const hasher = new SliceHasher();
   let payloadBytes = 0;
   // A COPY takes no parameters; the key is our own number.
@@ -27,18 +36,22 @@ export async function computeContent(session: Session, key: SliceKey, contentKey
     for (let end = tupleBytes; end <= bytes.length; end += tupleBytes)
       payloadBytes += bytes.readUInt32BE(end - 8) * 2 ** 32 + bytes.readUInt32BE(end - 4);
   }
-  const metadata = await readMetadata(session, key);
+  const metadata = known ?? (await readMetadata(session, key));
   return { ...hasher.finish(metadata), bytes: payloadBytes, metadata };
 }
 
 /** Stores a slice's content figures; `content_date` moves only when the hash does. */
-export async function storeContent(tx: Session, key: SliceKey, content: SliceContent): Promise<void> {
-  await tx.run(
-    `UPDATE slices SET content_date = CASE WHEN hash = $2 AND content_count = $4 THEN content_date ELSE now() END,
-       hash = $2, content_hash = $3, content_count = $4, content_bytes = $5, updated_at = now() WHERE slice_key = $1`,
-    [key, content.hash, content.contentHash, content.count, content.bytes],
-  );
-}
+export const storingContent = `UPDATE slices SET content_date = CASE WHEN hash = $2 AND content_count = $4 THEN content_date ELSE now() END,
+       hash = $2, content_hash = $3, content_count = $4, content_bytes = $5, updated_at = now() WHERE slice_key = $1`;
+
+/** The values $1 to $5 of {@link storingContent}. */
+export const contentValues = (key: SliceKey, content: SliceContent): unknown[] => [
+  key,
+  content.hash,
+  content.contentHash,
+  content.count,
+  content.bytes,
+];
 
 /** Recomputes and stores, in the transaction of `tx`. */
 export async function refreshSlice(
@@ -46,6 +59,6 @@ export async function refreshSlice(
   { key, contentKey }: Pick<Slice, "key" | "contentKey">,
 ): Promise<SliceContent> {
   const content = await computeContent(tx, key, contentKey);
-  await storeContent(tx, key, content);
+  await tx.run(storingContent, contentValues(key, content));
   return content;
 }

@@ -2,8 +2,10 @@
 import type { Database, Session } from "../database.ts";
 import { violatedConstraint } from "../database-errors.ts";
 import { SandpiperError } from "../errors.ts";
-import { everything, type Scope, scopeValue, slicesInScope } from "../scope.ts";
+import { prepared } from "../prepared.ts";
+import { everything, type Scope, scopeValue, sliceInScope, slicesInScope } from "../scope.ts";
 import { type Metadata, SliceHasher, sortMetadata } from "./hash.ts";
+import { checkMetadata } from "./metadata.ts";
 import {
   type CompanyId,
   type ContentKey,
@@ -28,15 +30,15 @@ export interface Page {
 
 /** Slices that the scope sees, by name; with how many there are in all. */
 export async function listSlices(db: Queries, scope: Scope, page?: Page): Promise<{ slices: Slice[]; total: number }> {
-  const rows = await db.query<Slice & { total: number }>(
-    `SELECT ${sliceColumns}, count(*) OVER () AS total FROM slices s WHERE ${slicesInScope(scope, "$1")}
-     ORDER BY s.name_key LIMIT $2 OFFSET $3`,
+  const slices = await db.query<Slice>(
+    prepared(
+      `SELECT ${sliceColumns} FROM slices s WHERE ${slicesInScope(scope, "$1")} ORDER BY s.name_key LIMIT $2 OFFSET $3`,
+    ),
     [scopeValue(scope), page?.limit ?? null, page?.offset ?? 0],
   );
-  const slices = rows.map(({ total: _total, ...slice }) => slice as Slice);
-  if (rows.length > 0 || page === undefined) return { slices, total: rows[0]?.total ?? 0 };
+  if (page === undefined) return { slices, total: slices.length };
   const counted = await db.one<{ total: number }>(
-    `SELECT count(*) AS total FROM slices s WHERE ${slicesInScope(scope, "$1")}`,
+    prepared(`SELECT count(*) AS total FROM slices s WHERE ${slicesInScope(scope, "$1")}`),
     [scopeValue(scope)],
   );
   return { slices, total: counted!.total };
@@ -46,7 +48,9 @@ export async function listSlices(db: Queries, scope: Scope, page?: Page): Promis
 export async function findSlice(db: Queries, scope: Scope, nameOrId: string): Promise<Slice | undefined> {
   const byId = isUuid(nameOrId);
   const rows = await db.query<Slice>(
-    `SELECT ${sliceColumns} FROM slices s WHERE ${byId ? "s.id = $2::uuid" : "s.name_key = $2"} AND ${slicesInScope(scope, "$1")}`,
+    prepared(
+      `SELECT ${sliceColumns} FROM slices s WHERE ${byId ? "s.id = $2::uuid" : "s.name_key = $2"} AND ${sliceInScope(scope, "$1")}`,
+    ),
     [scopeValue(scope), byId ? nameOrId : nameKey(nameOrId)],
   );
   if (rows.length > 1) {
@@ -68,7 +72,7 @@ export async function requireSlice(db: Queries, nameOrId: string, scope: Scope =
   return slice;
 }
 
-/** Adds an empty slice. @throws `usage` for a bad name or type, `conflict` for a taken one. */
+/** Adds an empty slice. @throws `usage` for a bad name, type or metadata, `limit` for too much of it, `conflict` for a taken name. */
 export async function addSlice(
   db: Database,
   input: { companyId: CompanyId; id?: string; name: string; type: string; metadata?: Metadata; allowSync?: boolean },
@@ -97,8 +101,7 @@ export async function addSlice(
   }
 }
 
-/** The bare insert, for a caller that checked its input. */
-export async function insertSlice(
+async function insertSlice(
   tx: Queries,
   input: {
     companyId: CompanyId;
@@ -106,9 +109,8 @@ export async function insertSlice(
     name: string;
     type: string;
     allowSync?: boolean | undefined;
-    /** "" for a copy that was never synced. */
     hash: string;
-    contentHash?: string;
+    contentHash: string;
   },
 ): Promise<Slice> {
   const row = await tx.one<Slice>(
@@ -122,10 +124,32 @@ export async function insertSlice(
       input.type,
       input.allowSync ?? true,
       input.hash,
-      input.contentHash ?? "",
+      input.contentHash,
     ],
   );
   return row!;
+}
+
+/** Adds empty copies that were never synced, for a caller that checked them. @returns their keys by id. */
+export async function insertCopies(
+  tx: Queries,
+  companyId: CompanyId,
+  slices: readonly { id: string; name: string; type: string }[],
+): Promise<Map<string, SliceKey>> {
+  if (slices.length === 0) return new Map();
+  const rows = await tx.query<{ id: string; key: SliceKey }>(
+    `INSERT INTO slices (company_id, id, name, name_key, slice_type)
+     SELECT $1, id, name, name_key, type FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY AS u (id, name, name_key, type, n) ORDER BY n
+     RETURNING id, slice_key AS key`,
+    [
+      companyId,
+      slices.map(({ id }) => id),
+      slices.map(({ name }) => name),
+      slices.map(({ name }) => nameKey(name)),
+      slices.map(({ type }) => type),
+    ],
+  );
+  return new Map(rows.map(({ id, key }) => [id, key]));
 }
 
 export function checkType(type: string): void {
@@ -133,17 +157,6 @@ export function checkType(type: string): void {
     throw new SandpiperError("usage", `${JSON.stringify(type)} is not a slice type`, {
       hint: `Slice types are: ${sliceTypes.join(", ")}.`,
     });
-  }
-}
-
-/** @throws `usage` for a key or value that cannot be stored or is too long (200 characters a key, 10,000 a value). */
-export function checkMetadata(metadata: Metadata): void {
-  for (const [key, value] of metadata) {
-    const bad = (what: string) =>
-      new SandpiperError("usage", `metadata key ${JSON.stringify(key)}: ${what}`, { hint: "Give --meta key=value." });
-    if (key === "" || key.length > 200) throw bad("must have 1 to 200 characters");
-    if (value.length > 10_000) throw bad("its value is longer than 10,000 characters");
-    if (/\0/.test(key + value) || !(key + value).isWellFormed()) throw bad("has characters that cannot be stored");
   }
 }
 
@@ -168,11 +181,14 @@ export async function setSliceType(db: Queries, key: SliceKey, type: string): Pr
 /** A slice's metadata, in the order that its hash wants. */
 export async function readMetadata(db: Queries, key: SliceKey): Promise<Metadata> {
   const rows = await db.query<{ key: string; value: string }>(
-    "SELECT key, value FROM slice_metadata WHERE slice_key = $1 ORDER BY key",
+    prepared("SELECT key, value FROM slice_metadata WHERE slice_key = $1 ORDER BY key"),
     [key],
   );
   return rows.map((row) => [row.key, row.value] as const);
 }
+
+/** The same as a column of a statement about `slices s`. */
+export const metadataColumn = `(SELECT coalesce(json_agg(json_build_array(m.key, m.value) ORDER BY m.key), '[]') FROM slice_metadata m WHERE m.slice_key = s.slice_key) AS metadata`;
 
 /** Makes `metadata` the slice's metadata, whatever was there. The caller refreshes the slice in the same transaction. */
 export async function replaceMetadata(tx: Queries, key: SliceKey, metadata: Metadata): Promise<void> {

@@ -1,4 +1,5 @@
 /** Slices, grains and their ids: the words of the domain as types, and what makes a value acceptable. Pure. */
+import { unfitForName } from "../characters.ts";
 import { SandpiperError } from "../errors.ts";
 
 declare const brand: unique symbol;
@@ -70,6 +71,9 @@ export const chunkBytes = 1024 * 1024;
 
 /** Longest key and source of a grain, in UTF-8 bytes. */
 export const maxKeyBytes = 1024;
+/** Most pairs of metadata that a slice has, and most UTF-8 bytes of their keys and values together: a partner takes it in one message. */
+export const maxMetadataPairs = 10_000;
+export const maxMetadataBytes = 1024 * 1024;
 /** Longest name of a company, slice or subscription, in characters. */
 export const maxNameLength = 200;
 
@@ -81,17 +85,15 @@ export const isUuid = (text: string): boolean => uuid.test(text.toLowerCase()) &
 /** What a name is matched and kept unique by: without regard to case or to how accents are composed. */
 export const nameKey = (name: string): string => name.normalize("NFC").toLowerCase();
 
-/** Characters that would break a line, a table or a terminal. */
-export const controlCharacters = /[\p{Cc}\p{Zl}\p{Zp}]/u;
-
 /** Why `name` cannot be a name, or undefined if it can. */
 export function nameProblem(name: string): string | undefined {
   if (name.trim() === "") return "is empty";
   if (name !== name.trim()) return "begins or ends with a blank";
   if ([...name].length > maxNameLength) return `is longer than ${maxNameLength} characters`;
-  if (controlCharacters.test(name)) return "has control characters";
+  if (/[\p{Cc}\p{Zl}\p{Zp}]/u.test(name)) return "has control characters";
   if (!name.isWellFormed()) return "is not valid Unicode";
-  return undefined;
+  const character = unfitForName(name);
+  return character === undefined ? undefined : `has the invisible character ${character}`;
 }
 
 /** @throws `usage` unless `name` can be a name; `what` says whose. */

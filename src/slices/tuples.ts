@@ -22,6 +22,24 @@ export function tupleEnd(bytes: Buffer, start: number): number {
   return at <= bytes.length ? at : -1;
 }
 
+/** The fields of the tuple at `start`, as views into `bytes`; null for NULL. */
+export function tupleFields(bytes: Buffer, start: number): (Buffer | null)[] {
+  const fields: (Buffer | null)[] = [];
+  const count = bytes.readUInt16BE(start);
+  let at = start + 2;
+  for (let i = 0; i < count; i++) {
+    const length = bytes.readUInt32BE(at);
+    at += 4;
+    if (length === nullLength) {
+      fields.push(null);
+      continue;
+    }
+    fields.push(bytes.subarray(at, at + length));
+    at += length;
+  }
+  return fields;
+}
+
 /** A COPY stream without its header: tuples and the trailer, in pieces as they come. */
 export async function* copyBody(stream: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   let missing = copyHeader.length;

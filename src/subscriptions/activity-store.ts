@@ -1,7 +1,7 @@
 /** The log of syncs, on both sides, and on a primary what each partner holds. */
 import type { Database, Session } from "../database.ts";
 import { companyInScope, type Scope, scopeValue } from "../scope.ts";
-import type { CompanyId, SliceKey } from "../slices/slice.ts";
+import type { CompanyId } from "../slices/slice.ts";
 import type { Page } from "../slices/slice-store.ts";
 
 type Queries = Pick<Session | Database, "query" | "one" | "run">;
@@ -51,6 +51,28 @@ export async function addActivity(db: Queries, row: NewActivity): Promise<void> 
   );
 }
 
+/** Records that subscriptions were taken away: of slices, and how. */
+export async function addLosses(
+  tx: Queries,
+  companyId: CompanyId,
+  runId: string,
+  losses: readonly { sliceId: string; sliceName: string; subId: string; outcome: string }[],
+): Promise<void> {
+  if (losses.length === 0) return;
+  await tx.run(
+    `INSERT INTO activity (company_id, run_id, slice_id, slice_name, sub_id, outcome)
+     SELECT $1, $2, * FROM unnest($3::uuid[], $4::text[], $5::uuid[], $6::text[]) ON CONFLICT (company_id, run_id, slice_id) DO NOTHING`,
+    [
+      companyId,
+      runId,
+      losses.map(({ sliceId }) => sliceId),
+      losses.map(({ sliceName }) => sliceName),
+      losses.map(({ subId }) => subId),
+      losses.map(({ outcome }) => outcome),
+    ],
+  );
+}
+
 /** Activities that the scope sees, newest first. */
 export async function listActivity(
   db: Queries,
@@ -62,8 +84,9 @@ export async function listActivity(
     `SELECT a.id, a.company_id AS "companyId", c.name AS "companyName", a.run_id AS "runId", a.slice_id AS "sliceId", a.slice_name AS "sliceName",
        a.sub_id AS "subId", a.test, a.outcome, a.message, a.grains_added AS "grainsAdded", a.grains_removed AS "grainsRemoved", a.bytes,
        a.duration_ms AS "durationMs", a.created_at AS "createdAt"
-     FROM activity a JOIN companies c ON c.id = a.company_id
-     WHERE ${companyInScope(scope, "$1", "a")} AND ($2::uuid IS NULL OR a.company_id = $2) ORDER BY a.created_at DESC, a.id LIMIT $3 OFFSET $4`,
+     FROM (SELECT id FROM activity a WHERE ${companyInScope(scope, "$1", "a")} AND ($2::uuid IS NULL OR a.company_id = $2)
+         ORDER BY a.created_at DESC, a.id LIMIT $3 OFFSET $4) page
+       JOIN activity a ON a.id = page.id JOIN companies c ON c.id = a.company_id ORDER BY a.created_at DESC, a.id`,
     [scopeValue(scope), filter.companyId ?? null, page.limit, page.offset],
   );
 }
@@ -75,19 +98,4 @@ export async function countActivity(db: Queries, scope: Scope): Promise<number> 
     [scopeValue(scope)],
   );
   return row!.n;
-}
-
-/** Records what a partner reports to hold of a slice. */
-export async function setHolding(
-  db: Queries,
-  companyId: CompanyId,
-  sliceKey: SliceKey,
-  hash: string,
-  count: number,
-): Promise<void> {
-  await db.run(
-    `INSERT INTO holdings (company_id, slice_key, hash, content_count, confirmed_at) VALUES ($1, $2, $3, $4, now())
-     ON CONFLICT (company_id, slice_key) DO UPDATE SET hash = excluded.hash, content_count = excluded.content_count, confirmed_at = excluded.confirmed_at`,
-    [companyId, sliceKey, hash, count],
-  );
 }

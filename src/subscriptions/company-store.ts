@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { Database, Session } from "../database.ts";
 import { violatedConstraint } from "../database-errors.ts";
 import { SandpiperError } from "../errors.ts";
+import { prepared } from "../prepared.ts";
 import { companyInScope, everything, type Scope, scopeValue } from "../scope.ts";
 import { type CompanyId, checkName, isUuid, nameKey } from "../slices/slice.ts";
 import type { Page } from "../slices/slice-store.ts";
@@ -74,7 +75,9 @@ export async function initServer(
 /** Companies that the scope sees, by name, our own included. */
 export async function listCompanies(db: Queries, scope: Scope = everything, page?: Page): Promise<Company[]> {
   return db.query<Company>(
-    `SELECT ${columns} FROM (SELECT *, id AS company_id FROM companies) c WHERE ${companyInScope(scope, "$1", "c")} ORDER BY c.name_key LIMIT $2 OFFSET $3`,
+    prepared(
+      `SELECT ${columns} FROM (SELECT *, id AS company_id FROM companies) c WHERE ${companyInScope(scope, "$1", "c")} ORDER BY c.name_key LIMIT $2 OFFSET $3`,
+    ),
     [scopeValue(scope), page?.limit ?? null, page?.offset ?? 0],
   );
 }
@@ -82,7 +85,9 @@ export async function listCompanies(db: Queries, scope: Scope = everything, page
 /** How many companies the scope sees. */
 export async function countCompanies(db: Queries, scope: Scope): Promise<number> {
   const row = await db.one<{ n: number }>(
-    `SELECT count(*) AS n FROM (SELECT id AS company_id FROM companies) c WHERE ${companyInScope(scope, "$1", "c")}`,
+    prepared(
+      `SELECT count(*) AS n FROM (SELECT id AS company_id FROM companies) c WHERE ${companyInScope(scope, "$1", "c")}`,
+    ),
     [scopeValue(scope)],
   );
   return row!.n;
@@ -96,7 +101,9 @@ export async function findCompany(
 ): Promise<Company | undefined> {
   const byId = isUuid(nameOrId);
   return db.one<Company>(
-    `SELECT ${columns} FROM (SELECT *, id AS company_id FROM companies) c WHERE ${byId ? "c.id = $2::uuid" : "c.name_key = $2"} AND ${companyInScope(scope, "$1", "c")}`,
+    prepared(
+      `SELECT ${columns} FROM (SELECT *, id AS company_id FROM companies) c WHERE ${byId ? "c.id = $2::uuid" : "c.name_key = $2"} AND ${companyInScope(scope, "$1", "c")}`,
+    ),
     [scopeValue(scope), byId ? nameOrId : nameKey(nameOrId)],
   );
 }
@@ -190,21 +197,24 @@ export async function readSealedKey(db: Queries, id: CompanyId): Promise<Buffer 
  *
  * @returns the key, to be shown once.
  */
-export async function issueApiKey(db: Database, companyId: CompanyId, hmacKey: Buffer): Promise<string> {
-  return db.transaction(async (tx) => {
-    await tx.run("SELECT 1 FROM companies WHERE id = $1 FOR UPDATE", [companyId]);
-    await tx.run(
-      "DELETE FROM api_keys WHERE company_id = $1 AND id NOT IN (SELECT id FROM api_keys WHERE company_id = $1 ORDER BY created_at DESC LIMIT 1)",
-      [companyId],
-    );
-    const keyId = randomUUID();
-    const { apiKey, secretHmac } = mintApiKey(keyId, hmacKey);
-    await tx.run(
-      "INSERT INTO api_keys (id, company_id, secret_hmac, created_at) VALUES ($1, $2, $3, clock_timestamp())",
-      [keyId, companyId, secretHmac],
-    );
-    return apiKey;
-  });
+export function issueApiKey(db: Database, companyId: CompanyId, hmacKey: Buffer): Promise<string> {
+  return db.transaction((tx) => addApiKey(tx, companyId, hmacKey));
+}
+
+/** As {@link issueApiKey}, in a transaction of the caller's, who may yet undo it. */
+export async function addApiKey(tx: Session, companyId: CompanyId, hmacKey: Buffer): Promise<string> {
+  await tx.run("SELECT 1 FROM companies WHERE id = $1 FOR UPDATE", [companyId]);
+  await tx.run(
+    "DELETE FROM api_keys WHERE company_id = $1 AND id NOT IN (SELECT id FROM api_keys WHERE company_id = $1 ORDER BY created_at DESC LIMIT 1)",
+    [companyId],
+  );
+  const keyId = randomUUID();
+  const { apiKey, secretHmac } = mintApiKey(keyId, hmacKey);
+  await tx.run(
+    "INSERT INTO api_keys (id, company_id, secret_hmac, created_at) VALUES ($1, $2, $3, clock_timestamp())",
+    [keyId, companyId, secretHmac],
+  );
+  return apiKey;
 }
 
 /** An API key's stored half, with the company that it speaks for. */
@@ -213,7 +223,9 @@ export async function findApiKey(
   keyId: string,
 ): Promise<{ companyId: CompanyId; companyActive: boolean; secretHmac: Buffer } | undefined> {
   return db.one(
-    `SELECT k.company_id AS "companyId", c.active AS "companyActive", k.secret_hmac AS "secretHmac" FROM api_keys k JOIN companies c ON c.id = k.company_id WHERE k.id = $1`,
+    prepared(
+      `SELECT k.company_id AS "companyId", c.active AS "companyActive", k.secret_hmac AS "secretHmac" FROM api_keys k JOIN companies c ON c.id = k.company_id WHERE k.id = $1`,
+    ),
     [keyId],
   );
 }
@@ -230,7 +242,9 @@ export async function markKeyUsed(db: Queries, keyId: string): Promise<void> {
 /** Whether a token's key and company are still good. */
 export async function keyStillValid(db: Queries, keyId: string, companyId: CompanyId): Promise<boolean> {
   const row = await db.one(
-    "SELECT 1 FROM api_keys k JOIN companies c ON c.id = k.company_id WHERE k.id = $1 AND c.id = $2 AND c.active",
+    prepared(
+      "SELECT 1 FROM api_keys k JOIN companies c ON c.id = k.company_id WHERE k.id = $1 AND c.id = $2 AND c.active",
+    ),
     [keyId, companyId],
   );
   return row !== undefined;

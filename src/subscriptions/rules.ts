@@ -9,7 +9,8 @@
  * - A slice that is offered under another id than before has one subscription, the new one, which is on or off here as the old one was.
  * - When more than half disappear at once, nothing is marked: a wrong empty list must not switch a catalogue off.
  */
-import { controlCharacters, maxNameLength, nameKey, nameProblem } from "../slices/slice.ts";
+import { fitForName } from "../characters.ts";
+import { maxNameLength, nameKey, nameProblem } from "../slices/slice.ts";
 import type { Subscription } from "./company.ts";
 
 /** A subscription as a primary lists it. */
@@ -211,7 +212,7 @@ function chooseName(wanted: string, id: string, current: string | undefined, inU
 
 /** A name that a peer chose, made fit to be stored and shown. */
 function acceptable(wanted: string, id: string): string {
-  const shown = wanted.toWellFormed().replace(new RegExp(controlCharacters, "gu"), "_").trim();
+  const shown = fitForName(wanted.toWellFormed()).trim();
   const clipped = [...shown].slice(0, maxNameLength).join("").trim();
   return nameProblem(clipped) === undefined ? clipped : id;
 }

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { Database, Session } from "../database.ts";
 import { violatedConstraint } from "../database-errors.ts";
 import { SandpiperError } from "../errors.ts";
+import { prepared } from "../prepared.ts";
 import { companyInScope, everything, type Scope, scopeValue } from "../scope.ts";
 import {
   type CompanyId,
@@ -13,7 +14,7 @@ import {
   type SliceId,
   type SliceKey,
 } from "../slices/slice.ts";
-import { insertSlice, type Page, renameSlice, setSliceType } from "../slices/slice-store.ts";
+import { insertCopies, type Page, renameSlice, setSliceType } from "../slices/slice-store.ts";
 import type { Subscription } from "./company.ts";
 import type { KnownSlice, SubscriptionPlan } from "./rules.ts";
 
@@ -32,8 +33,8 @@ export async function listSubscriptions(
   page?: Page,
 ): Promise<Subscription[]> {
   return db.query<Subscription>(
-    `SELECT ${columns} FROM ${tables} WHERE ${companyInScope(scope, "$1", "u")}
-       AND ($2::uuid IS NULL OR u.company_id = $2) AND ($3::bigint IS NULL OR u.slice_key = $3) ORDER BY u.name_key LIMIT $4 OFFSET $5`,
+    prepared(`SELECT ${columns} FROM ${tables} WHERE ${companyInScope(scope, "$1", "u")}
+       AND ($2::uuid IS NULL OR u.company_id = $2) AND ($3::bigint IS NULL OR u.slice_key = $3) ORDER BY u.name_key LIMIT $4 OFFSET $5`),
     [scopeValue(scope), filter.companyId ?? null, filter.sliceKey ?? null, page?.limit ?? null, page?.offset ?? 0],
   );
 }
@@ -109,7 +110,9 @@ type Prefixed = { [K in keyof Slice as `slice.${K}`]: Slice[K] };
 /** How many subscriptions the scope sees. */
 export async function countSubscriptions(db: Queries, scope: Scope, companyId?: CompanyId): Promise<number> {
   const row = await db.one<{ n: number }>(
-    `SELECT count(*) AS n FROM subscriptions u WHERE ${companyInScope(scope, "$1", "u")} AND ($2::uuid IS NULL OR u.company_id = $2)`,
+    prepared(
+      `SELECT count(*) AS n FROM subscriptions u WHERE ${companyInScope(scope, "$1", "u")} AND ($2::uuid IS NULL OR u.company_id = $2)`,
+    ),
     [scopeValue(scope), companyId ?? null],
   );
   return row!.n;
@@ -123,7 +126,9 @@ export async function findSubscription(
 ): Promise<Subscription | undefined> {
   const byId = isUuid(nameOrId);
   const rows = await db.query<Subscription>(
-    `SELECT ${columns} FROM ${tables} WHERE ${byId ? "u.id = $2::uuid" : "u.name_key = $2"} AND ${companyInScope(scope, "$1", "u")}`,
+    prepared(
+      `SELECT ${columns} FROM ${tables} WHERE ${byId ? "u.id = $2::uuid" : "u.name_key = $2"} AND ${companyInScope(scope, "$1", "u")}`,
+    ),
     [scopeValue(scope), byId ? nameOrId : nameKey(nameOrId)],
   );
   if (rows.length > 1)
@@ -163,7 +168,18 @@ export async function addSubscription(
   checkName("subscription", input.name);
   const id = input.id?.toLowerCase() ?? randomUUID();
   try {
-    await db.transaction((tx) => insertSubscription(tx, { ...input, id }));
+    await db.transaction((tx) =>
+      insertSubscriptions(tx, input.companyId, [
+        {
+          id,
+          sliceKey: input.sliceKey,
+          name: input.name,
+          description: input.description ?? "",
+          active: input.active ?? true,
+          offered: true,
+        },
+      ]),
+    );
   } catch (error) {
     const constraint = violatedConstraint(error);
     if (constraint === undefined) throw error;
@@ -178,30 +194,34 @@ export async function addSubscription(
   return requireSubscription(db, input.name);
 }
 
-async function insertSubscription(
-  tx: Queries,
-  row: {
-    id: string;
-    companyId: CompanyId;
-    sliceKey: SliceKey;
-    name: string;
-    description?: string | undefined;
-    active?: boolean | undefined;
-    offered?: boolean | undefined;
-  },
-): Promise<void> {
+/** The state of a subscription. */
+interface State {
+  id: string;
+  sliceKey: SliceKey;
+  name: string;
+  description: string;
+  active: boolean;
+  offered: boolean;
+}
+
+/** The states as arrays, for the columns of {@link stateColumns}. */
+const columnsOf = (states: readonly State[]): unknown[][] => [
+  states.map(({ id }) => id),
+  states.map(({ sliceKey }) => sliceKey),
+  states.map(({ name }) => name),
+  states.map(({ name }) => nameKey(name)),
+  states.map(({ description }) => description),
+  states.map(({ active }) => active),
+  states.map(({ offered }) => offered),
+];
+const stateColumns = `unnest($2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::boolean[], $8::boolean[])
+       WITH ORDINALITY AS n (id, slice_key, name, name_key, description, active, offered, ordinal)`;
+
+async function insertSubscriptions(tx: Queries, companyId: CompanyId, states: readonly State[]): Promise<void> {
   await tx.run(
-    `INSERT INTO subscriptions (id, company_id, slice_key, name, name_key, description, active, offered) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-    [
-      row.id,
-      row.companyId,
-      row.sliceKey,
-      row.name,
-      nameKey(row.name),
-      row.description ?? "",
-      row.active ?? true,
-      row.offered ?? true,
-    ],
+    `INSERT INTO subscriptions (company_id, id, slice_key, name, name_key, description, active, offered)
+     SELECT $1, id, slice_key, name, name_key, description, active, offered FROM ${stateColumns} ORDER BY ordinal`,
+    [companyId, ...columnsOf(states)],
   );
 }
 
@@ -242,15 +262,13 @@ export async function readNames(
   };
 }
 
-/** Does what {@link SubscriptionPlan} says, for one primary, in the caller's transaction. */
+/** Does what {@link SubscriptionPlan} says, for one primary, in the caller's transaction; in few statements, however many subscriptions there are. */
 export async function applyPlan(tx: Session, companyId: CompanyId, plan: SubscriptionPlan): Promise<void> {
-  const keys = new Map(
-    (
-      await tx.query<{ id: string; key: SliceKey }>("SELECT id, slice_key AS key FROM slices WHERE company_id = $1", [
-        companyId,
-      ])
-    ).map((row) => [row.id, row.key]),
+  const known = await tx.query<{ id: string; key: SliceKey }>(
+    "SELECT id, slice_key AS key FROM slices WHERE company_id = $1",
+    [companyId],
   );
+  const keys = new Map(known.map((row) => [row.id, row.key]));
   for (const slice of plan.changeSlices) {
     // A name may pass from one slice to another within the plan: first everything steps aside.
     await tx.run("UPDATE slices SET name_key = slice_key::text || ' ' || name_key WHERE slice_key = $1", [
@@ -261,37 +279,30 @@ export async function applyPlan(tx: Session, companyId: CompanyId, plan: Subscri
     await renameSlice(tx, keys.get(slice.id)!, slice.name);
     await setSliceType(tx, keys.get(slice.id)!, slice.type);
   }
-  for (const slice of plan.addSlices)
-    keys.set(slice.id, (await insertSlice(tx, { companyId, ...slice, hash: "" })).key);
-  for (const row of plan.replace) await tx.run("DELETE FROM subscriptions WHERE subscription_key = $1", [row.key]);
-  for (const change of plan.change) {
+  for (const [id, key] of await insertCopies(tx, companyId, plan.addSlices)) keys.set(id, key);
+  const stateOf = (row: SubscriptionPlan["add"][number]): State => ({ ...row, sliceKey: keys.get(row.sliceId)! });
+  if (plan.replace.length > 0)
+    await tx.run("DELETE FROM subscriptions WHERE subscription_key = ANY ($1::bigint[])", [keysOf(plan.replace)]);
+  if (plan.change.length > 0) await changeSubscriptions(tx, companyId, plan.change.map(stateOf));
+  if (plan.add.length > 0) await insertSubscriptions(tx, companyId, plan.add.map(stateOf));
+  if (plan.withdraw.length > 0) {
     await tx.run(
-      "UPDATE subscriptions SET name_key = subscription_key::text || ' ' || name_key WHERE company_id = $1 AND id = $2",
-      [companyId, change.id],
+      "UPDATE subscriptions SET withdrawn_at = now(), updated_at = now() WHERE subscription_key = ANY ($1::bigint[])",
+      [keysOf(plan.withdraw)],
     );
   }
-  for (const change of plan.change) {
-    await tx.run(
-      `UPDATE subscriptions SET slice_key = $3, name = $4, name_key = $5, description = $6, active = $7, offered = $8, withdrawn_at = NULL, updated_at = now()
-       WHERE company_id = $1 AND id = $2`,
-      [
-        companyId,
-        change.id,
-        keys.get(change.sliceId),
-        change.name,
-        nameKey(change.name),
-        change.description,
-        change.active,
-        change.offered,
-      ],
-    );
-  }
-  for (const row of plan.add) {
-    await insertSubscription(tx, { ...row, companyId, sliceKey: keys.get(row.sliceId)! });
-  }
-  for (const row of plan.withdraw) {
-    await tx.run("UPDATE subscriptions SET withdrawn_at = now(), updated_at = now() WHERE subscription_key = $1", [
-      row.key,
-    ]);
-  }
+}
+
+const keysOf = (rows: readonly Subscription[]) => rows.map(({ key }) => key);
+
+async function changeSubscriptions(tx: Session, companyId: CompanyId, states: readonly State[]): Promise<void> {
+  await tx.run(
+    "UPDATE subscriptions SET name_key = subscription_key::text || ' ' || name_key WHERE company_id = $1 AND id = ANY ($2::uuid[])",
+    [companyId, states.map(({ id }) => id)],
+  );
+  await tx.run(
+    `UPDATE subscriptions u SET slice_key = n.slice_key, name = n.name, name_key = n.name_key, description = n.description, active = n.active,
+       offered = n.offered, withdrawn_at = NULL, updated_at = now() FROM ${stateColumns} WHERE u.company_id = $1 AND u.id = n.id`,
+    [companyId, ...columnsOf(states)],
+  );
 }

@@ -82,8 +82,12 @@ export function whyRefused(ip: string, protocol: string, mayBePrivate: boolean):
   return undefined;
 }
 
+/** What somebody pasted who has seen a request: it begins below the address. A path of `/sync` alone may be where a proxy puts the server. */
+const requestPath = /\/v1(\/(login|sync|sync\/subs|healthz|readyz))?$|\/(login|sync\/subs|healthz|readyz)$/;
+
 /**
- * The address in its one written form (lower-case host, no trailing slash), so that addresses can be compared as strings.
+ * The address in its one written form (lower-case host, no trailing slash, nothing of a request), so that addresses can be
+ * compared as strings.
  *
  * @param mayBePrivate what an operator says here may be; what comes over REST, only where the configuration allows it.
  * @throws `usage` for anything but `https://host[:port][/path]`, or `http://` to a loopback or private host.
@@ -120,7 +124,8 @@ export function checkSyncAddress(text: string, mayBePrivate = true): string {
       "Use https://; plain http is accepted for loopback and private addresses only.",
     );
   }
-  return url.origin + url.pathname.replace(/\/+$/, "");
+  const path = url.pathname.replace(/\/+$/, "").replace(requestPath, "");
+  return url.origin + path.replace(/\/+$/, "");
 }
 
 /** Where the authority of an http(s) URL ends. */

@@ -4,6 +4,7 @@ import { hash, verify } from "@node-rs/argon2";
 import type { Database, Session } from "../database.ts";
 import { violatedConstraint } from "../database-errors.ts";
 import { SandpiperError } from "../errors.ts";
+import { prepared } from "../prepared.ts";
 import { companyInScope, type Scope, scopeValue } from "../scope.ts";
 import { type CompanyId, checkName, isUuid, nameKey } from "../slices/slice.ts";
 import type { Page } from "../slices/slice-store.ts";
@@ -148,8 +149,8 @@ export async function userStillValid(
   token: { userId: number; companyId: CompanyId; role: number; stamp: string },
 ): Promise<boolean> {
   const row = await db.one(
-    `SELECT 1 FROM users u JOIN companies c ON c.id = u.company_id
-     WHERE u.id = $1 AND u.company_id = $2 AND u.role = $3 AND u.token_stamp = $4 AND u.active AND c.active`,
+    prepared(`SELECT 1 FROM users u JOIN companies c ON c.id = u.company_id
+     WHERE u.id = $1 AND u.company_id = $2 AND u.role = $3 AND u.token_stamp = $4 AND u.active AND c.active`),
     [token.userId, token.companyId, token.role, token.stamp],
   );
   return row !== undefined;

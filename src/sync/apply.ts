@@ -2,18 +2,26 @@
  * Applying a slice: one transaction that deletes, adds, replaces the metadata, recomputes hash and count from the tables and
  * compares them with the primary's. The slice is wholly old or wholly new, whatever happens.
  */
+import { isDeepStrictEqual } from "node:util";
 import type { Session } from "../database.ts";
 import { asSandpiperError, SandpiperError } from "../errors.ts";
-import { clearGrains, deleteGrains, digestChunks, moveGrains } from "../slices/grain-store.ts";
-import { sortMetadata } from "../slices/hash.ts";
-import { computeContent, storeContent } from "../slices/refresh.ts";
+import { prepared } from "../prepared.ts";
+import {
+  clearGrains,
+  deleteGrains,
+  digestChunks,
+  insertGrains,
+  moveGrains,
+  type SmallGrain,
+} from "../slices/grain-store.ts";
+import { type Metadata, sortMetadata } from "../slices/hash.ts";
+import { computeContent } from "../slices/refresh.ts";
 import { type CompanyId, type ContentKey, type SliceKey, uuidText } from "../slices/slice.ts";
-import { replaceMetadata } from "../slices/slice-store.ts";
+import { metadataColumn, replaceMetadata } from "../slices/slice-store.ts";
 import { step } from "../step.ts";
-import { addActivity } from "../subscriptions/activity-store.ts";
 import { idBytes } from "./frames.ts";
 import type { Confirm } from "./messages.ts";
-import { addToOutbox } from "./outbox-store.ts";
+import { noteApplied } from "./outbox-store.ts";
 import { idCount } from "./reconcile.ts";
 import type { Change, LocalSlice } from "./secondary-port.ts";
 
@@ -30,7 +38,16 @@ const deleteBatch = 10_000;
 export const changedHere = ({ name }: LocalSlice): SandpiperError =>
   new SandpiperError("deferred", `slice ${name} was changed here while it was transferred`, { hint: "Run again." });
 
+/** What a slice is before it is changed, its row taken. */
+interface Taken {
+  hash: string;
+  count: number;
+  shown: ContentKey;
+  metadata: Metadata;
+}
+
 /**
+ * @param arrived the grains that are new, when they are so few that they were not staged.
  * @throws `verification` when what would be stored is not what the primary declared, `deferred` when the slice was changed here
  * meanwhile, `storage` when the database fails; the slice is as it was then, unless the commit's outcome is unknown.
  */
@@ -40,22 +57,23 @@ export async function applyChange(
   slice: StoredSlice,
   change: Change,
   confirm: Confirm,
+  arrived: readonly SmallGrain[] | undefined,
 ): Promise<void> {
   await session.transaction(async (tx) => {
     step("s.tx.begin");
-    const now = await tx.one<{ hash: string; count: number; shown: ContentKey; staged: ContentKey }>(
-      `SELECT s.hash, s.content_count AS count, s.content_key AS shown, g.content_key AS staged
-       FROM slices s JOIN staging g USING (slice_key) WHERE s.slice_key = $1 AND g.hash = $2 FOR UPDATE`,
-      [slice.key, change.content.hash],
-    );
+    const now = arrived === undefined ? await takeStaged(tx, slice, change) : await take(tx, slice);
     if (now?.hash !== slice.hash || now.count !== slice.count) throw changedHere(slice);
     await remove(tx, now.shown, slice.count, change.removed);
     step("s.tx.delete");
-    await digestChunks(tx, now.staged);
-    const merged = await merge(tx, slice, now, confirm.added > slice.count - idCount(change.removed));
-    await replaceMetadata(tx, slice.key, sortMetadata(change.content.metadata));
+    const mostAreNew = confirm.added > slice.count - idCount(change.removed);
+    const whole = await oneKeyEach(slice, () =>
+      arrived === undefined ? merge(tx, slice, now as Staged, mostAreNew) : add(tx, now.shown, arrived),
+    );
+    const metadata = sortMetadata(change.content.metadata);
+    const same = isDeepStrictEqual(metadata, now.metadata);
+    if (!same) await replaceMetadata(tx, slice.key, metadata);
     step("s.tx.insert");
-    const stored = await computeContent(tx, slice.key, merged);
+    const stored = await computeContent(tx, slice.key, whole, same ? now.metadata : undefined);
     if (stored.hash !== change.content.hash || stored.count !== change.content.count) {
       throw new SandpiperError(
         "verification",
@@ -66,27 +84,25 @@ export async function applyChange(
       );
     }
     step("s.tx.verify");
-    await storeContent(tx, slice.key, stored);
-    await tx.run("DELETE FROM staging WHERE slice_key = $1", [slice.key]);
-    await addToOutbox(tx, companyId, confirm);
-    await addActivity(tx, {
-      companyId,
-      runId: confirm.run_id,
-      sliceId: slice.id,
-      sliceName: slice.name,
-      subId: slice.subscriptionId,
-      test: false,
-      outcome: confirm.outcome,
-      message: "",
-      grainsAdded: confirm.added,
-      grainsRemoved: confirm.removed,
-      bytes: confirm.bytes,
-      durationMs: confirm.duration_ms,
-    });
+    await noteApplied(tx, companyId, slice, stored, confirm);
     step("s.tx.commit");
   });
   step("s.tx.committed");
 }
+
+const takenColumns = `s.hash, s.content_count AS count, s.content_key AS shown, ${metadataColumn}`;
+
+const take = (tx: Session, { key }: StoredSlice) =>
+  tx.one<Taken>(prepared(`SELECT ${takenColumns} FROM slices s WHERE s.slice_key = $1 FOR UPDATE`), [key]);
+
+type Staged = Taken & { staged: ContentKey };
+
+/** With what is staged for it, which is taken too. */
+const takeStaged = (tx: Session, { key }: StoredSlice, { content }: Change) =>
+  tx.one<Staged>(
+    `SELECT ${takenColumns}, g.content_key AS staged FROM slices s JOIN staging g USING (slice_key) WHERE s.slice_key = $1 AND g.hash = $2 FOR UPDATE`,
+    [key, content.hash],
+  );
 
 async function remove(tx: Session, shown: ContentKey, count: number, removed: Buffer): Promise<void> {
   if (idCount(removed) === count) {
@@ -101,6 +117,12 @@ async function remove(tx: Session, shown: ContentKey, count: number, removed: Bu
   }
 }
 
+/** Puts grains beside those that are kept. @returns the content key that holds the whole. */
+async function add(tx: Session, shown: ContentKey, arrived: readonly SmallGrain[]): Promise<ContentKey> {
+  if (arrived.length > 0) await insertGrains(tx, shown, arrived);
+  return shown;
+}
+
 /**
  * Puts what is staged and what is kept together, by moving the fewer grains: after a first copy none, the slice then shows what was
  * staged. @returns the content key that holds the whole.
@@ -108,12 +130,19 @@ async function remove(tx: Session, shown: ContentKey, count: number, removed: Bu
 async function merge(
   tx: Session,
   slice: StoredSlice,
-  { shown, staged }: { shown: ContentKey; staged: ContentKey },
+  { shown, staged }: Staged,
   mostAreNew: boolean,
 ): Promise<ContentKey> {
+  await digestChunks(tx, staged);
   const [from, to] = mostAreNew ? [shown, staged] : [staged, shown];
+  await moveGrains(tx, from, to);
+  if (mostAreNew) await tx.run("UPDATE slices SET content_key = $2 WHERE slice_key = $1", [slice.key, to]);
+  return to;
+}
+
+async function oneKeyEach<T>(slice: StoredSlice, work: () => Promise<T>): Promise<T> {
   try {
-    await moveGrains(tx, from, to);
+    return await work();
   } catch (error) {
     if (asSandpiperError(error).code !== "conflict") throw error;
     throw new SandpiperError("verification", `the primary sent two grains with one key for slice ${slice.name}`, {
@@ -121,6 +150,4 @@ async function merge(
       hint: "Nothing was changed. The primary's operator should look at the slice.",
     });
   }
-  if (mostAreNew) await tx.run("UPDATE slices SET content_key = $2 WHERE slice_key = $1", [slice.key, to]);
-  return to;
 }

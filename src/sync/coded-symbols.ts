@@ -7,7 +7,14 @@
  * modulo 2^16. Every symbol is mapped to cell 0, and to cell i with a probability of 1/(1 + i/2).
  */
 
-import { cellBytes, idBytes, listEntryBytes, symbolBytes } from "./frames.ts";
+import { cellBytes, idBytes, listEntryBytes } from "./frames.ts";
+import { type Pieces, ranged } from "./pieces.ts";
+import { areApart, ascending, Words } from "./symbols.ts";
+
+/** What is done in one piece, some milliseconds each: symbols that are added to all their cells, cells that are gone over, cells that are peeled. */
+const addedAtOnce = 2048;
+const seenAtOnce = 32_768;
+const peeledAtOnce = 1024;
 
 /** Cells in a row, from cell 0. */
 export class Cells {
@@ -49,84 +56,82 @@ export class Cells {
     return bytes;
   }
 
-  /** Cells that came, from cell 0; a piece of a cell at the end is left out. */
-  static decode(bytes: Buffer): Cells {
-    const cells = new Cells(Math.floor(bytes.length / cellBytes));
-    for (let i = 0, at = 0; i < cells.length; i++, at += cellBytes) {
-      cells.high[i] = bytes.readUInt32BE(at);
-      cells.low[i] = bytes.readUInt32BE(at + 4);
-      cells.checks[i] = bytes.readUInt32BE(at + 8);
-      cells.counts[i] = bytes.readUInt16BE(at + 12);
-    }
+  /** Takes cells that came, the first of which is cell `first`. */
+  *decode(first: number, bytes: Buffer): Pieces<void> {
+    yield* ranged(bytes.length / cellBytes, seenAtOnce, (from, to) => {
+      for (let i = first + from, at = from * cellBytes; at < to * cellBytes; i++, at += cellBytes) {
+        this.high[i] = bytes.readUInt32BE(at);
+        this.low[i] = bytes.readUInt32BE(at + 4);
+        this.checks[i] = bytes.readUInt32BE(at + 8);
+        this.counts[i] = bytes.readUInt16BE(at + 12);
+      }
+    });
+  }
+
+  /** The same cells, and room for more, up to `length`. */
+  longer(length: number): Cells {
+    const cells = new Cells(length);
+    cells.high.set(this.high);
+    cells.low.set(this.low);
+    cells.checks.set(this.checks);
+    cells.counts.set(this.counts);
     return cells;
   }
 }
 
 /** The first `length` cells of the set of grains in a list of (id, symbol). */
-export function encodeList(list: Buffer, length: number): Cells {
+export function* encodeList(list: Buffer, length: number): Pieces<Cells> {
   const cells = new Cells(length);
-  addList(cells, list);
+  yield* addList(cells, list);
   return cells;
 }
 
 /** Adds the symbols of a list of (id, symbol) to cells. */
-export function addList(cells: Cells, list: Buffer): void {
+export function* addList(cells: Cells, list: Buffer): Pieces<void> {
   const view = new DataView(list.buffer, list.byteOffset, list.length);
-  for (let at = idBytes; at < list.length; at += listEntryBytes)
-    cells.toggle(view.getUint32(at), view.getUint32(at + 4), 1);
+  yield* ranged(list.length / listEntryBytes, addedAtOnce, (from, to) => {
+    for (let at = from * listEntryBytes + idBytes; at < to * listEntryBytes; at += listEntryBytes)
+      cells.toggle(view.getUint32(at), view.getUint32(at + 4), 1);
+  });
 }
 
-/** The list entries (id, symbol) whose symbol is among `symbols`, 8 bytes each. */
-export function entriesWith(list: Buffer, symbols: Buffer): Buffer[] {
-  // By halves: a number is looked up much faster than a bigint, a million times.
-  const wanted = new Map<number, Set<number>>();
-  for (let at = 0; at < symbols.length; at += symbolBytes) {
-    const low = symbols.readUInt32BE(at + 4);
-    const highs = wanted.get(low) ?? new Set();
-    wanted.set(low, highs.add(symbols.readUInt32BE(at)));
-  }
-  const view = new DataView(list.buffer, list.byteOffset, list.length);
-  const found: Buffer[] = [];
-  for (let at = 0; at < list.length; at += listEntryBytes) {
-    const highs = wanted.get(view.getUint32(at + idBytes + 4));
-    if (highs?.has(view.getUint32(at + idBytes))) found.push(list.subarray(at, at + listEntryBytes));
-  }
-  return found;
-}
-
-/** What is in one set and not in the other: symbols of 8 bytes, in no order. */
+/** What is in one set and not in the other: symbols of 8 bytes, ascending, each of them once. */
 export interface SymbolDifference {
   onlyRemote: Buffer;
   onlyLocal: Buffer;
 }
 
 /**
- * The difference of two sets from as many first cells of each; undefined when these are too few. Each symbol is peeled at most
- * once, so that cells made up by a hostile peer cannot keep it busy.
+ * The difference of two sets from as many first cells of each; undefined when these are too few. No more symbols are peeled than there
+ * are cells, and none twice, so that cells made up by a hostile peer cannot keep it busy.
  */
-export function peel(remote: Cells, local: Cells): SymbolDifference | undefined {
-  const cells = subtract(remote, local);
-  const seen = new Set<bigint>();
-  const found = { remote: [] as number[], local: [] as number[] };
+export function* peel(remote: Cells, local: Cells): Pieces<SymbolDifference | undefined> {
+  const cells = yield* subtract(remote, local);
+  const found = { remote: new Words(cells.length), local: new Words(cells.length) };
   const queue: number[] = [];
-  for (let i = 0; i < cells.length; i++) if (isPure(cells, i)) queue.push(i);
-  for (let i = queue.pop(); i !== undefined; i = queue.pop()) {
+  yield* ranged(cells.length, seenAtOnce, (from, to) => {
+    for (let i = from; i < to; i++) if (isPure(cells, i)) queue.push(i);
+  });
+  for (let i = queue.pop(), turns = 1, peeled = 0; i !== undefined; i = queue.pop(), turns++) {
+    if (turns % peeledAtOnce === 0) yield;
     if (!isPure(cells, i)) continue;
+    if (++peeled > cells.length) return undefined;
     const high = cells.high[i]!;
     const low = cells.low[i]!;
-    const symbol = (BigInt(high) << 32n) | BigInt(low);
-    if (seen.has(symbol)) return undefined;
-    seen.add(symbol);
     const side = cells.counts[i] === 1 ? "remote" : "local";
-    found[side].push(high, low);
+    found[side].add(high, low);
     cells.toggle(high, low, side === "remote" ? -1 : 1);
     const walk = new Walk(high, low);
     for (let n = 0; n < cells.length; n = walk.next()) if (isPure(cells, n)) queue.push(n);
   }
-  for (let i = 0; i < cells.length; i++) {
-    if (cells.counts[i] !== 0 || cells.high[i] !== 0 || cells.low[i] !== 0 || cells.checks[i] !== 0) return undefined;
-  }
-  return { onlyRemote: toBytes(found.remote), onlyLocal: toBytes(found.local) };
+  let left = 0;
+  yield* ranged(cells.length, seenAtOnce, (from, to) => {
+    for (let i = from; i < to; i++) left |= cells.counts[i]! | cells.high[i]! | cells.low[i]! | cells.checks[i]!;
+  });
+  if (left !== 0) return undefined;
+  const onlyRemote = yield* ascending(yield* found.remote.bytes());
+  const onlyLocal = yield* ascending(yield* found.local.bytes());
+  return (yield* areApart(onlyRemote, onlyLocal)) ? { onlyRemote, onlyLocal } : undefined;
 }
 
 /**
@@ -135,25 +140,29 @@ export function peel(remote: Cells, local: Cells): SymbolDifference | undefined 
  *
  * @param surplus how many more symbols the remote set has.
  */
-export function estimateDifference(remote: Cells, local: Cells, surplus: number): number {
-  const cells = subtract(remote, local);
+export function* estimateDifference(remote: Cells, local: Cells, surplus: number): Pieces<number> {
+  const cells = yield* subtract(remote, local);
   let sum = 0;
-  for (let i = 1; i < cells.length; i++) {
-    const p = 1 / (1 + i / 2);
-    const signed = (cells.counts[i]! << 16) >> 16;
-    sum += (signed - surplus * p) ** 2 / (p * (1 - p));
-  }
+  yield* ranged(cells.length, seenAtOnce, (from, to) => {
+    for (let i = Math.max(1, from); i < to; i++) {
+      const p = 1 / (1 + i / 2);
+      const signed = (cells.counts[i]! << 16) >> 16;
+      sum += (signed - surplus * p) ** 2 / (p * (1 - p));
+    }
+  });
   return Math.max(Math.abs(surplus), Math.ceil(sum / Math.max(1, cells.length - 1)));
 }
 
-function subtract(remote: Cells, local: Cells): Cells {
+function* subtract(remote: Cells, local: Cells): Pieces<Cells> {
   const cells = new Cells(Math.min(remote.length, local.length));
-  for (let i = 0; i < cells.length; i++) {
-    cells.high[i] = remote.high[i]! ^ local.high[i]!;
-    cells.low[i] = remote.low[i]! ^ local.low[i]!;
-    cells.checks[i] = remote.checks[i]! ^ local.checks[i]!;
-    cells.counts[i] = remote.counts[i]! - local.counts[i]!;
-  }
+  yield* ranged(cells.length, seenAtOnce, (from, to) => {
+    for (let i = from; i < to; i++) {
+      cells.high[i] = remote.high[i]! ^ local.high[i]!;
+      cells.low[i] = remote.low[i]! ^ local.low[i]!;
+      cells.checks[i] = remote.checks[i]! ^ local.checks[i]!;
+      cells.counts[i] = remote.counts[i]! - local.counts[i]!;
+    }
+  });
   return cells;
 }
 
@@ -161,12 +170,6 @@ function subtract(remote: Cells, local: Cells): Cells {
 function isPure(cells: Cells, i: number): boolean {
   const count = cells.counts[i];
   return (count === 1 || count === 0xffff) && cells.checks[i] === checksum(cells.high[i]!, cells.low[i]!);
-}
-
-function toBytes(words: number[]): Buffer {
-  const bytes = Buffer.allocUnsafe(words.length * 4);
-  for (const [i, word] of words.entries()) bytes.writeUInt32BE(word, i * 4);
-  return bytes;
 }
 
 /** MurmurHash3's finalizer: a good mix of 32 bits. */

@@ -4,20 +4,23 @@ import { WebSocket } from "ws";
 import { SandpiperError } from "../errors.ts";
 import type { SyncTarget } from "../subscriptions/sync-address.ts";
 import { Channel, socketOptions } from "./channel.ts";
-import { busyOrFailing, connectError, notSandpiper } from "./connect-error.ts";
+import { busyOrFailing, connectError, noWebsocket } from "./connect-error.ts";
+import { dialling } from "./dialling.ts";
+import { comparedSize, contentSize } from "./message-sizes.ts";
 import { subprotocol } from "./messages.ts";
 import { primaryUrl, type Traffic } from "./primary-client.ts";
-import { dialling } from "./proxy.ts";
 
-const handshakeMs = 15_000;
+const handshakeMs = 20_000;
 
 /**
- * @throws `auth` when the token is refused, `forbidden` when something in between lets no websocket through, as {@link connectError} and {@link busyOrFailing} when the primary cannot be reached
- * or is full, `protocol` when what answers is something else.
+ * @param mostSlices that we may ask about.
+ * @throws `auth` when the token is refused, as {@link connectError} and {@link busyOrFailing} when the primary cannot be reached
+ * or is full, `protocol` when something in between does not let a websocket through.
  */
 export async function connectChannel(
   target: SyncTarget,
   token: string,
+  mostSlices: number,
   idleMs: number,
   traffic: Traffic,
   signal?: AbortSignal,
@@ -25,7 +28,7 @@ export async function connectChannel(
   const url = primaryUrl(target.url, "/v1/sync");
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   const socket = new WebSocket(url, subprotocol, {
-    ...socketOptions,
+    ...socketOptions(Math.max(comparedSize(mostSlices).bytes, contentSize.bytes)),
     headers: { authorization: `Bearer ${token}` },
     followRedirects: false,
     handshakeTimeout: handshakeMs,
@@ -53,7 +56,7 @@ export async function connectChannel(
       reject(
         !(error instanceof SandpiperError) &&
           /Unexpected server response|Invalid|subprotocol|Parse Error/i.test(error.message)
-          ? notSandpiper(url.origin)
+          ? noWebsocket(url.origin, error.message)
           : connectError(url.origin, error),
       ),
     );
@@ -72,5 +75,5 @@ function refusal(where: string, status: number, headers: IncomingHttpHeaders): S
       hint: "Ask the partner, and whoever runs a proxy or firewall in between, to permit it.",
     });
   }
-  return busyOrFailing(where, status, headers) ?? notSandpiper(where);
+  return busyOrFailing(where, status, headers) ?? noWebsocket(where, `it answers with HTTP ${status}`);
 }

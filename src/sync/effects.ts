@@ -3,6 +3,7 @@
  * and is resumed with the result, or with the error. It reads top to bottom like ordinary code, holds no socket,
  * SQL, clock or randomness, and runs the same under a real port, in tests and in a simulation.
  */
+import type { Pieces } from "./pieces.ts";
 
 /** A port: what a session may ask for. */
 type Port<P> = { [K in keyof P]: (...args: never[]) => unknown };
@@ -26,6 +27,15 @@ export function asker<P extends Port<P>>(): Asker<P> {
         return yield { operation, args } as unknown as Effect<P>;
       },
   });
+}
+
+/** Does long work within a session, with a pause after each piece. */
+export function* inPieces<P extends Port<P>, T>(work: Pieces<T>, pause: () => Session<P, void>): Session<P, T> {
+  for (;;) {
+    const step = work.next();
+    if (step.done) return step.value;
+    yield* pause();
+  }
 }
 
 /** Runs a session against a port, one operation at a time. @throws whatever the session lets through. */

@@ -4,11 +4,13 @@
  * would weigh more than the list, the list is asked for. Pure.
  */
 import { SandpiperError } from "../errors.ts";
-import { Cells, encodeList, entriesWith, estimateDifference, peel, type SymbolDifference } from "./coded-symbols.ts";
-import { cellBytes, decodeFrame, firstCells, idBytes, listEntryBytes, symbolBytes } from "./frames.ts";
+import { Cells, encodeList, estimateDifference, peel, type SymbolDifference } from "./coded-symbols.ts";
+import { cellBytes, decodeFrame, firstCells, idBytes, listEntryBytes } from "./frames.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
-import { compareLists } from "./reconcile.ts";
-import { ask, type Content, expect, type LocalSlice, type Run, type Steps, take } from "./secondary-port.ts";
+import type { Pieces } from "./pieces.ts";
+import { idsOf, ListComparison } from "./reconcile.ts";
+import { ask, type Content, expect, inTurns, type LocalSlice, type Run, type Steps, take } from "./secondary-port.ts";
+import { entriesWith, SymbolSet } from "./symbols.ts";
 
 /** What to fetch: everything, or grains by ids or by symbols, ascending. */
 export type Wanted = { by: "all" } | { by: "ids" | "symbols"; named: Buffer };
@@ -35,7 +37,7 @@ export interface Refused {
 /** Most cells that are asked for of a slice, from the first on: 14 MB. */
 const mostCells = 1_000_000;
 /** A list that weighs more is not worth it for a slice that has become several times as large: then everything is fetched. */
-const largeListBytes = 64 * 1024 * 1024;
+const largeListBytes = 24 * 1024 * 1024;
 
 /**
  * @param byList compares by plain lists whatever the size: the same symbols would fail the same way.
@@ -94,59 +96,64 @@ export const nowOf = ({
 
 /** @returns undefined when a list would weigh less than the cells that it takes. */
 function* byCells(run: Run, slice: LocalSlice, content: Content): Steps<Found | Refused | undefined> {
-  const first = yield* receiveEntries(run, content.id, "cells", firstCells);
-  if (!Buffer.isBuffer(first)) return first;
+  let remote = new Cells(firstCells);
+  const refused = yield* receiveCells(run, content.id, remote, 0);
+  if (refused !== undefined) return refused;
   const list = yield* ask.readLocalList(slice);
-  let received = first;
   for (;;) {
-    const remote = Cells.decode(received);
-    const local = encodeList(list, remote.length);
-    const difference = peel(remote, local);
-    if (difference !== undefined) return inIds(content, list, difference);
-    const estimate = estimateDifference(remote, local, content.count - slice.count);
-    const end = Math.max(Math.ceil(remote.length * 1.5), Math.ceil(estimate * 1.6));
+    const local = yield* inTurns(encodeList(list, remote.length));
+    const difference = yield* inTurns(peel(remote, local));
+    if (difference !== undefined) return yield* inTurns(inIds(content, list, difference));
+    const estimate = yield* inTurns(estimateDifference(remote, local, content.count - slice.count));
+    const first = remote.length;
+    const end = Math.max(Math.ceil(first * 1.5), Math.ceil(estimate * 1.6));
     if (end > mostCells || end * cellBytes > content.count * listEntryBytes) return undefined;
-    yield* ask.send({ type: "cells", id: content.id, hash: content.hash, first: remote.length, end });
-    const more = yield* receiveEntries(run, content.id, "cells", end - remote.length);
-    if (!Buffer.isBuffer(more)) return more;
-    received = Buffer.concat([received, more]);
+    yield* ask.send({ type: "cells", id: content.id, hash: content.hash, first, end });
+    remote = remote.longer(end);
+    const late = yield* receiveCells(run, content.id, remote, first);
+    if (late !== undefined) return late;
   }
+}
+
+/** Receives the cells from `first` on. */
+function receiveCells(run: Run, id: string, cells: Cells, first: number): Steps<Refused | undefined> {
+  let at = first;
+  return receiveEntries(run, id, "cells", cells.length - first, (body) => {
+    const from = at;
+    at += body.length / cellBytes;
+    return cells.decode(from, body);
+  });
 }
 
 /** Fetches all, deletes all. */
 function* everything(slice: LocalSlice, content: Content): Steps<Found> {
   const list = yield* ask.readLocalList(slice);
-  const ids: Buffer[] = [];
-  for (let at = 0; at < list.length; at += listEntryBytes) ids.push(list.subarray(at, at + idBytes));
-  return { content, wanted: { by: "all" }, removed: Buffer.concat(ids) };
+  return { content, wanted: { by: "all" }, removed: yield* inTurns(idsOf(list)) };
 }
 
 /** The local grains of a difference by their ids. */
-function inIds(content: Content, list: Buffer, { onlyRemote, onlyLocal }: SymbolDifference): Found {
-  const removed = entriesWith(list, onlyLocal).map((entry) => entry.subarray(0, idBytes));
-  return { content, wanted: { by: "symbols", named: ascending(onlyRemote) }, removed: Buffer.concat(removed) };
-}
-
-function ascending(symbols: Buffer): Buffer {
-  const sorted = new BigUint64Array(symbols.length / symbolBytes);
-  for (let i = 0; i < sorted.length; i++) sorted[i] = symbols.readBigUInt64BE(i * symbolBytes);
-  sorted.sort();
-  const bytes = Buffer.allocUnsafe(symbols.length);
-  for (const [i, symbol] of sorted.entries()) bytes.writeBigUInt64BE(symbol, i * symbolBytes);
-  return bytes;
+function* inIds(content: Content, list: Buffer, { onlyRemote, onlyLocal }: SymbolDifference): Pieces<Found> {
+  const removed = yield* entriesWith(list, yield* SymbolSet.of(onlyLocal));
+  return { content, wanted: { by: "symbols", named: onlyRemote }, removed: yield* idsOf(removed) };
 }
 
 function* byLists(run: Run, slice: LocalSlice, content: Content): Steps<Found | Refused> {
-  const remote = yield* receiveEntries(run, content.id, "list", content.count);
-  if (!Buffer.isBuffer(remote)) return remote;
-  const { wanted, removed } = compareLists(yield* ask.readLocalList(slice), remote);
+  const comparison = new ListComparison(yield* ask.readLocalList(slice));
+  const refused = yield* receiveEntries(run, content.id, "list", content.count, (body) => comparison.take(body));
+  if (refused !== undefined) return refused;
+  const { wanted, removed } = yield* inTurns(comparison.end());
   const everything = wanted.length / idBytes === content.count;
   return { content, wanted: everything ? { by: "all" } : { by: "ids", named: wanted }, removed };
 }
 
-/** Receives exactly `count` entries in frames of one answer. */
-function* receiveEntries(run: Run, id: string, type: "list" | "cells", count: number): Steps<Buffer | Refused> {
-  const parts: Buffer[] = [];
+/** Receives exactly `count` entries in frames of one answer, each of which is given to `use`. */
+function* receiveEntries(
+  run: Run,
+  id: string,
+  type: "list" | "cells",
+  count: number,
+  use: (body: Buffer) => Pieces<void>,
+): Steps<Refused | undefined> {
   let received = 0;
   let sequence = 0;
   while (received < count) {
@@ -161,7 +168,7 @@ function* receiveEntries(run: Run, id: string, type: "list" | "cells", count: nu
     const frame = decodeFrame(incoming.binary, [type], sequence++);
     received += frame.entries;
     if (received > count) throw violation(`the primary sent more ${type} entries than were due`);
-    parts.push(frame.body);
+    yield* inTurns(use(frame.body));
   }
-  return Buffer.concat(parts);
+  return undefined;
 }

@@ -11,16 +11,36 @@ const idAt = 2 + 4;
 const digestAt = idAt + idBytes + 4;
 const tupleBytes = digestAt + digestBytes;
 
-/** A page of list entries after the id `after`, ascending; all of them without a limit. */
+/** A page of list entries after the id `after`, ascending: `most` of them, or as many as there are. */
 export async function readList(
   session: Session,
   content: ContentKey,
   after: Buffer | null,
-  limit?: number,
+  most: number,
 ): Promise<Buffer> {
-  const pieces: Buffer[] = [];
-  for await (const piece of listPieces(session, content, after, limit)) pieces.push(piece);
-  return Buffer.concat(pieces);
+  const list = new ListBuffer(most);
+  for await (const piece of listPieces(session, content, after, most)) list.add(piece);
+  return list.all;
+}
+
+/** A list that is put together in its place: it may be too long to be copied at once. */
+export class ListBuffer {
+  readonly #bytes: Buffer;
+  #used = 0;
+
+  /** @param most entries that there are. */
+  constructor(most: number) {
+    this.#bytes = Buffer.allocUnsafeSlow(most * listEntryBytes);
+  }
+
+  /** Adds entries; those beyond are left out. */
+  add(piece: Buffer): void {
+    this.#used += piece.copy(this.#bytes, this.#used);
+  }
+
+  get all(): Buffer {
+    return this.#bytes.subarray(0, this.#used);
+  }
 }
 
 /** The same, in pieces as they come from the database. */

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { SandpiperError } from "../errors.ts";
 import type { Offer } from "../subscriptions/rules.ts";
+import { JsonRows } from "./json-rows.ts";
 import { violation } from "./messages.ts";
 
 const id = z.guid().toLowerCase();
@@ -19,39 +20,60 @@ const offer = z.object({
   slice: z.object({ id, slice_name: z.string().max(1000), slice_type: z.string().regex(/^[a-z0-9-]{1,100}$/) }),
 });
 
-/**
- * @param list what came, as JSON.
- * @param companyId who we are to the primary: a row for anybody else is refused.
- * @throws `protocol` when the list is not as it must be, `limit` when it is longer than `most`.
- */
-export function checkOffers(list: unknown, companyId: string, most: number): Offer[] {
-  if (!Array.isArray(list)) throw violation("the primary's list of subscriptions is not a list");
-  if (list.length > most) {
-    throw new SandpiperError(
-      "limit",
-      `the primary lists ${list.length} subscriptions, more than the ${most} that are accepted`,
-      { hint: "Raise limits.max_subscriptions if that is right." },
-    );
+/** Most bytes of one subscription, and of a list of so many: few are that long. */
+const maxRowBytes = 64 * 1024;
+export const listBytes = (most: number): number => Math.min(64 * 1024 * 1024, 1024 * 1024 + 1024 * most);
+
+/** The list as it comes: each row is checked when it is there, and no more are taken than may be. */
+export class OfferList {
+  readonly #rows = new JsonRows("the primary's list of subscriptions", maxRowBytes);
+  readonly #companyId: string;
+  readonly #most: number;
+  readonly #offers: Offer[] = [];
+  readonly #ids = new Set<string>();
+  readonly #slices = new Set<string>();
+
+  /**
+   * @param companyId who we are to the primary: a row for anybody else is refused.
+   * @param most how many subscriptions it may list.
+   */
+  constructor(companyId: string, most: number) {
+    this.#companyId = companyId;
+    this.#most = most;
   }
-  const offers = list.map((row) => {
+
+  /** @throws `protocol` when what has come is not as it must be, `limit` when there are too many. */
+  take(piece: Buffer): void {
+    for (const row of this.#rows.take(piece)) this.#add(row);
+  }
+
+  /** The whole list. @throws `protocol` when it is cut short. */
+  end(): Offer[] {
+    this.#rows.end();
+    return this.#offers;
+  }
+
+  #add(row: unknown): void {
+    if (this.#offers.length === this.#most) {
+      throw new SandpiperError(
+        "limit",
+        `the primary lists more than the ${this.#most} subscriptions that are accepted`,
+        {
+          hint: "Raise limits.max_subscriptions if that is right.",
+        },
+      );
+    }
     const parsed = offer.safeParse(row);
     if (!parsed.success)
       throw violation(
         `the primary lists a subscription that is not as it must be: ${parsed.error.issues[0]!.path.join(".")}`,
       );
-    if (parsed.data.company_id !== companyId) throw violation("the primary lists a subscription of another company");
-    const { slice, ...rest } = parsed.data;
-    return {
-      id: rest.id,
-      name: rest.name,
-      description: rest.description,
-      active: rest.active,
-      slice: { id: slice.id, name: slice.slice_name, type: slice.slice_type },
-    };
-  });
-  if (new Set(offers.map((row) => row.id)).size !== offers.length)
-    throw violation("the primary lists a subscription twice");
-  if (new Set(offers.map((row) => row.slice.id)).size !== offers.length)
-    throw violation("the primary lists two subscriptions to one slice");
-  return offers;
+    const { slice, company_id: companyId, ...rest } = parsed.data;
+    if (companyId !== this.#companyId) throw violation("the primary lists a subscription of another company");
+    if (this.#ids.has(rest.id)) throw violation("the primary lists a subscription twice");
+    if (this.#slices.has(slice.id)) throw violation("the primary lists two subscriptions to one slice");
+    this.#ids.add(rest.id);
+    this.#slices.add(slice.id);
+    this.#offers.push({ ...rest, slice: { id: slice.id, name: slice.slice_name, type: slice.slice_type } });
+  }
 }

@@ -1,17 +1,43 @@
 /** Runs and confirmations of a secondary. A confirmation is written with the slice it is about, and forgotten when the primary has acknowledged it. */
 import type { Database, Session } from "../database.ts";
-import type { CompanyId } from "../slices/slice.ts";
+import { prepared } from "../prepared.ts";
+import { contentValues, type SliceContent, storingContent } from "../slices/refresh.ts";
+import type { CompanyId, SliceKey } from "../slices/slice.ts";
 import type { Confirm } from "./messages.ts";
 
 type Queries = Pick<Session | Database, "query" | "one" | "run">;
 
-export async function addToOutbox(tx: Queries, companyId: CompanyId, confirm: Confirm): Promise<void> {
-  await tx.run("INSERT INTO outbox (company_id, run_id, slice_id, body) VALUES ($1, $2, $3, $4)", [
-    companyId,
-    confirm.run_id,
-    confirm.id,
-    JSON.stringify(confirm),
-  ]);
+/**
+ * Writes what a slice has become: its figures, the confirmation, and what is logged; nothing is staged for it any more. One statement,
+ * for it is part of what every slice costs.
+ */
+export async function noteApplied(
+  tx: Session,
+  companyId: CompanyId,
+  slice: { key: SliceKey; name: string; subscriptionId: string },
+  content: SliceContent,
+  confirm: Confirm,
+): Promise<void> {
+  await tx.run(
+    prepared(`WITH stored AS (${storingContent}), unstaged AS (DELETE FROM staging WHERE slice_key = $1),
+       told AS (INSERT INTO outbox (company_id, run_id, slice_id, body) VALUES ($6, $7, $8, $9))
+     INSERT INTO activity (company_id, run_id, slice_id, slice_name, sub_id, test, outcome, message, grains_added, grains_removed, bytes, duration_ms)
+       VALUES ($6, $7, $8, $10, $11, false, $12, '', $13, $14, $15, $16) ON CONFLICT (company_id, run_id, slice_id) DO NOTHING`),
+    [
+      ...contentValues(slice.key, content),
+      companyId,
+      confirm.run_id,
+      confirm.id,
+      JSON.stringify(confirm),
+      slice.name,
+      slice.subscriptionId,
+      confirm.outcome,
+      confirm.added,
+      confirm.removed,
+      confirm.bytes,
+      confirm.duration_ms,
+    ],
+  );
 }
 
 /** Confirmations for this primary that were not acknowledged, oldest first, at most 1,000. */
@@ -23,12 +49,17 @@ export async function readOutbox(db: Queries, companyId: CompanyId): Promise<Con
   return rows.map((row) => row.body);
 }
 
-export async function settleOutbox(db: Queries, companyId: CompanyId, runId: string, sliceId: string): Promise<void> {
-  await db.run("DELETE FROM outbox WHERE company_id = $1 AND run_id = $2 AND slice_id = $3", [
-    companyId,
-    runId,
-    sliceId,
-  ]);
+/** Forgets confirmations that the primary has acknowledged: [run, slice] each. */
+export async function settleOutbox(
+  db: Queries,
+  companyId: CompanyId,
+  settled: readonly (readonly [runId: string, sliceId: string])[],
+): Promise<void> {
+  await db.run(
+    `DELETE FROM outbox o USING unnest($2::uuid[], $3::uuid[]) AS settled (run_id, slice_id)
+     WHERE o.company_id = $1 AND o.run_id = settled.run_id AND o.slice_id = settled.slice_id`,
+    [companyId, settled.map(([runId]) => runId), settled.map(([, sliceId]) => sliceId)],
+  );
 }
 
 /** Whether the slice of this run was committed: the answer when a commit's own answer got lost. Waits for the slice's row. */

@@ -51,8 +51,15 @@ export class Internet implements Outside {
   }
 
   connect(credentials: Login): Promise<Wire> {
-    const idleMs = this.app.config.sync.idle_seconds * 1000;
-    return connectChannel(this.#target, credentials.token, idleMs, this.traffic, this.signal);
+    const { sync, limits } = this.app.config;
+    return connectChannel(
+      this.#target,
+      credentials.token,
+      limits.max_subscriptions,
+      sync.idle_seconds * 1000,
+      this.traffic,
+      this.signal,
+    );
   }
 
   nowMs(): number {

@@ -3,6 +3,7 @@ import { setMaxListeners } from "node:events";
 import type { App } from "../app.ts";
 import type { Session } from "../database.ts";
 import { asSandpiperError, SandpiperError } from "../errors.ts";
+import { asEver } from "../session-settings.ts";
 import { step } from "../step.ts";
 import type { Company } from "../subscriptions/company.ts";
 import { readSubsEtag } from "../subscriptions/company-store.ts";
@@ -14,6 +15,7 @@ import type { Outside } from "./outside.ts";
 import type { Login } from "./primary-client.ts";
 import type { PartnerReport } from "./report.ts";
 import { nextTry } from "./retry.ts";
+import { Room } from "./room.ts";
 import { SecondaryAdapter } from "./secondary-adapter.ts";
 import type { LocalSlice, Run, SliceResult } from "./secondary-port.ts";
 import { secondarySession } from "./secondary-session.ts";
@@ -54,6 +56,7 @@ export class PartnerRun {
   #held: SandpiperError | undefined;
   /** Slices in whose middle a token ran out. */
   readonly #expiredAt = new Set<string>();
+  readonly #room: Room;
   #queued = false;
   #retryUntilMs = 0;
 
@@ -65,7 +68,9 @@ export class PartnerRun {
     private readonly session: Session,
     private readonly outside: Outside,
     private readonly startedMs: number,
-  ) {}
+  ) {
+    this.#room = new Room(app.db, session, company, app.config.limits.primary_bytes);
+  }
 
   async go(): Promise<void> {
     const { company, options, report, session } = this;
@@ -75,8 +80,6 @@ export class PartnerRun {
     const onAbort = () => session.destroy();
     options.signal?.addEventListener("abort", onAbort, { once: true });
     try {
-      // Grains lie in the order of their ids, more or less: read by the index they come at once, and are worked on while they come.
-      await session.run("SET enable_sort = off");
       if (options.test) await session.run("SET default_transaction_read_only = on");
       else await startRun(session, options.runId, company.id);
       report.error = await this.#tryUntilDone();
@@ -100,7 +103,7 @@ export class PartnerRun {
       }
     } finally {
       options.signal?.removeEventListener("abort", onAbort);
-      await session.run("RESET enable_sort; RESET default_transaction_read_only").catch(() => {});
+      if (options.test) await session.run(asEver("default_transaction_read_only")).catch(() => {});
     }
   }
 
@@ -244,7 +247,7 @@ export class PartnerRun {
         adapter = new SecondaryAdapter({
           db: app.db,
           session,
-          dataDirectory: app.config.database.url === undefined ? app.config.data : undefined,
+          room: this.#room,
           channel,
           companyId: company.id,
           runId: options.runId,

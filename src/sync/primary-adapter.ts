@@ -1,4 +1,5 @@
 /** The primary's port in production: a channel to one partner, and the database in that partner's scope. */
+import { setImmediate as breathe } from "node:timers/promises";
 import type { Database } from "../database.ts";
 import { SandpiperError } from "../errors.ts";
 import type { Scope } from "../scope.ts";
@@ -144,6 +145,10 @@ export class PrimaryAdapter implements PrimaryPort {
   readChunk(id: string, grainId: Buffer, sequence: number): Promise<Read<Buffer>> {
     this.#serving = id;
     return readChunk(this.#db, this.#scope, id, grainId, sequence);
+  }
+
+  breathe(): Promise<void> {
+    return breathe();
   }
 
   async failed(id: string, error: SandpiperError): Promise<void> {

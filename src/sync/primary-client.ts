@@ -2,9 +2,9 @@
 import { z } from "zod";
 import type { Offer } from "../subscriptions/rules.ts";
 import type { SyncTarget } from "../subscriptions/sync-address.ts";
-import { requestJson } from "./http-client.ts";
+import { requestJson, wholeJson } from "./http-client.ts";
 import { violation } from "./messages.ts";
-import { checkOffers } from "./offer-list.ts";
+import { listBytes, OfferList } from "./offer-list.ts";
 
 /** Bytes that crossed the network. */
 export interface Traffic {
@@ -20,6 +20,7 @@ export interface Login {
 }
 
 const id = z.guid().toLowerCase();
+const maxLoginBytes = 16 * 1024;
 const loginAnswer = z.object({ token: z.string().min(1).max(8192), server_id: id, company_id: id });
 
 /** `path` below a sync address, which may itself have a path. */
@@ -36,7 +37,7 @@ export async function login(
   traffic: Traffic,
   signal?: AbortSignal,
 ): Promise<Login> {
-  const answer = await requestJson(primaryUrl(target.url, "/v1/login"), {
+  const answer = await requestJson(primaryUrl(target.url, "/v1/login"), wholeJson(maxLoginBytes), {
     mayBePrivate: target.mayBePrivate,
     method: "POST",
     body: { username: "", password: "", "sync-api-key": apiKey },
@@ -79,17 +80,18 @@ export async function fetchOffers(
   traffic: Traffic,
   signal?: AbortSignal,
 ): Promise<Offers> {
-  const answer = await requestJson(primaryUrl(target.url, "/v1/sync/subs"), {
+  const list = new OfferList(identity.companyId, most);
+  const reader = { maxBytes: listBytes(most), take: (piece: Buffer) => list.take(piece), end: () => list.end() };
+  const answer = await requestJson(primaryUrl(target.url, "/v1/sync/subs"), reader, {
     mayBePrivate: target.mayBePrivate,
     token: identity.token,
     etag,
     signal,
   });
   count(traffic, answer);
-  if (answer.status === 304) return { rows: null, etag };
-  const offers = checkOffers(answer.body, identity.companyId, most);
+  if (answer.body === undefined) return { rows: null, etag };
   const given = answer.headers.etag;
-  return { rows: offers, etag: given !== undefined && /^"[\x21\x23-\x7e]{1,100}"$/.test(given) ? given : null };
+  return { rows: answer.body, etag: given !== undefined && /^"[\x21\x23-\x7e]{1,100}"$/.test(given) ? given : null };
 }
 
 function count(traffic: Traffic, answer: { bytesIn: number; bytesOut: number }): void {

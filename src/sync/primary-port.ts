@@ -2,8 +2,9 @@
 import { SandpiperError } from "../errors.ts";
 import { idBytes, type Metadata } from "../slices/hash.ts";
 import type { Cells } from "./coded-symbols.ts";
-import { asker, type Session } from "./effects.ts";
+import { asker, inPieces, type Session } from "./effects.ts";
 import type { Confirm, Incoming, PrimaryMessage, Refusal } from "./messages.ts";
+import type { Pieces } from "./pieces.ts";
 
 /** A slice as the partner may see it at this moment. */
 export interface SliceView {
@@ -50,6 +51,7 @@ export interface PrimaryPort {
   useCompression(): Promise<void>;
   /** The slices among `ids` that the partner may see now. */
   look(ids: readonly string[]): Promise<SliceView[]>;
+  /** In one look: what comes of it may be sent without another. */
   readMetadata(id: string): Promise<Read<Metadata>>;
   /** List entries (id, symbol) after the id `after`, ascending; empty at the end. */
   readList(id: string, after: Buffer | null): Promise<Read<Buffer>>;
@@ -61,6 +63,8 @@ export interface PrimaryPort {
   readGrains(id: string, after: Buffer | null, wanted: Buffer | null): Promise<Read<Records>>;
   /** Chunk `sequence` of a large grain. */
   readChunk(id: string, grainId: Buffer, sequence: number): Promise<Read<Buffer>>;
+  /** Lets others have their turn, in the middle of long work. */
+  breathe(): Promise<void>;
   /** This slice could not be served: the partner hears only that, our own operator why. */
   failed(id: string, error: SandpiperError): Promise<void>;
   /** Stores which slices the partner holds as they are now, by what it compares: a confirmation may have got lost. */
@@ -71,6 +75,8 @@ export interface PrimaryPort {
 
 export const ask = asker<PrimaryPort>();
 export type Steps<T> = Session<PrimaryPort, T>;
+/** Does long work, and lets others have their turn in between. */
+export const inTurns = <T>(work: Pieces<T>): Steps<T> => inPieces<PrimaryPort, T>(work, ask.breathe);
 
 /** Why a slice cannot be served as (slice, hash) was agreed; undefined when it can. */
 export function judge(view: SliceView | undefined, hash: string): Refusal | undefined {

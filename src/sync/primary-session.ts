@@ -9,9 +9,10 @@
  */
 import { asSandpiperError } from "../errors.ts";
 import { maxFrameBytes } from "./frames.ts";
+import { compareSize } from "./message-sizes.ts";
 import {
+  type Compared,
   frameCompression,
-  type PrimaryMessage,
   parseSecondaryMessage,
   protocolVersion,
   type Refusal,
@@ -39,9 +40,10 @@ export function* primarySession(facts: PrimaryFacts): Steps<void> {
     limits: { frame_bytes: maxFrameBytes, slices: facts.maxSlices },
     capabilities: [frameCompression],
   });
+  const first = { compare: compareSize(facts.maxSlices) };
   let compared = false;
   for (;;) {
-    const message = parseSecondaryMessage(yield* ask.receive());
+    const message = parseSecondaryMessage(yield* ask.receive(), compared ? {} : first);
     if (message.type === "bye") return;
     if (message.type === "compare") {
       if (compared) throw violation("a second comparison in one session");
@@ -64,7 +66,6 @@ function* refuse(id: string, reason: Refusal): Steps<void> {
   yield* ask.send({ type: "refused", id, reason, ...(now === undefined ? {} : { hash: now.hash, count: now.count }) });
 }
 
-type Compared = Extract<PrimaryMessage, { type: "compared" }>["slices"][number];
 type Compare = Extract<SecondaryMessage, { type: "compare" }>;
 
 function* compare(message: Compare, maxSlices: number): Steps<void> {

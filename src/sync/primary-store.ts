@@ -1,12 +1,12 @@
 /** What a primary's session reads and writes in the database: always within the partner's scope, always with the view of the slice in the same snapshot. */
 import type { Database, Session } from "../database.ts";
 import { refersToNothing } from "../database-errors.ts";
-import { type Scope, scopeValue, slicesInScope } from "../scope.ts";
+import { prepared } from "../prepared.ts";
+import { type Scope, scopeValue, sliceInScope } from "../scope.ts";
 import type { Metadata } from "../slices/hash.ts";
 import { type CompanyId, type ContentKey, chunkBytes, type SliceKey, uuidText } from "../slices/slice.ts";
-import { readMetadata } from "../slices/slice-store.ts";
+import { metadataColumn } from "../slices/slice-store.ts";
 import { copyBody, tupleEnds } from "../slices/tuples.ts";
-import { addActivity, setHolding } from "../subscriptions/activity-store.ts";
 import { idBytes } from "./frames.ts";
 import { readList } from "./grain-lists.ts";
 import type { Confirm } from "./messages.ts";
@@ -14,10 +14,26 @@ import type { Held, Read, Records, SliceView } from "./primary-port.ts";
 import { idsBeyond } from "./reconcile.ts";
 
 const listPage = 100_000;
-/** Bytes of grains that one read aims at: what a partner can make the primary hold at once. */
+/** Bytes of grains that one read comes to at most: what a partner can make the primary hold at once. The largest record is half of it. */
 const readBytes = 2 * chunkBytes;
+/** What a record takes besides its key, source and payload. */
+const recordBytes = 64;
 
 type Row = SliceView & { key: SliceKey; content: ContentKey; name: string };
+
+const viewColumns = `s.slice_key AS key, s.content_key AS content, s.name, s.id, s.allow_sync AS "allowSync", s.hash, s.content_count AS count, s.content_bytes AS bytes`;
+
+/**
+ * The slice, if the partner may see it now. For the rest of the transaction row-level security looks at what is permitted of this
+ * one alone (0009-rights-by-index.sql).
+ */
+const viewSlice = (db: Pick<Database | Session, "query">, scope: Scope, id: string): Promise<Row[]> =>
+  db.query<Row>(
+    prepared(
+      `SELECT ${viewColumns}, set_config('sandpiper.serving', s.id::text, true) AS serving FROM slices s WHERE s.id = $2 AND ${sliceInScope(scope, "$1")}`,
+    ),
+    [scopeValue(scope), id],
+  );
 
 /** The slices among `ids` that the partner may see now. */
 export async function viewSlices(
@@ -25,9 +41,9 @@ export async function viewSlices(
   scope: Scope,
   ids: readonly string[],
 ): Promise<Row[]> {
+  if (ids.length === 1) return viewSlice(db, scope, ids[0]!);
   return db.query<Row>(
-    `SELECT s.slice_key AS key, s.content_key AS content, s.name, s.id, s.allow_sync AS "allowSync", s.hash, s.content_count AS count, s.content_bytes AS bytes
-     FROM slices s WHERE s.id = ANY ($2::uuid[]) AND ${slicesInScope(scope, "$1")}`,
+    `SELECT ${viewColumns} FROM slices s WHERE s.id = ANY ($2::uuid[]) AND ${sliceInScope(scope, "$1")}`,
     [scopeValue(scope), ids],
   );
 }
@@ -42,21 +58,30 @@ export async function read<T>(
 ): Promise<Read<T>> {
   return db.transaction(
     async (tx) => {
-      const [view] = await viewSlices(tx, scope, [id]);
+      const [view] = await viewSlice(tx, scope, id);
       return { view, data: view === undefined ? nothing : await work(tx, view) };
     },
     { readOnly: true, snapshot: true },
   );
 }
 
-export const readSliceMetadata = (db: Database, scope: Scope, id: string): Promise<Read<Metadata>> =>
-  read<Metadata>(db, scope, id, [], (tx, slice) => readMetadata(tx, slice.key));
+/** A slice's metadata with the partner's view of it: in one statement, for it is the first that every slice costs. */
+export async function readSliceMetadata(db: Database, scope: Scope, id: string): Promise<Read<Metadata>> {
+  const view = await db.one<Row & { metadata: Metadata }>(
+    prepared(`SELECT ${viewColumns}, ${metadataColumn} FROM slices s WHERE s.id = $2 AND ${sliceInScope(scope, "$1")}`),
+    [scopeValue(scope), id],
+  );
+  return { view, data: view?.metadata ?? [] };
+}
 
 export const readSliceList = (db: Database, scope: Scope, id: string, after: Buffer | null): Promise<Read<Buffer>> =>
-  read<Buffer>(db, scope, id, Buffer.alloc(0), (tx, slice) => readList(tx, slice.content, after, listPage));
+  read<Buffer>(db, scope, id, Buffer.alloc(0), (tx, slice) =>
+    readList(tx, slice.content, after, Math.min(listPage, slice.count)),
+  );
 
 /**
- * Grain records after `after`, of those in `wanted` if given: as many as make about {@link readBytes}, at least one if there is one.
+ * Grain records after `after`, of those in `wanted` if given: as many as make {@link readBytes} at most, at least one if there is one.
+ * Their sizes are added up in the order of the index, and payloads beyond are not touched: a mean says nothing about those that were chosen.
  */
 export function readGrains(
   db: Database,
@@ -67,8 +92,9 @@ export function readGrains(
 ): Promise<Read<Records>> {
   const none: Records = { bytes: Buffer.alloc(0), ends: [] };
   return read<Records>(db, scope, id, none, async (tx, slice) => {
-    const mean = slice.count === 0 ? 1 : slice.bytes / slice.count + 100;
-    const limit = Math.max(1, Math.min(50_000, Math.floor(readBytes / Math.min(mean, chunkBytes))));
+    // Only how many rows are looked at: a page that is cut short has been paid for by the size of its grains.
+    const mean = recordBytes + slice.bytes / Math.max(1, slice.count);
+    const limit = Math.ceil(readBytes / Math.min(mean, chunkBytes));
     const condition =
       wanted === null
         ? after === null
@@ -76,10 +102,14 @@ export function readGrains(
           : `AND id > '${uuidText(after)}'`
         : `AND id IN (${idList(wanted, after, limit)})`;
     if (condition.endsWith("IN ()")) return none;
+    // By the index, whatever is known of the table: in one that was never analyzed, all that is left of the slice is sorted for each page.
+    await tx.run("SET LOCAL enable_sort = off");
     // A COPY takes no parameters: what stands in it are our own numbers and ids made from 16 bytes here.
     const rows = tx.copyOut(
-      `COPY (SELECT id, grain_key, source, encoding, payload_bytes, payload FROM grains WHERE content_key = ${Number(slice.content)} ${condition}
-         ORDER BY id LIMIT ${limit}) TO STDOUT (FORMAT binary)`,
+      `COPY (SELECT id, grain_key, source, encoding, payload_bytes, payload FROM (SELECT id, grain_key, source, encoding, payload_bytes, payload,
+           sum(${recordBytes} + octet_length(grain_key) + octet_length(source) + coalesce(octet_length(payload), 0)) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) AS total
+         FROM grains WHERE content_key = ${Number(slice.content)} ${condition} ORDER BY id LIMIT ${limit}) page
+         WHERE total <= ${readBytes} ORDER BY id) TO STDOUT (FORMAT binary)`,
     );
     const body = await collect(rows);
     const ends = tupleEnds(body);
@@ -125,6 +155,7 @@ async function collect(rows: AsyncIterable<Buffer>): Promise<Buffer> {
 
 /** Stores which of the slices that a partner names it holds as they are now; what is known already is not written again. */
 export async function recordHeld(db: Database, companyId: CompanyId, { ids, hashes, counts }: Held): Promise<void> {
+  const scope = { company: companyId };
   await unlessRemoved(
     db.run(
       `INSERT INTO holdings (company_id, slice_key, hash, content_count, confirmed_at)
@@ -132,7 +163,7 @@ export async function recordHeld(db: Database, companyId: CompanyId, { ids, hash
        FROM unnest($2::uuid[], $3::text[], $4::bigint[]) AS held (id, hash, count)
          JOIN slices s ON s.id = held.id AND s.hash = held.hash AND s.content_count = held.count
          LEFT JOIN holdings h ON h.company_id = $1 AND h.slice_key = s.slice_key
-       WHERE ${slicesInScope({ company: companyId }, "$1")} AND (h.hash, h.content_count) IS DISTINCT FROM (s.hash, s.content_count)
+       WHERE ${sliceInScope(scope, "$1")} AND (h.hash, h.content_count) IS DISTINCT FROM (s.hash, s.content_count)
        ORDER BY s.slice_key
        ON CONFLICT (company_id, slice_key) DO UPDATE SET hash = excluded.hash, content_count = excluded.content_count, confirmed_at = excluded.confirmed_at`,
       [companyId, ids, hashes, counts],
@@ -141,28 +172,36 @@ export async function recordHeld(db: Database, companyId: CompanyId, { ids, hash
 }
 
 /** Stores what a partner reports, in its name, once a run and slice. What it may not see is accepted and forgotten. */
-export async function recordConfirm(db: Database, companyId: CompanyId, confirm: Confirm): Promise<void> {
+export async function recordConfirm(
+  db: Pick<Database | Session, "run">,
+  companyId: CompanyId,
+  confirm: Confirm,
+): Promise<void> {
+  const scope = { company: companyId };
+  const holds = !confirm.test && confirm.outcome === "updated";
   await unlessRemoved(
-    db.transaction(async (tx) => {
-      const [slice] = await viewSlices(tx, { company: companyId }, [confirm.id]);
-      if (slice === undefined) return;
-      await addActivity(tx, {
+    db.run(
+      prepared(`WITH seen AS (SELECT s.slice_key, s.name FROM slices s WHERE s.id = $2 AND ${sliceInScope(scope, "$1")}),
+         logged AS (INSERT INTO activity (company_id, run_id, slice_id, slice_name, test, outcome, message, grains_added, grains_removed, bytes, duration_ms)
+           SELECT $1, $3, $2, seen.name, $4, $5, $6, $7, $8, $9, $10 FROM seen ON CONFLICT (company_id, run_id, slice_id) DO NOTHING)
+       INSERT INTO holdings (company_id, slice_key, hash, content_count, confirmed_at) SELECT $1, slice_key, $11, $12, now() FROM seen WHERE $13
+       ON CONFLICT (company_id, slice_key) DO UPDATE SET hash = excluded.hash, content_count = excluded.content_count, confirmed_at = excluded.confirmed_at`),
+      [
         companyId,
-        runId: confirm.run_id,
-        sliceId: confirm.id,
-        sliceName: slice.name,
-        subId: null,
-        test: confirm.test,
-        outcome: confirm.outcome,
-        message: confirm.message.replace(/[^ -~]/g, "?"),
-        grainsAdded: confirm.added,
-        grainsRemoved: confirm.removed,
-        bytes: confirm.bytes,
-        durationMs: confirm.duration_ms,
-      });
-      if (!confirm.test && confirm.outcome === "updated")
-        await setHolding(tx, companyId, slice.key, confirm.hash, confirm.count);
-    }),
+        confirm.id,
+        confirm.run_id,
+        confirm.test,
+        confirm.outcome,
+        confirm.message.replace(/[^ -~]/g, "?").slice(0, 500),
+        confirm.added,
+        confirm.removed,
+        confirm.bytes,
+        confirm.duration_ms,
+        confirm.hash,
+        confirm.count,
+        holds,
+      ],
+    ),
   );
 }
 

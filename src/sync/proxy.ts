@@ -1,125 +1,113 @@
-/** The way to a primary through a proxy, as HTTPS_PROXY, HTTP_PROXY and NO_PROXY name it: a tunnel (CONNECT) for both schemes, so that TLS ends at the primary alone. */
-import http from "node:http";
-import https from "node:https";
+/**
+ * The way to a primary through a proxy, as HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY name it: a tunnel (CONNECT) for both
+ * schemes, so that TLS ends at the primary alone.
+ */
+import type { ClientRequest } from "node:http";
 import { isIP } from "node:net";
-import type { Duplex } from "node:stream";
-import tls from "node:tls";
-import { type ProxySettings, proxySettings } from "../config.ts";
+import querystring from "node:querystring";
+import type { ConnectionOptions } from "node:tls";
+import type { Url } from "node:url";
+import { HttpsProxyAgent } from "https-proxy-agent";
+import { getProxyForUrl } from "proxy-from-env";
+import { firstVariable } from "../config.ts";
 import { SandpiperError } from "../errors.ts";
 import { connectError, passingStatuses } from "./connect-error.ts";
 import { retryAfterSeconds } from "./retry.ts";
-import { vettedLookup } from "./vetted-lookup.ts";
 
 const timeoutMs = 15_000;
 
-/**
- * How `http.request` and ws open a connection to `url`: to vetted addresses only, or through a proxy, which alone can look up names.
- *
- * @throws `config` for a proxy that is no address, `unreachable` for an IP address that `url` may not name.
- */
-export function dialling(
-  url: URL,
-  mayBePrivate: boolean,
-  signal: AbortSignal | undefined,
-): Pick<http.RequestOptions, "createConnection" | "lookup"> {
-  const lookup = vettedLookup(url, mayBePrivate);
-  const proxy = proxyFor(url, proxySettings());
-  if (proxy === undefined) return { lookup };
-  return {
-    createConnection: (_options, done) => {
-      const callback = done as (error: Error | null, socket?: Duplex) => void;
-      tunnel(url, proxy, signal).then(
-        (socket) => callback(null, socket),
-        (error: Error) => callback(error),
-      );
-      return undefined;
-    },
-  };
-}
+const isSecure = (url: URL): boolean => /^(https|wss):$/.test(url.protocol);
 
-/** The proxy for an address, if there is one. */
-export function proxyFor(url: URL, settings: ProxySettings): URL | undefined {
-  const secure = url.protocol === "https:" || url.protocol === "wss:";
-  const text = secure ? settings.https : settings.http;
-  if (text === "" || isExempt(url, settings.no)) return undefined;
-  const withScheme = text.includes("://") ? text : `http://${text}`;
-  if (URL.canParse(withScheme)) {
-    const proxy = new URL(withScheme);
+/** The proxy for an address, if there is one. @throws `config` for what is not the address of an HTTP proxy. */
+export function proxyFor(url: URL): URL | undefined {
+  const variable = firstVariable([isSecure(url) ? "HTTPS_PROXY" : "HTTP_PROXY", "ALL_PROXY"]);
+  if (variable === undefined || isExempt(url)) return undefined;
+  const text = variable.value.includes("://") ? variable.value : `http://${variable.value}`;
+  if (URL.canParse(text)) {
+    const proxy = new URL(text);
     if (/^https?:$/.test(proxy.protocol)) return proxy;
   }
   // It may hold a password: it is not repeated.
-  throw new SandpiperError("config", `${secure ? "HTTPS" : "HTTP"}_PROXY is not the address of an HTTP proxy`, {
-    hint: "It should be like http://proxy.example:3128.",
+  throw new SandpiperError("config", `${variable.name} is not the address of an HTTP proxy`, {
+    hint: "It should be like http://proxy.example:3128, with /, # and ? in a password as %2F, %23 and %3F; for other proxies, such as SOCKS, there is no support.",
   });
 }
 
-/** Whether NO_PROXY names the address: `*`, or a host or domain (with or without a dot before it), each with a port or for all. */
-function isExempt(url: URL, list: string): boolean {
-  const host = url.hostname.replace(/^\[|\]$/g, "").replace(/\.$/, "");
-  const port = url.port || (/^(https|wss):$/.test(url.protocol) ? "443" : "80");
-  return list.split(/[\s,]+/).some((entry) => {
-    const [, name = "", only] = /^(\*|\[[^\]]*\]|[^:]*|.*:.*:.*?)(?::(\d+))?$/.exec(entry.toLowerCase()) ?? [];
-    const domain = name.replace(/^\[|\]$/g, "").replace(/^\*?\./, "");
-    if (domain === "" || (only !== undefined && only !== port)) return false;
-    return domain === "*" || host === domain || (!isIP(host) && host.endsWith(`.${domain}`));
-  });
+/** Whether NO_PROXY names the host, or a domain that it is in. */
+function isExempt(url: URL): boolean {
+  const [protocol, standard] = isSecure(url) ? ["https:", "443"] : ["http:", "80"];
+  const host = url.hostname.replace(/\.$/, "");
+  const bare = host.replace(/^\[|\]$/g, "");
+  const port = url.port || standard;
+  const at = (name: string) => ({ protocol, host: `${name}:${port}`, port });
+  const ways = isIP(bare)
+    ? // It takes the last group of an address in NO_PROXY without brackets for a port.
+      [at(host), { protocol, host: bare, port: bare.split(":").at(-1) }]
+    : // It knows a domain by its dot alone: `.acme.example`, not `acme.example`.
+      [`.${host}`, ...host.split(".").map((_, i, labels) => labels.slice(i).join("."))].map(at);
+  return ways.some((way) => getProxyForUrl(way as Url) === "");
 }
 
-/** A connection to the host of `url` through the proxy; for https:// with TLS, verified against that host. */
-async function tunnel(url: URL, proxy: URL, signal: AbortSignal | undefined): Promise<Duplex> {
-  const socket = await connect(url, proxy, signal);
-  if (url.protocol !== "https:" && url.protocol !== "wss:") return socket;
-  const host = url.hostname.replace(/^\[|\]$/g, "");
-  const secured = tls.connect({ socket, host, ...(isIP(host) ? {} : { servername: host }) });
-  return new Promise((resolve, reject) => {
-    secured.setTimeout(timeoutMs, () => secured.destroy(late(url.origin)));
-    secured.once("secureConnect", () => resolve(secured.setTimeout(0)));
-    secured.once("error", reject);
-    secured.once("close", () => reject(Object.assign(new Error("it closed the connection"), { code: "ECONNRESET" })));
-  });
-}
+/** Connects one request to the host of its address through a proxy; for https:// the TLS in it is the request's own. */
+export class Tunnel extends HttpsProxyAgent<string> {
+  readonly #over: AbortController;
 
-const late = (where: string) =>
-  new SandpiperError("timeout", `${where} did not answer within ${timeoutMs / 1000} seconds`, {
-    hint: "Run again later.",
-  });
-
-function connect(url: URL, proxy: URL, signal: AbortSignal | undefined): Promise<Duplex> {
-  const secure = /^(https|wss):$/.test(url.protocol);
-  const target = `${url.hostname}:${url.port || (secure ? 443 : 80)}`;
-  const headers: Record<string, string> = { host: target };
-  if (proxy.username !== "" || proxy.password !== "") {
-    const credentials = `${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`;
-    headers["proxy-authorization"] = `Basic ${Buffer.from(credentials).toString("base64")}`;
+  /** @param connecting options for the connection to the proxy. */
+  constructor(
+    private readonly url: URL,
+    proxy: URL,
+    connecting: ConnectionOptions,
+    private readonly signal: AbortSignal | undefined,
+  ) {
+    const over = new AbortController();
+    // With the password in a header the agent does not know it, and cannot put it into a log (DEBUG).
+    const authorization = credentials(proxy);
+    super(`${proxy.protocol}//${proxy.host}`, {
+      ...connecting,
+      signal: over.signal,
+      headers: authorization === undefined ? {} : { "Proxy-Authorization": authorization },
+    });
+    this.#over = over;
   }
-  const where = `the proxy ${proxy.protocol}//${proxy.host}`;
-  return new Promise((resolve, reject) => {
-    const request = (proxy.protocol === "https:" ? https : http).request({
-      host: proxy.hostname.replace(/^\[|\]$/g, ""),
-      port: proxy.port || (proxy.protocol === "https:" ? 443 : 80),
-      method: "CONNECT",
-      path: target,
-      headers,
-      agent: false,
-      ...(signal === undefined ? {} : { signal }),
+
+  override isSecureEndpoint(): boolean {
+    return isSecure(this.url);
+  }
+
+  override async connect(request: ClientRequest, options: Parameters<HttpsProxyAgent<string>["connect"]>[1]) {
+    const where = `the proxy ${this.proxy.protocol}//${this.proxy.host}`;
+    const stop = () => this.#over.abort(this.signal?.reason);
+    this.signal?.addEventListener("abort", stop);
+    const late = new SandpiperError("timeout", `${where} did not answer within ${timeoutMs / 1000} seconds`, {
+      hint: "Run again later.",
     });
-    const deadline = setTimeout(() => request.destroy(late(where)), timeoutMs);
-    request.once("connect", (response, socket, head) => {
-      clearTimeout(deadline);
-      if (response.statusCode === 200) {
-        if (head.length > 0) socket.unshift(head);
-        resolve(socket);
-        return;
-      }
-      socket.destroy();
-      reject(refusal(where, target, response.statusCode ?? 0, response.headers["retry-after"]));
+    const timer = setTimeout(() => this.#over.abort(late), timeoutMs);
+    let status = 0;
+    let retryAfter: string | undefined;
+    request.once("proxyConnect", (answer: { statusCode: number; headers: Record<string, string | undefined> }) => {
+      status = answer.statusCode;
+      retryAfter = answer.headers["retry-after"];
     });
-    request.once("error", (error) => {
-      clearTimeout(deadline);
-      reject(connectError(where, error));
-    });
-    request.end();
-  });
+    try {
+      this.signal?.throwIfAborted();
+      const socket = await super.connect(request, options);
+      if (status === 200) return socket;
+      socket.destroy(); // what the agent made of a refusal, to be read as if it were the primary's answer
+      throw refusal(where, `${options.host}:${options.port}`, status, retryAfter);
+    } catch (error) {
+      throw this.#over.signal.aborted ? this.#over.signal.reason : connectError(where, error);
+    } finally {
+      clearTimeout(timer);
+      this.signal?.removeEventListener("abort", stop);
+    }
+  }
+}
+
+/** What stands before the host, for a header. A percent sign that begins no code is one. */
+function credentials({ username, password }: URL): string | undefined {
+  if (username === "" && password === "") return undefined;
+  const [user, secret] = [username, password].map((text) => querystring.unescape(text));
+  return `Basic ${Buffer.from(`${user}:${secret}`).toString("base64")}`;
 }
 
 function refusal(where: string, target: string, status: number, retryAfter: string | undefined): SandpiperError {
@@ -132,6 +120,11 @@ function refusal(where: string, target: string, status: number, retryAfter: stri
     return new SandpiperError("network", `${where} cannot reach ${target} at the moment (HTTP ${status})`, {
       hint: "Run again later.",
       retryAfter: retryAfterSeconds(retryAfter, Date.now()),
+    });
+  }
+  if (!Number.isInteger(status)) {
+    return new SandpiperError("unreachable", `what answers at ${where} is not an HTTP proxy`, {
+      hint: "Correct HTTPS_PROXY or HTTP_PROXY.",
     });
   }
   return new SandpiperError("unreachable", `${where} does not let us through to ${target} (HTTP ${status})`, {

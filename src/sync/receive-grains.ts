@@ -2,10 +2,12 @@
 import { SandpiperError } from "../errors.ts";
 import { chunkBytes } from "../slices/slice.ts";
 import { nowOf, type Refused, type Wanted } from "./find-difference.ts";
-import { decodeFrame, type GrainRecord, idBytes, listEntryBytes, readRecords, symbolBytes } from "./frames.ts";
+import { decodeFrame, type GrainRecord, idBytes, listEntryBytes, readRecords } from "./frames.ts";
 import { violation } from "./messages.ts";
-import { idsBeyond } from "./reconcile.ts";
-import { ask, type Content, type Run, type StagedSoFar, type Steps, take } from "./secondary-port.ts";
+import { type Pieces, ranged } from "./pieces.ts";
+import { IdList, IdOrder, idsBeyond } from "./reconcile.ts";
+import { ask, type Content, inTurns, type Run, type StagedSoFar, type Steps, take } from "./secondary-port.ts";
+import { SymbolSet } from "./symbols.ts";
 
 /** What has arrived, and what may still come. */
 interface Progress {
@@ -83,12 +85,9 @@ function* receiveNames(
   content: Content,
   symbols: Buffer,
 ): Steps<Refused | { ids: Buffer; sequence: number }> {
-  const due = new Set<bigint>();
-  for (let at = 0; at < symbols.length; at += symbolBytes) due.add(symbols.readBigUInt64BE(at));
-  const ids: Buffer[] = [];
-  let last: Buffer | null = null;
+  const named = new Named(yield* inTurns(SymbolSet.of(symbols)));
   let sequence = 0;
-  while (due.size > 0) {
+  while (named.due > 0) {
     const incoming = yield* ask.receive();
     if ("text" in incoming) {
       const message = yield* take(run, incoming);
@@ -97,17 +96,39 @@ function* receiveNames(
         throw violation(`the primary sent ${message.type} before it named the grains`);
       return { refused: message.reason, now: nowOf(message) };
     }
-    const { body } = decodeFrame(incoming.binary, ["list"], sequence++);
-    for (let at = 0; at < body.length; at += listEntryBytes) {
-      const id = body.subarray(at, at + idBytes);
-      if (last !== null && id.compare(last) <= 0) throw violation("the names of grains do not ascend");
-      if (!due.delete(body.readBigUInt64BE(at + idBytes)))
-        throw violation("the primary named a grain that was not asked for");
-      ids.push(id);
-      last = id;
-    }
+    yield* inTurns(named.take(decodeFrame(incoming.binary, ["list"], sequence++).body));
   }
-  return { ids: Buffer.concat(ids), sequence };
+  return { ids: yield* inTurns(named.ids.all()), sequence };
+}
+
+/** The grains that have the symbols that were asked for, as the primary names them. */
+class Named {
+  readonly ids = new IdList();
+  /** How many are still to come. */
+  due: number;
+  readonly #symbols: SymbolSet;
+  readonly #come: Uint8Array;
+  readonly #order = new IdOrder();
+
+  constructor(symbols: SymbolSet) {
+    this.#symbols = symbols;
+    this.#come = new Uint8Array(this.#symbols.size);
+    this.due = this.#symbols.size;
+  }
+
+  /** @throws `protocol` for names that do not ascend, or were not asked for. */
+  *take(entries: Buffer): Pieces<void> {
+    yield* ranged(entries.length / listEntryBytes, 16_384, (from, to) => {
+      for (let at = from * listEntryBytes; at < to * listEntryBytes; at += listEntryBytes) {
+        if (!this.#order.follows(entries, at)) throw violation("the names of grains do not ascend");
+        const n = this.#symbols.find(entries.readUInt32BE(at + idBytes), entries.readUInt32BE(at + idBytes + 4));
+        if (n < 0 || this.#come[n] === 1) throw violation("the primary named a grain that was not asked for");
+        this.#come[n] = 1;
+        this.due--;
+        this.ids.add(entries, at);
+      }
+    });
+  }
 }
 
 function check(progress: Progress, record: GrainRecord, body: Buffer, run: Run): void {

@@ -1,23 +1,31 @@
 /** The secondary's port in production: a channel to the primary, and one database session that holds the pair's lock and makes every change. */
+import { setImmediate as breathe } from "node:timers/promises";
 import type { Database, Session } from "../database.ts";
 import { asSandpiperError, SandpiperError } from "../errors.ts";
-import type { CompanyId } from "../slices/slice.ts";
+import type { SmallGrain } from "../slices/grain-store.ts";
+import type { CompanyId, SliceKey } from "../slices/slice.ts";
 import { step } from "../step.ts";
 import { addActivity } from "../subscriptions/activity-store.ts";
 import { applyChange, changedHere, type StoredSlice } from "./apply.ts";
+import { Arrivals } from "./arrivals.ts";
+import { leftOf } from "./budget.ts";
 import type { Wire } from "./channel.ts";
 import { unpack } from "./compression.ts";
+import { listEntryBytes } from "./frames.ts";
 import { readList } from "./grain-lists.ts";
 import type { Confirm, Incoming, SecondaryMessage } from "./messages.ts";
 import { readOutbox, settleOutbox, wasCommitted } from "./outbox-store.ts";
+import type { Room } from "./room.ts";
 import type { Change, Due, LocalSlice, SecondaryPort, SliceResult, StagedSoFar } from "./secondary-port.ts";
-import { checkRoom, clearStage, leftOf, openStage, Stage } from "./stage.ts";
+import { clearStage, openStage, readStaged, Stage } from "./stage.ts";
 
 /** How long a primary may think before our first request and after it, pings notwithstanding. */
 const firstAnswerMs = 15_000;
 const answerMs = 300_000;
 /** How long it may let us wait for a place, in all. */
 const lineMs = 3_600_000;
+/** Acknowledged confirmations that are forgotten at once. */
+const settledAtOnce = 100;
 
 /** What a run wants to know while it goes on. */
 export interface Watcher {
@@ -31,8 +39,8 @@ export interface Watcher {
 export interface AdapterOptions {
   db: Database;
   session: Session;
-  /** Where the database keeps its files, if they are ours. */
-  dataDirectory: string | undefined;
+  /** The room that the run has. */
+  room: Room;
   channel: Wire;
   companyId: CompanyId;
   runId: string;
@@ -44,14 +52,20 @@ export interface AdapterOptions {
 
 export class SecondaryAdapter implements SecondaryPort {
   readonly #o: AdapterOptions;
-  #stage: Stage | undefined;
+  #arrivals: Arrivals | undefined;
+  /** Grains of the slice that have arrived and are not staged: there are few of them. */
+  #arrived: SmallGrain[] | undefined;
+  /** The slices for which something may be staged. */
+  #staged: Set<SliceKey> | undefined;
+  /** Confirmations that were acknowledged, not forgotten yet. */
+  #settled: [runId: string, sliceId: string][] = [];
   #slice: LocalSlice | undefined;
   #grains = 0;
   #bytes = 0;
   #greeted = false;
   #queuedSinceMs: number | undefined;
-  /** A slice in which the primary broke the protocol: nothing that it sent for it is believed any more. */
-  #distrusted: LocalSlice | undefined;
+  /** A slice for which nothing that was sent is kept: there is no room for it, or the primary broke the protocol. */
+  #unwanted: LocalSlice | undefined;
 
   constructor(options: AdapterOptions) {
     this.#o = options;
@@ -89,66 +103,82 @@ export class SecondaryAdapter implements SecondaryPort {
     return readOutbox(this.#o.session, this.#o.companyId);
   }
 
-  settle(runId: string, sliceId: string): Promise<void> {
-    // The session may be in the middle of a COPY.
-    return settleOutbox(this.#o.db, this.#o.companyId, runId, sliceId);
+  async settle(runId: string, sliceId: string): Promise<void> {
+    // Many at once: what is not forgotten in time is sent again, and stored once.
+    this.#settled.push([runId, sliceId]);
+    if (this.#settled.length >= settledAtOnce) await this.#forgetSettled();
+  }
+
+  async #forgetSettled(): Promise<void> {
+    if (this.#settled.length === 0) return;
+    // Through another connection: the session may be in the middle of a COPY.
+    await settleOutbox(this.#o.db, this.#o.companyId, this.#settled.splice(0));
   }
 
   async readLocalList(slice: LocalSlice): Promise<Buffer> {
     step("s.list");
-    const { key, contentKey, hash, count } = stored(slice);
-    return this.#o.session.transaction(
-      async (tx) => {
-        const now = await tx.one<{ hash: string; count: number }>(
-          "SELECT hash, content_count AS count FROM slices WHERE slice_key = $1",
-          [key],
-        );
-        // An operator removes slices while they are synced; that is not the primary's fault.
-        if (now?.hash !== hash || now.count !== count) throw changedHere(slice);
-        return readList(tx, contentKey, null);
-      },
-      { readOnly: true, snapshot: true },
-    );
+    const list = await readList(this.#o.session, stored(slice).contentKey, null, slice.count);
+    // An operator removes slices while they are synced; that is not the primary's fault.
+    if (list.length !== slice.count * listEntryBytes) throw changedHere(slice);
+    return list;
   }
 
   async openStage(slice: LocalSlice, hash: string, due: Due): Promise<StagedSoFar> {
     const { key } = stored(slice);
-    const soFar = await openStage(this.#o.session, key, hash);
-    await checkRoom(this.#o.dataDirectory, leftOf(due, soFar));
-    this.#stage = new Stage(this.#o.session, key, soFar.contentKey);
+    const { session, companyId, room } = this.#o;
+    room.begin(key, slice.name);
+    this.#staged ??= await readStaged(session, companyId);
+    const open = this.#staged.has(key) ? await openStage(session, key, hash) : undefined;
+    const soFar = open ?? { after: null, grains: 0, bytes: 0, large: null };
+    await room.admit(leftOf(due, soFar), slice.count);
+    const stage = open && new Stage(session, key, open.contentKey);
+    this.#arrivals = new Arrivals(session, key, hash, stage, () => this.#staged!.add(key));
     this.#slice = slice;
     this.#grains = soFar.grains;
     return soFar;
   }
 
   async stageGrains(body: Buffer, entries: number): Promise<void> {
-    await this.#stage!.grains(body);
+    await this.#take(body.length, entries);
+    await this.#arrivals!.grains(body);
     this.#grains += entries;
     this.#bytes += body.length;
     this.#o.watcher.progress(this.#slice!, this.#grains, this.#bytes);
   }
 
   async stageChunk(grainId: Buffer, sequence: number, data: Buffer): Promise<void> {
-    await this.#stage!.chunk(grainId, sequence, data);
+    await this.#take(data.length, 0);
+    await this.#arrivals!.chunk(grainId, sequence, data);
     this.#bytes += data.length;
     this.#o.watcher.progress(this.#slice!, this.#grains, this.#bytes);
   }
 
-  async closeStage(): Promise<void> {
-    const stage = this.#stage;
-    this.#stage = undefined;
+  /** What there is no room for is given up: it would take that of others. */
+  async #take(bytes: number, grains: number): Promise<void> {
     try {
-      await stage?.close();
+      await this.#o.room.take(bytes, grains);
+    } catch (error) {
+      this.#unwanted = this.#slice;
+      throw error;
+    }
+  }
+
+  async closeStage(): Promise<void> {
+    const arrivals = this.#arrivals;
+    this.#arrivals = undefined;
+    try {
+      this.#arrived = await arrivals?.close();
     } catch (error) {
       // The session goes on to the next slice, and must be as it was.
-      await stage?.keep();
+      await arrivals?.keep();
       throw error;
     }
   }
 
   async apply(slice: LocalSlice, change: Change, confirm: Confirm): Promise<void> {
     try {
-      await applyChange(this.#o.session, this.#o.companyId, stored(slice), change, confirm);
+      this.#o.room.addMetadata(change.content.metadata);
+      await applyChange(this.#o.session, this.#o.companyId, stored(slice), change, confirm, this.#arrived);
     } catch (thrown) {
       const error = asSandpiperError(thrown);
       // What was staged does not make the slice: nothing of it is kept for a next attempt.
@@ -157,13 +187,18 @@ export class SecondaryAdapter implements SecondaryPort {
     }
   }
 
+  breathe(): Promise<void> {
+    return breathe();
+  }
+
   async elapsedMs(): Promise<number> {
     return this.#o.elapsedMs();
   }
 
   async finished(result: SliceResult): Promise<boolean> {
+    this.#o.room.leave();
     const final = this.#o.watcher.finished(result);
-    if (result.error?.code === "protocol") this.#distrusted = result.slice;
+    if (result.error?.code === "protocol") this.#unwanted = result.slice;
     // What succeeded was logged with the slice; a rehearsal changes nothing.
     if (final && result.error !== undefined && !this.#o.test) await this.#logFailure(result, result.error);
     step("s.next");
@@ -190,10 +225,12 @@ export class SecondaryAdapter implements SecondaryPort {
 
   /** Keeps what has arrived when a session ends in the middle of a slice, unless it cannot be what it should: the next run would go on from it, and fail again. */
   async dispose(): Promise<void> {
-    const stage = this.#stage;
-    this.#stage = undefined;
-    await stage?.keep();
-    const slice = this.#distrusted;
+    const arrivals = this.#arrivals;
+    this.#arrivals = undefined;
+    this.#o.room.leave();
+    await arrivals?.keep();
+    await this.#forgetSettled().catch(() => {});
+    const slice = this.#unwanted;
     if (slice !== undefined && !this.#o.test)
       await this.#o.session.transaction((tx) => clearStage(tx, stored(slice).key)).catch(() => {});
   }

@@ -1,8 +1,10 @@
 /** What the secondary's session works with: its port, its facts, and the steps that all its parts share. Pure. */
 import type { SandpiperError } from "../errors.ts";
-import { asker, type Session } from "./effects.ts";
+import { asker, inPieces, type Session } from "./effects.ts";
+import { comparedSize, contentSize } from "./message-sizes.ts";
 import {
   type Confirm,
+  type Due as DueMessages,
   type Incoming,
   type outcomes,
   type PrimaryMessage,
@@ -10,6 +12,7 @@ import {
   type SecondaryMessage,
   violation,
 } from "./messages.ts";
+import type { Pieces } from "./pieces.ts";
 
 /** A slice that this side wants in sync. */
 export interface LocalSlice {
@@ -82,12 +85,16 @@ export interface SecondaryPort {
   apply(slice: LocalSlice, change: Change, confirm: Confirm): Promise<void>;
   /** Milliseconds since the run began. */
   elapsedMs(): Promise<number>;
+  /** Lets others have their turn, in the middle of long work. */
+  breathe(): Promise<void>;
   /** A slice is done with. @returns whether for good: if not, the run tries it again, and nobody is told yet. */
   finished(result: SliceResult): Promise<boolean>;
 }
 
 export const ask = asker<SecondaryPort>();
 export type Steps<T> = Session<SecondaryPort, T>;
+/** Does long work, and lets others have their turn in between. */
+export const inTurns = <T>(work: Pieces<T>): Steps<T> => inPieces<SecondaryPort, T>(work, ask.breathe);
 
 /** What a run is about, and the one thing that its session remembers. */
 export interface Run {
@@ -111,8 +118,9 @@ export function* expect<T extends PrimaryMessage["type"]>(
   run: Run,
   ...types: T[]
 ): Steps<Extract<PrimaryMessage, { type: T }>> {
+  const due = sizes(run, types);
   for (;;) {
-    const message = yield* take(run, yield* ask.receive());
+    const message = yield* take(run, yield* ask.receive(), due);
     if (message === undefined) continue;
     if (!(types as string[]).includes(message.type))
       throw violation(`the primary sent ${message.type} where ${types.join(" or ")} is due`);
@@ -120,9 +128,21 @@ export function* expect<T extends PrimaryMessage["type"]>(
   }
 }
 
+/** How large those of these types may be that are larger than usual. */
+function sizes(run: Run, types: readonly string[]): DueMessages<PrimaryMessage> {
+  return {
+    ...(types.includes("compared") && { compared: comparedSize(run.slices.length) }),
+    ...(types.includes("content") && { content: contentSize }),
+  };
+}
+
 /** Reads a message; undefined for an acknowledgement, which is dealt with here. */
-export function* take(run: Run, incoming: Incoming): Steps<PrimaryMessage | undefined> {
-  const message = parsePrimaryMessage(incoming);
+export function* take(
+  run: Run,
+  incoming: Incoming,
+  due: DueMessages<PrimaryMessage> = {},
+): Steps<PrimaryMessage | undefined> {
+  const message = parsePrimaryMessage(incoming, due);
   if (message.type !== "confirmed") return message;
   if (run.unconfirmed === 0) throw violation("the primary acknowledged what was not sent");
   run.unconfirmed--;

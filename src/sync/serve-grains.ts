@@ -13,9 +13,11 @@ import {
   usualBodyBytes,
 } from "./frames.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
+import { joined, type Pieces, ranged } from "./pieces.ts";
 import {
   ask,
   damaged,
+  inTurns,
   judge,
   lastIdOf,
   type Read,
@@ -24,7 +26,7 @@ import {
   type Steps,
   sendFrame,
 } from "./primary-port.ts";
-import { idsBeyond } from "./reconcile.ts";
+import { idsBeyond, idsOf } from "./reconcile.ts";
 
 /** One stream of frames of a slice. */
 interface Stream {
@@ -40,7 +42,8 @@ type Request = Extract<SecondaryMessage, { type: "fetch" }>;
 /** @throws `protocol` when what is asked for cannot be meant. */
 export function* serveGrains(request: Request): Steps<Refusal | undefined> {
   const { id, hash, by, count } = request;
-  const { refusal, failure } = yield* mayServe(request);
+  // Where nothing is named, and nothing sent before the grains, what reads them judges.
+  const { refusal, failure } = by === "all" && request.after === null ? {} : yield* mayServe(request);
   // What was named has to be read off the line even if it is not served.
   const served = refusal === undefined && failure === undefined;
   const named = by === "all" ? null : yield* receiveNamed(by, count, served);
@@ -82,14 +85,24 @@ function* receiveNamed(type: "ids" | "symbols", count: number, keep: boolean): S
     const frame = decodeFrame(incoming.binary, [type], sequence);
     received += frame.entries;
     if (received > count) throw violation(`more ${type} came than the fetch says`);
-    if (keep) parts.push(frame.body);
+    if (!keep) continue;
+    const { body } = frame;
+    const last = parts.at(-1);
+    const follows = last === undefined || last.compare(body, 0, size, last.length - size) < 0;
+    if (!follows || !(yield* inTurns(ascend(body, size)))) throw violation(`the ${type} of a fetch do not ascend`);
+    parts.push(body);
   }
-  const named = Buffer.concat(parts);
-  for (let at = size; at < named.length; at += size) {
-    if (named.compare(named, at, at + size, at - size, at) >= 0)
-      throw violation(`the ${type} of a fetch do not ascend`);
-  }
-  return named;
+  return yield* inTurns(joined(parts));
+}
+
+/** Whether entries of `size` bytes ascend. */
+function* ascend(entries: Buffer, size: number): Pieces<boolean> {
+  let fine = true;
+  yield* ranged(entries.length / size, 16_384, (from, to) => {
+    for (let at = Math.max(1, from) * size; at < to * size && fine; at += size)
+      fine = entries.compare(entries, at, at + size, at - size, at) < 0;
+  });
+  return fine;
 }
 
 /** Says which grains have these symbols, so that the secondary knows what to expect; returns their ids. */
@@ -98,14 +111,13 @@ function* sendNames(stream: Stream, symbols: Buffer): Steps<Buffer | Refusal> {
   const refusal = judge(view, stream.hash);
   if (refusal !== undefined) return refusal;
   if (entries.length / listEntryBytes !== symbols.length / symbolBytes) return "changed";
-  const ids: Buffer[] = [];
-  for (let at = 0; at < entries.length; at += listEntryBytes) ids.push(entries.subarray(at, at + idBytes));
+  const ids = yield* inTurns(idsOf(entries));
   for (const frame of entryFrames("list", entries)) {
     const late = yield* sendFrame(stream.id, stream.hash, frame);
     if (late !== undefined) return late;
     stream.sequence++;
   }
-  return Buffer.concat(ids);
+  return ids;
 }
 
 function* sendGrains(stream: Stream, after: Buffer | null, wanted: Buffer | null): Steps<Refusal | undefined> {
@@ -114,8 +126,10 @@ function* sendGrains(stream: Stream, after: Buffer | null, wanted: Buffer | null
     const read: Read<Records> = yield* ask.readGrains(id, last, wanted);
     const refusal = judge(read.view, hash) ?? (yield* sendRecords(stream, read.data));
     if (refusal !== undefined) return refusal;
+    // How many are left of a whole slice is not known when some are not sent again: then the last read finds nothing.
+    const due = wanted === null ? (after === null ? read.view!.count : undefined) : wanted.length / idBytes;
     const next = lastIdOf(read.data);
-    if (next === null) break;
+    if (next === null || stream.grains === due) break;
     last = next;
   }
   if (wanted !== null && stream.grains !== wanted.length / idBytes) return "changed";

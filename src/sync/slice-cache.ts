@@ -6,17 +6,16 @@ import { setImmediate as breathe } from "node:timers/promises";
 import type { Database } from "../database.ts";
 import type { Scope } from "../scope.ts";
 import type { SliceKey } from "../slices/slice.ts";
-import { addList, Cells, entriesWith } from "./coded-symbols.ts";
+import { addList, Cells, encodeList } from "./coded-symbols.ts";
 import { cellBytes, listEntryBytes } from "./frames.ts";
-import { listPieces } from "./grain-lists.ts";
+import { ListBuffer, listPieces } from "./grain-lists.ts";
+import type { Pieces } from "./pieces.ts";
 import type { Read } from "./primary-port.ts";
 import { read } from "./primary-store.ts";
+import { entriesWith, SymbolSet } from "./symbols.ts";
 
 /** Cells that are kept of a slice: 57 KB. */
 const keptCells = 4096;
-
-/** Entries of a list that are added without a pause, in which others are served: some milliseconds. */
-const pieceBytes = 8192 * listEntryBytes;
 
 interface Entry {
   hash: string;
@@ -44,11 +43,11 @@ export class SliceCache {
     const { view, data: entry } = await this.#entry(db, scope, id);
     if (entry === undefined || length <= keptCells) return { view, data: entry?.cells ?? new Cells(0) };
     const { list } = entry;
-    if (list !== undefined) return { view, data: await this.#inTurn(() => cellsOf(list, length)) };
+    if (list !== undefined) return { view, data: await this.#inTurn(() => inTurns(encodeList(list, length))) };
     return this.#inTurn(() =>
       read(db, scope, id, new Cells(0), async (tx, { content }) => {
         const cells = new Cells(length);
-        for await (const piece of listPieces(tx, content)) addList(cells, piece);
+        for await (const piece of listPieces(tx, content)) await inTurns(addList(cells, piece));
         return cells;
       }),
     );
@@ -58,12 +57,14 @@ export class SliceCache {
   async findSymbols(db: Database, scope: Scope, id: string, symbols: Buffer): Promise<Read<Buffer>> {
     const { view, data: entry } = await this.#entry(db, scope, id);
     if (entry === undefined) return { view, data: Buffer.alloc(0) };
-    if (entry.list !== undefined) return { view, data: Buffer.concat(entriesWith(entry.list, symbols)) };
+    const wanted = await inTurns(SymbolSet.of(symbols));
+    const { list } = entry;
+    if (list !== undefined) return { view, data: await this.#inTurn(() => inTurns(entriesWith(list, wanted))) };
     return this.#inTurn(() =>
       read(db, scope, id, Buffer.alloc(0), async (tx, { content }) => {
-        const found: Buffer[] = [];
-        for await (const piece of listPieces(tx, content)) found.push(...entriesWith(piece, symbols));
-        return Buffer.concat(found);
+        const found = new ListBuffer(wanted.size);
+        for await (const piece of listPieces(tx, content)) found.add(await inTurns(entriesWith(piece, wanted)));
+        return found.all;
       }),
     );
   }
@@ -82,17 +83,14 @@ export class SliceCache {
   }
 
   #build(db: Database, scope: Scope, id: string): Promise<Read<Entry | undefined>> {
-    return read(db, scope, id, undefined as Entry | undefined, async (tx, { key, content, hash }) => {
+    return read(db, scope, id, undefined as Entry | undefined, async (tx, { key, content, hash, count }) => {
       const cells = new Cells(keptCells);
-      let list: Buffer[] | undefined = [];
-      let bytes = 0;
+      const list = count * listEntryBytes > this.#most / 2 ? undefined : new ListBuffer(count);
       for await (const piece of listPieces(tx, content)) {
-        addList(cells, piece);
-        bytes += piece.length;
-        if (bytes > this.#most / 2) list = undefined;
-        list?.push(piece);
+        await inTurns(addList(cells, piece));
+        list?.add(piece);
       }
-      const entry = { hash, cells, list: list && Buffer.concat(list) };
+      const entry = { hash, cells, list: list?.all };
       this.#keep(key, entry);
       return entry;
     });
@@ -130,11 +128,11 @@ export class SliceCache {
   }
 }
 
-async function cellsOf(list: Buffer, length: number): Promise<Cells> {
-  const cells = new Cells(length);
-  for (let at = 0; at < list.length; at += pieceBytes) {
-    addList(cells, list.subarray(at, at + pieceBytes));
+/** Does long work, and lets others have their turn in between. */
+async function inTurns<T>(work: Pieces<T>): Promise<T> {
+  for (;;) {
+    const step = work.next();
+    if (step.done) return step.value;
     await breathe();
   }
-  return cells;
 }

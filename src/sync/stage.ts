@@ -3,21 +3,21 @@
  * that are committed, so that what has arrived survives whatever happens next. The key is set here and never taken from the peer.
  */
 import { once } from "node:events";
-import { statfs } from "node:fs/promises";
-import type { Writable } from "node:stream";
 import type { Session } from "../database.ts";
 import { isDiskFull, translate, violatedConstraint } from "../database-errors.ts";
 import { asSandpiperError, SandpiperError } from "../errors.ts";
-import { maxLogBytes } from "../postgres/cluster.ts";
+import { asEver } from "../session-settings.ts";
 import { clearGrains } from "../slices/grain-store.ts";
 import { type CompanyId, type ContentKey, chunkBytes, type SliceKey, uuidText } from "../slices/slice.ts";
 import { stageLock } from "../slices/slice-store.ts";
 import { copyHeader, copyTrailer } from "../slices/tuples.ts";
 import { step } from "../step.ts";
-import type { Due, StagedSoFar } from "./secondary-port.ts";
+import type { StagedSoFar } from "./secondary-port.ts";
 
 /** Bytes after which a batch is committed: what a crash costs at most, besides what is on its way. */
 const batchBytes = chunkBytes;
+
+const notStaging = `${asEver("synchronous_commit")}; RESET sandpiper.content_key`;
 
 /** Deletes whatever is staged for a slice; in a transaction of the caller's. */
 export async function clearStage(tx: Session, key: SliceKey): Promise<void> {
@@ -32,10 +32,19 @@ export async function clearStage(tx: Session, key: SliceKey): Promise<void> {
 export async function sweepStages(session: Session, companyId: CompanyId, current: readonly string[]): Promise<void> {
   const stages = await session.query<{ key: SliceKey }>(
     `SELECT g.slice_key AS key FROM staging g JOIN slices s USING (slice_key) WHERE s.company_id = $1 AND (s.id = ANY ($2::uuid[]) OR NOT EXISTS
-       (SELECT 1 FROM subscriptions u WHERE u.slice_key = s.slice_key AND u.active AND u.offered AND u.withdrawn_at IS NULL))`,
+       (SELECT 1 FROM subscriptions u WHERE u.slice_key = s.slice_key AND u.active AND u.offered AND u.withdrawn_at IS NULL OFFSET 0))`,
     [companyId, current],
   );
   for (const { key } of stages) await session.transaction((tx) => clearStage(tx, key));
+}
+
+/** The slices of a primary for which something is staged. */
+export async function readStaged(session: Session, companyId: CompanyId): Promise<Set<SliceKey>> {
+  const rows = await session.query<{ key: SliceKey }>(
+    "SELECT g.slice_key AS key FROM staging g JOIN slices s USING (slice_key) WHERE s.company_id = $1",
+    [companyId],
+  );
+  return new Set(rows.map(({ key }) => key));
 }
 
 /** Finds what is staged for (slice, hash); what was staged for another hash is deleted. @throws `deferred` when the slice was removed. */
@@ -76,42 +85,14 @@ export async function openStage(
   });
 }
 
-/**
- * Looks whether the disk has room for grains that are yet to be staged, where that can be known: in a directory of our own.
- *
- * @throws `storage` when there is less.
- */
-export async function checkRoom(directory: string | undefined, left: Due): Promise<void> {
-  if (directory === undefined || left.grains === 0) return;
-  const { bavail, bsize } = await statfs(directory);
-  const needed = roomFor(left);
-  if (bavail * bsize >= needed) return;
-  const mb = (bytes: number) => `${Math.round(bytes / 1e6)} MB`;
-  throw new SandpiperError("storage", `about ${mb(needed)} of disk are needed, and ${mb(bavail * bsize)} are free`, {
-    hint: "Free some space on it and run again: nothing was changed.",
-  });
-}
-
-/** What of the grains that are due is not staged yet. */
-export const leftOf = (due: Due, soFar: StagedSoFar): Due => {
-  const begun = soFar.large === null ? 0 : 1;
-  return {
-    grains: due.grains - soFar.grains + begun,
-    // About how many bytes are due is known, not exactly.
-    bytes: Math.max(0, due.bytes - soFar.bytes + (soFar.large?.left ?? 0)),
-  };
-};
-
-/** Bytes of disk that grains take: with their rows and indexes in the tables, and once more in the log of the database, which has a bound. */
-export const roomFor = ({ grains, bytes }: Due): number => bytes + 300 * grains + Math.min(bytes, maxLogBytes);
-
 /** Writes the grains of one slice under their content key; nothing else may use the session until it is closed. */
 export class Stage {
   readonly #session: Session;
   readonly #key: SliceKey;
   readonly #contentKey: ContentKey;
-  #copy: { stream: Writable; done: Promise<unknown> } | undefined;
-  #uncommitted = 0;
+  /** Records that have come since the last COPY. */
+  #records: Buffer[] = [];
+  #recordBytes = 0;
   #turn: Promise<void> = Promise.resolve();
   #begun = false;
   #failure: unknown;
@@ -124,13 +105,17 @@ export class Stage {
 
   /** Stages whole, checked grain records: they are tuples of a COPY as they are. */
   async grains(body: Buffer): Promise<void> {
-    await this.#next(() => this.#write(body));
+    this.#records.push(body);
+    this.#recordBytes += body.length;
+    step("s.stage");
+    if (this.#recordBytes >= batchBytes) await this.#next(this.#copied());
   }
 
   /** Stages a chunk of the large grain that was staged last. */
   async chunk(grainId: Buffer, sequence: number, data: Buffer): Promise<void> {
+    const copied = this.#copied();
     await this.#next(async () => {
-      await this.#commit();
+      await copied();
       await this.#begin();
       await this.#session.run("INSERT INTO grain_chunks (content_key, grain_id, seq, data) VALUES ($1, $2, $3, $4)", [
         this.#contentKey,
@@ -144,7 +129,7 @@ export class Stage {
 
   /** Commits what is left. */
   async close(): Promise<void> {
-    await this.#next(() => this.#commit());
+    await this.#next(this.#copied());
     await this.#turn;
     await this.#end();
   }
@@ -156,7 +141,6 @@ export class Stage {
   async keep(): Promise<void> {
     await this.close().catch(() => {});
     if (this.#failure === undefined) return;
-    this.#copy?.stream.destroy();
     await this.#end().catch(() => {});
     if (isDiskFull(this.#failure) || asSandpiperError(this.#failure).code === "verification")
       await this.#session.transaction((tx) => clearStage(tx, this.#key)).catch(() => {});
@@ -172,8 +156,16 @@ export class Stage {
     this.#turn.catch(() => {});
   }
 
-  async #write(bytes: Buffer): Promise<void> {
-    if (this.#copy === undefined) {
+  /**
+   * What writes the records that have come, by a COPY of its own. It is not begun before all of them are here: a transaction that waits for
+   * a primary would keep whatever is deleted meanwhile from being cleared away.
+   */
+  #copied(): () => Promise<void> {
+    const records = this.#records;
+    this.#records = [];
+    this.#recordBytes = 0;
+    return async () => {
+      if (records.length === 0) return;
       await this.#begin();
       // Into the partition: COPY is refused on a table with row-level security (0003-row-security.sql).
       const stream = this.#session.copyIn(
@@ -182,14 +174,11 @@ export class Stage {
       const done = once(stream, "finish");
       done.catch(() => {});
       stream.on("error", () => {}); // it is told by `done`; later ones have nobody to tell
-      this.#copy = { stream, done };
-      stream.write(copyHeader);
-    }
-    const { stream, done } = this.#copy;
-    this.#uncommitted += bytes.length;
-    if (!stream.write(bytes)) await Promise.race([once(stream, "drain"), done]);
-    step("s.stage");
-    if (this.#uncommitted >= batchBytes) await this.#commit();
+      for (const bytes of [copyHeader, ...records])
+        if (!stream.write(bytes)) await Promise.race([once(stream, "drain"), done]);
+      stream.end(copyTrailer);
+      await done;
+    };
   }
 
   async #begin(): Promise<void> {
@@ -206,18 +195,8 @@ export class Stage {
   async #end(): Promise<void> {
     if (!this.#begun) return;
     this.#begun = false;
-    await this.#session.run("RESET synchronous_commit; RESET sandpiper.content_key");
+    await this.#session.run(notStaging);
     await this.#session.run(`SELECT pg_advisory_unlock_shared(${stageLock("$1")})`, [this.#contentKey]);
-  }
-
-  /** Ends the COPY, which is a transaction of its own. */
-  async #commit(): Promise<void> {
-    if (this.#copy === undefined) return;
-    const { stream, done } = this.#copy;
-    this.#copy = undefined;
-    this.#uncommitted = 0;
-    stream.end(copyTrailer);
-    await done;
   }
 }
 

@@ -3,7 +3,7 @@ import type { Session } from "../database.ts";
 import { SandpiperError } from "../errors.ts";
 import { everything } from "../scope.ts";
 import type { CompanyId, ContentKey, SliceKey } from "../slices/slice.ts";
-import { addActivity } from "../subscriptions/activity-store.ts";
+import { addLosses } from "../subscriptions/activity-store.ts";
 import type { Company, Subscription } from "../subscriptions/company.ts";
 import { setSubsEtag } from "../subscriptions/company-store.ts";
 import { activeAfter, planSubscriptions } from "../subscriptions/rules.ts";
@@ -54,10 +54,13 @@ export async function updateSubscriptions(
     if (!options.test) {
       await applyPlan(tx, company.id, plan);
       await setSubsEtag(tx, company.id, etag);
-      for (const row of plan.withdraw) await log(tx, company, options.runId, row, "withdrawn");
       const off = new Set(plan.change.filter((row) => !row.active).map((row) => row.id));
-      for (const row of local)
-        if (row.active && off.has(row.id)) await log(tx, company, options.runId, row, "switched-off");
+      const switchedOff = local.filter((row) => row.active && off.has(row.id));
+      // What the primary took away is in the log of activity.
+      await addLosses(tx, company.id, options.runId, [
+        ...plan.withdraw.map((row) => lossOf(row, "withdrawn")),
+        ...switchedOff.map((row) => lossOf(row, "switched-off")),
+      ]);
     }
     const rows = await tx.query<{ id: string; key: SliceKey; contentKey: ContentKey; hash: string; count: number }>(
       'SELECT id, slice_key AS key, content_key AS "contentKey", hash, content_count AS count FROM slices WHERE company_id = $1',
@@ -87,20 +90,9 @@ async function dueSlices(session: Session, companyId: CompanyId, only: string | 
   );
 }
 
-/** What the primary took away is in the log of activity. */
-function log(tx: Session, company: Company, runId: string, row: Subscription, outcome: string): Promise<void> {
-  return addActivity(tx, {
-    companyId: company.id,
-    runId,
-    sliceId: row.sliceId,
-    sliceName: row.sliceName,
-    subId: row.id,
-    test: false,
-    outcome,
-    message: "",
-    grainsAdded: 0,
-    grainsRemoved: 0,
-    bytes: 0,
-    durationMs: 0,
-  });
-}
+const lossOf = ({ id, sliceId, sliceName }: Subscription, outcome: string) => ({
+  sliceId,
+  sliceName,
+  subId: id,
+  outcome,
+});

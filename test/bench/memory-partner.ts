@@ -45,7 +45,13 @@ export class MemoryPartner {
       program: "bench/1",
       unconfirmed: 0,
     };
-    const channel = await connectChannel({ url: this.url, mayBePrivate: true }, credentials.token, 30_000, traffic);
+    const channel = await connectChannel(
+      { url: this.url, mayBePrivate: true },
+      credentials.token,
+      1000,
+      30_000,
+      traffic,
+    );
     try {
       await drive(secondarySession(run), this.#port(channel));
     } finally {
@@ -90,6 +96,7 @@ export class MemoryPartner {
           throw new SandpiperError("verification", "not what was declared");
         this.copies.set(slice.id, { ...copyOf(slice), units, hash, count });
       },
+      breathe: async () => {},
       elapsedMs: async () => 0,
       finished: async ({ error }) => {
         if (error !== undefined) throw error;

@@ -1,4 +1,4 @@
-import { access, mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { access, mkdir, readdir, readFile, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
 import { parse } from "yaml";
@@ -19,6 +19,10 @@ const primary = ["init", "--role", "primary", "--company", "ABC Brakes"];
 t.test("writes a private file with fresh secrets, and sets up the database", async (t) => {
   const { directory, run, refuses, databaseUrl } = await emptySandbox(t, "init");
   const url = "https://sync.abcbrakes.example";
+  // Of an `init` that was killed yesterday: it has secrets.
+  const left = join(directory, ".sandpiper-0123456789abcdef.tmp");
+  await writeFile(left, "secrets");
+  await utimes(left, 1, 1);
   const done = await run([...primary, "--port", "8123", "--sync-url", `${url}/`, "--data", "my data"]);
   t.match(done, { code: 0, stdout: /^This is now the primary of ABC Brakes \(id [0-9a-f-]{36}\)\.\n$/ });
   t.match(done.stderr, "sandpiper serve", "says what to run next");

@@ -19,7 +19,7 @@ t.test("add and list", async (t) => {
   const add = ["add", "--slice", "pads"];
   t.match(await run([...add, "one.xml"]), { code: 0, stdout: /^Published one.xml in slice Pads \(16 bytes, \d+ comp/ });
   t.match(await run([...add, "one.xml"]), { code: 0, stdout: "Nothing to publish" });
-  t.match(await json([...add, "one.xml"]), { changed: false, bytes: 16 });
+  t.match(await json([...add, "one.xml"]), { changed: false, source: "one.xml", replaced: null, bytes: 16 });
 
   const question = /Replace what slice Pads holds since .* UTC\? \[y\/N\]/;
   t.match(await onTerminal([...add, "two.xml"], [["[y/N]", "n\r"]]), { code: 2, screen: question });
@@ -55,7 +55,7 @@ t.test("add and list", async (t) => {
     const rows = stdout.trimEnd().split("\n");
     t.equal(rows.length, 6000);
     t.equal(new Set(rows.map((row) => row.split("\t")[1])).size, 6000);
-    t.match(rows[0], /^Items\tk\d+\t[0-9a-f-]{36}\traw\t\d+\tevil\ufffd\[2J$/);
+    t.match(rows[0], /^Items\tk\d+\t[0-9a-f-]{36}\traw\t\d+\tevil\\u001b\[2J$/);
     const [document] = (await json(["list", "--full", "--slice", "items"])) as [{ items: unknown[]; grains: number }];
     t.equal(document.items.length, 6000);
     t.equal(document.grains, 6000);

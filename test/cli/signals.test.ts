@@ -14,7 +14,9 @@ t.setTimeout(120_000);
 const connections = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()";
 
 for (const [signal, code] of [
+  ["SIGHUP", 129],
   ["SIGINT", 130],
+  ["SIGQUIT", 131],
   ["SIGTERM", 143],
 ] as const) {
   t.test(`${signal} ends a command that waits with ${code}`, async (t) => {

@@ -37,7 +37,7 @@ t.test("slices and subscriptions on a primary", async (t) => {
     code: 0,
   });
   t.match(await subscription("list"), {
-    stdout: /^s1\t[0-9a-f-]{36}\tEpicor\tPads\taces-file\tyes\tactive\tx\ufffdy\n$/,
+    stdout: /^s1\t[0-9a-f-]{36}\tEpicor\tPads\taces-file\tyes\tactive\tx\\u0009y\n$/,
   });
   t.match(await subscription("deactivate", "S1"), { code: 0, stdout: "not active" });
   t.match(await json(["subscription", "list"]), [{ name: "s1", active: false, status: "not active" }]);

@@ -71,7 +71,7 @@ const wrong: [args: string[], message: string][] = [
   [["slice", "meta", "x", "a=1", "a=2"], '"a" is given twice'],
   [["slice", "meta", "x", "a=1", "--unset", "a"], '"a" is both set and unset'],
   [["company", "add", "evil\u001b[2Jname"], "the company's name has control characters"],
-  [["\u001b[2J"], "unknown command '\ufffd[2J'"],
+  [["\u001b[2J"], "unknown command '\\u001b[2J'"],
 ];
 
 function checkComplaint(t: Test, args: string[], message: string, complaint = ""): void {

@@ -85,7 +85,7 @@ t.test("activity", async (t) => {
   const { stdout } = await run(["activity", "--company", "EPICOR"]);
   const rows = stdout.trimEnd().split("\n");
   t.equal(rows.length, 2);
-  t.match(rows[0], /^20[^\t]*Z\tEpicor\tevil\ufffd\[2J\tupdated\tno\t3\t1\t4096\t12\tall\ufffdwell$/, "newest first");
+  t.match(rows[0], /^20[^\t]*Z\tEpicor\tevil\\u001b\[2J\tupdated\tno\t3\t1\t4096\t12\tall\\u0009well$/, "newest first");
   t.same(await json(["activity", "--company", "other"]), []);
   t.match(await json(["activity", "--limit", "1"]), [{ company: "Epicor", bytes: 4096, test: false }]);
   t.match(await onTerminal(["activity"]), { code: 0, screen: /DATE.*COMPANY.*SLICE.*OUTCOME/ });

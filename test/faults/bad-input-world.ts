@@ -1,12 +1,15 @@
 /** Two servers that are sent what they must refuse, and those who are known to them. */
 import { createHmac } from "node:crypto";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { requireSecret } from "../../src/config.ts";
 import { everything } from "../../src/scope.ts";
-import type { CompanyId } from "../../src/slices/slice.ts";
+import { type CompanyId, levelOneKey } from "../../src/slices/slice.ts";
 import { requireSlice } from "../../src/slices/slice-store.ts";
 import { roles } from "../../src/subscriptions/company.ts";
 import { addCompany, issueApiKey, readServer } from "../../src/subscriptions/company-store.ts";
 import { addUser, updateUser } from "../../src/subscriptions/user-store.ts";
+import { zeros } from "../harness/zeros.ts";
 import { addLines, introduce, offer, Party, subscribe } from "../integration/parties.ts";
 import type { Teardown } from "./subject.ts";
 
@@ -54,6 +57,11 @@ export async function makeWorld(test: Teardown): Promise<BadInputWorld> {
   await offer(primary, "Own", "aces-items", secondary);
   await offer(primary, "Foreign", "aces-items");
   await offer(primary, "Spare", "aces-items");
+  await offer(primary, "Bomb", "binary-blob");
+  const bomb = (await zeros(64)).toString("base64");
+  await primary.batch("Bomb", [{ add: { grain_key: levelOneKey, source: "bomb", encoding: "z64", payload: bomb } }]);
+  await mkdir(join(primary.directory, "odd"));
+  await writeFile(join(primary.directory, "odd/sandpiper-manifest.json"), '[{"file": "../sandpiper.yaml"}]');
   for (const name of ["Own", "Foreign"]) await primary.batch(name, addLines(0, 20));
   const db = await primary.db();
   const hmac = requireSecret(primary.config(), "api_key_hmac");

@@ -233,7 +233,10 @@ async function send(world: BadInputWorld, { sent, at = "primary" }: BadInput): P
   const party = world[at];
   const url = party.server!.url;
   if ("command" in sent) {
-    const started = party.start(sent.command, sent.input === undefined ? {} : { input: sent.input });
+    const started = party.start(sent.command, {
+      ...(sent.input === undefined ? {} : { input: sent.input }),
+      ...(sent.env === undefined ? {} : { env: sent.env }),
+    });
     const run = await weighCommand(started, commandMs);
     return { got: run.code ?? -1, text: run.stdout + run.stderr, peakMb: run.peakMb };
   }

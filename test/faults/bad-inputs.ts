@@ -1,5 +1,6 @@
 /** Inputs that must be refused, and how: each says what is sent where, and the one answer that is right. */
 import { randomUUID } from "node:crypto";
+import { escapeUnseen } from "../../src/characters.ts";
 import type { BadInputWorld } from "./bad-input-world.ts";
 import { closeFrame, opcodes, upgradeRequest, wireFrame } from "./websocket-wire.ts";
 
@@ -10,7 +11,7 @@ export type Sent =
   | { call: string; token?: string; json?: unknown; body?: string | Uint8Array; headers?: Record<string, string> }
   /** Websocket frames, after `begin`. */
   | { frames: readonly Buffer[]; withinMs?: number }
-  | { command: readonly string[]; input?: string };
+  | { command: readonly string[]; input?: string; env?: Record<string, string> };
 
 export interface BadInput {
   name: string;
@@ -28,6 +29,10 @@ export interface BadInput {
 }
 
 const random = randomUUID();
+
+/** Of each kind one: direction, joiners and separators without width, a blank like another, a hyphen that is not shown, tags, a filler, half a pair. */
+const unseen = [..."\u061c\u200e\u202e\u2066\u200b\u200d\u2060\ufeff\u00a0\u00ad\u{e0041}\ufe0f\u3164\ue000\u2028"];
+
 const text = (value: object | string) =>
   wireFrame(opcodes.text, typeof value === "string" ? value : JSON.stringify(value));
 
@@ -190,7 +195,8 @@ function bodies({ admin, spare, foreignGrain }: BadInputWorld): BadInput[] {
     company("half a body", '{"name": '),
     company("a byte order mark", '\ufeff{"name": "x"}'),
     company("what is not UTF-8", Buffer.from('{"name": "\xff\xfe"}', "latin1")),
-    company("JSON that nests 20,000 deep", "[".repeat(20_000) + "]".repeat(20_000)),
+    company("JSON that nests 5,000 deep", "[".repeat(5000) + "]".repeat(5000)),
+    company("JSON with 5,000 values", `[${"0,".repeat(5000)}0]`, 413, "limit"),
     company("__proto__", '{"name": "x", "__proto__": {"admin": true}}'),
     company("constructor.prototype", '{"constructor": {"prototype": {"admin": true}}}'),
     company("a member that is not known", '{"name": "x", "role": 100}'),
@@ -200,14 +206,24 @@ function bodies({ admin, spare, foreignGrain }: BadInputWorld): BadInput[] {
     company("NUL in a text", '{"name": "a\\u0000b"}'),
     company("half a surrogate pair", '{"name": "a\\ud800"}'),
     company("control characters in a name", '{"name": "a\\u001b[2J"}'),
+    ...unseen.map((character) =>
+      company(`a name with ${escapeUnseen(character)} in it`, JSON.stringify({ name: `a${character}b` })),
+    ),
+    call("a slice that looks like another", "POST /v1/slices", { name: "Ow\u200bn", slice_type: "aces-items" }),
+    call("a user who looks like another", "POST /v1/users", {
+      username: "ad\u00admin",
+      password: "long enough to be one",
+      role: 110,
+    }),
     company("a name of blanks", '{"name": "   "}'),
     company("a name like an id", `{"name": "${random}"}`),
-    company("a name of 100 KB", `{"name": "${"x".repeat(100_000)}"}`),
+    company("a name of 10 KB", `{"name": "${"x".repeat(10_000)}"}`),
+    company("a name of 100 KB", `{"name": "${"x".repeat(100_000)}"}`, 413, "limit"),
     company("no type", '{"name": "x"}', 415, "media_type", { "content-type": "" }),
     company("text/plain", '{"name": "x"}', 415, "media_type", { "content-type": "text/plain" }),
     company("UTF-16", '{"name": "x"}', 415, "media_type", { "content-type": "application/json; charset=utf-16" }),
     company("a compressed body", '{"name": "x"}', 415, "media_type", { "content-encoding": "gzip" }),
-    company("2 MB where 1 is allowed", `{"name": "${"x".repeat(2_000_000)}"}`, 413, "limit"),
+    company("2 MB where a few KB are allowed", `{"name": "${"x".repeat(2_000_000)}"}`, 413, "limit"),
     ...["1e308", "1e400", "9007199254740993", "-0", "-1", "0x10", "NaN"].map(
       (number): BadInput => ({
         name: `the number ${number}`,
@@ -615,7 +631,7 @@ function frames({ foreign, own }: BadInputWorld): BadInput[] {
   ];
 }
 
-function commands({ epicorId }: BadInputWorld): BadInput[] {
+function commands({ epicorId, primary, proberKey }: BadInputWorld): BadInput[] {
   const at = "secondary" as const;
   const register = (address: string): BadInput => ({
     name: `company add --sync-addr ${address}`,
@@ -624,7 +640,38 @@ function commands({ epicorId }: BadInputWorld): BadInput[] {
     expect: 2,
   });
   const bad = (name: string, command: string[], expect = 2): BadInput => ({ name, sent: { command }, expect });
+  const { host } = new URL(primary.server!.url);
+  const reaching = (name: string, address: string, env: Record<string, string>, expect: number): BadInput => ({
+    name,
+    at,
+    sent: {
+      command: ["company", "add", "Evil", "--sync-addr", address, "--api-key-file", "-"],
+      input: proberKey,
+      env,
+    },
+    expect,
+  });
   return [
+    ...[
+      "socks5://user:hunter2@127.0.0.1:1",
+      "ftp://user:hunter2@127.0.0.1",
+      "http://user:hunter2/@127.0.0.1",
+      "http://user:hunter2@127.0.0.1:99999",
+      "http://",
+    ].map((proxy) =>
+      reaching(`the proxy ${proxy.replace("hunter2", "...")}`, `http://${host}`, { HTTP_PROXY: proxy }, 2),
+    ),
+    reaching("a proxy that is not there", `http://${host}`, { ALL_PROXY: "http://user:50%hunter2@127.0.0.1:1" }, 3),
+    bad("the name of a company with what nobody sees in it", ["company", "add", "Ot\u2060her"]),
+    bad("the name of a subscription that turns around", [
+      "subscription",
+      "add",
+      "x\u202ey",
+      "--slice",
+      "Own",
+      "--company",
+      "Other",
+    ]),
     ...[
       "ftp://x",
       "file:///etc/passwd",
@@ -644,6 +691,9 @@ function commands({ epicorId }: BadInputWorld): BadInput[] {
     bad("a port that is none", ["serve", "--server.port", "99999"]),
     bad("a flag that is not known", ["slice", "list", "--__proto__", "1"]),
     bad("a sync on a primary", ["sync"]),
+    bad("a file that unfolds to a thousand times its size", ["pull", "--slice", "Bomb", "out"], 11),
+    bad("a manifest that leads out of its directory", ["pull", "odd"], 9),
+    bad("a directory that cannot be made", ["pull", "/proc/none"], 9),
     { name: "a subscription that is not there", at, sent: { command: ["sync", "--sub", "' OR 1=1--"] }, expect: 2 },
     { name: "a company that is ourselves", at, sent: { command: ["sync", "--sub", epicorId] }, expect: 2 },
   ];

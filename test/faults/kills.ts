@@ -20,7 +20,7 @@ export interface KillCounts {
 
 /** Loaded into a process to act at its steps. */
 export const failpoint = new URL("../harness/failpoint.js", import.meta.url).href;
-const watched = (env: Record<string, string>) => ({ nodeArgs: ["--import", failpoint], env });
+export const watched = (env: Record<string, string>) => ({ nodeArgs: ["--import", failpoint], env });
 
 /** @param tell is told of each fault that was found. */
 export async function killEverything(
@@ -39,23 +39,13 @@ export async function killEverything(
     await primary.serve({ port, ...options });
   };
 
-  /** The steps of one sync of either side, each with its first, middle and last occurrence. */
+  /** The steps of one sync of either side. */
   const places = async (side: "s" | "p"): Promise<string[]> => {
     const log = join(secondary.directory, "steps");
     await subject.change();
     if (side === "p") await restart(watched({ SP_FP_LOG: log }));
     await secondary.ok(["sync"], side === "s" ? watched({ SP_FP_LOG: log }) : {});
-    const reached = new Map<string, number>();
-    for (const line of (await readFile(log, "utf8")).trim().split("\n")) {
-      const [name, n] = line.split(" ") as [string, string];
-      reached.set(name, Number(n));
-    }
-    await rm(log);
-    const all = [...reached].flatMap(([name, n]) =>
-      [...new Set([1, Math.ceil(n / 2), n])].map((occurrence) => `${name}:${occurrence}`),
-    );
-    const step = Math.max(1, Math.ceil(all.length / counts.places));
-    return all.filter((_, i) => i % step === 0);
+    return placesIn(log, counts.places);
   };
 
   for (const place of await places("s")) {
@@ -117,6 +107,21 @@ export async function killEverything(
     }
   }
   return { kills: verdict.made, ...verdict.wrong };
+}
+
+/** The steps that a log names, each with its first, middle and last occurrence; the log is removed. @param most so many of them at most. */
+export async function placesIn(log: string, most: number): Promise<string[]> {
+  const reached = new Map<string, number>();
+  for (const line of (await readFile(log, "utf8")).trim().split("\n")) {
+    const [name, n] = line.split(" ") as [string, string];
+    reached.set(name, Number(n));
+  }
+  await rm(log);
+  const all = [...reached].flatMap(([name, n]) =>
+    [...new Set([1, Math.ceil(n / 2), n])].map((occurrence) => `${name}:${occurrence}`),
+  );
+  const step = Math.max(1, Math.ceil(all.length / most));
+  return all.filter((_, i) => i % step === 0);
 }
 
 /** Ends every connection to the secondary's database but the tests' own. */

@@ -9,8 +9,11 @@ import t from "tap";
 import { sendBadInputs } from "./bad-input.ts";
 import { sweepCuts } from "./cuts.ts";
 import { sufferEvil } from "./evil.ts";
+import { sufferCrowd } from "./evil-crowd.ts";
 import { type Figures, line, missed } from "./figures.ts";
 import { killEverything } from "./kills.ts";
+import { operate } from "./operating.ts";
+import { killPulls } from "./pull-kills.ts";
 import { keepSilent } from "./silences.ts";
 import { stopDatabases } from "./stops.ts";
 import type { Teardown } from "./subject.ts";
@@ -29,10 +32,15 @@ const series: Record<string, readonly Series[]> = {
   ],
   kill: [
     (test) => killEverything(test, { places: every, random: 100, commits: every }, print),
+    (test) => killPulls(test, { places: every, random: 60 }, print),
     (test) => stopDatabases(test, { places: every, random: 12 }, print),
+    (test) => operate(test, { rounds: 6 }, print),
   ],
   evil: [() => sufferEvil({ patient: true, every: 1 }, print)],
-  badinput: [(test) => sendBadInputs(test, { healthySyncs: 20, patient: true }, print)],
+  badinput: [
+    (test) => sendBadInputs(test, { healthySyncs: 20, patient: true }, print),
+    (test) => sufferCrowd(test, 5, print),
+  ],
 };
 
 const name = process.argv[2] ?? "";

@@ -386,6 +386,6 @@ const rows = await server.app.db.query<{ n: number }>(
 );
 const wrongRows = rows[0]!.n;
 console.log(`RESULT ${JSON.stringify({ cells, foreignBytes, wrongRows, leaks, different, missing })}`);
-await upgrade.now.stop(0);
+await upgrade.now.stop(AbortSignal.abort());
 for (const end of endings.reverse()) await end();
 process.exit(0);

@@ -37,7 +37,7 @@ export function runMatrix(directory = root, environment: Record<string, string> 
 }
 
 /** A filter as it stands in a compiled query. */
-const filter = /\$\{(?:slicesInScope|companyInScope)\(scope, "\$1"(?:, "\w+")?\)\}/g;
+const filter = /\$\{(?:slicesInScope|sliceInScope|companyInScope)\(scope, "\$1"(?:, "\w+")?\)\}/g;
 
 interface Place {
   file: string;

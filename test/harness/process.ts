@@ -4,6 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { closeSync, openSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import t from "tap";
 
@@ -17,6 +18,8 @@ export interface ProcessOptions {
   env?: Record<string, string | undefined>;
   /** For node itself, before the program, such as `--import`. */
   nodeArgs?: readonly string[];
+  /** Files that a stream is appended to, instead of being read here. */
+  into?: { stdout?: string; stderr?: string };
 }
 
 export interface RunOptions extends ProcessOptions {
@@ -61,10 +64,10 @@ t.teardown(async () => {
   await Promise.all(ends);
 });
 
-/** Starts `sandpiper ARGS` and does not wait for it. */
+/** Starts `sandpiper ARGS` and does not wait for it. @param options.openInput leaves standard input open, and silent. */
 export function startSandpiper(
   args: readonly string[],
-  options: ProcessOptions & { input?: string | Uint8Array } = {},
+  options: ProcessOptions & { input?: string | Uint8Array; openInput?: boolean } = {},
 ) {
   return start([...(options.nodeArgs ?? []), sandpiperProgram, ...args], options);
 }
@@ -151,20 +154,26 @@ function listeningUrl(log: string): string | undefined {
   return undefined;
 }
 
-function start(args: string[], options: ProcessOptions & { input?: string | Uint8Array }): Running {
-  const stdio = options.input === undefined ? "ignore" : "pipe";
-  const child = spawn(process.execPath, args, {
+function start(
+  args: string[],
+  options: ProcessOptions & { input?: string | Uint8Array; openInput?: boolean },
+): Running {
+  const stdio = options.input === undefined && !options.openInput ? "ignore" : "pipe";
+  const place = (file: string | undefined): "pipe" | number => (file === undefined ? "pipe" : openSync(file, "a"));
+  const [stdout, stderr] = [place(options.into?.stdout), place(options.into?.stderr)];
+  const child: ChildProcess = spawn(process.execPath, args, {
     cwd: options.cwd,
     env: cleanEnvironment(options.env),
-    stdio: [stdio, "pipe", "pipe"],
+    stdio: [stdio, stdout, stderr],
   });
+  for (const file of [stdout, stderr]) if (typeof file === "number") closeSync(file);
   running.add(child);
   const out: Buffer[] = [];
   const err: Buffer[] = [];
-  child.stdout!.on("data", (piece: Buffer) => out.push(piece));
-  child.stderr!.on("data", (piece: Buffer) => err.push(piece));
+  child.stdout?.on("data", (piece: Buffer) => out.push(piece));
+  child.stderr?.on("data", (piece: Buffer) => err.push(piece));
   child.stdin?.on("error", () => {}); // it may end without having read everything
-  child.stdin?.end(options.input);
+  if (!options.openInput) child.stdin?.end(options.input);
   const exited = new Promise<Exit>((resolve, reject) => {
     child.once("error", reject);
     child.once("close", (code, signal) => {
@@ -185,7 +194,7 @@ function start(args: string[], options: ProcessOptions & { input?: string | Uint
 /** What a developer has exported must not change what a test sees. */
 function cleanEnvironment(added: ProcessOptions["env"] = {}): NodeJS.ProcessEnv {
   const base = Object.entries(process.env).filter(
-    ([name]) => !/^(SANDPIPER_(?!TEST_RUN$)|SP_FP|PG|TAP|_TAPJS|NODE_|FORCE_COLOR$|(https?|no)_proxy$)/i.test(name),
+    ([name]) => !/^(SANDPIPER_(?!TEST_RUN$)|SP_FP|PG|TAP|_TAPJS|NODE_|FORCE_COLOR$|(https?|no|all)_proxy$)/i.test(name),
   );
   return { ...Object.fromEntries(base), NO_COLOR: "1", ...added };
 }

@@ -1,23 +1,5 @@
-/** Tuples of PostgreSQL's binary COPY format, put together and taken apart field by field: what the program itself never needs. */
+/** Tuples of PostgreSQL's binary COPY format, put together field by field: what the program itself never needs. */
 import { nullLength } from "../../src/slices/tuples.ts";
-
-/** The fields of the tuple at `start`, as views into `bytes`; null for NULL. */
-export function tupleFields(bytes: Buffer, start: number): (Buffer | null)[] {
-  const fields: (Buffer | null)[] = [];
-  const count = bytes.readUInt16BE(start);
-  let at = start + 2;
-  for (let i = 0; i < count; i++) {
-    const length = bytes.readUInt32BE(at);
-    at += 4;
-    if (length === nullLength) {
-      fields.push(null);
-      continue;
-    }
-    fields.push(bytes.subarray(at, at + length));
-    at += length;
-  }
-  return fields;
-}
 
 /** A tuple of these fields. */
 export function encodeTuple(fields: readonly (Uint8Array | null)[]): Buffer {

@@ -1,11 +1,9 @@
 /** A disk that is full at the secondary: exit 9, all as before, the other slices done; and success once there is space. */
-import { execFileSync } from "node:child_process";
-import { chownSync, mkdirSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { chownSync, statSync } from "node:fs";
 import t from "tap";
 import { parseConfig } from "../../src/config.ts";
 import { openDatabase } from "../../src/database.ts";
-import { scratch } from "../harness/scratch.ts";
+import { noSmallDisk, resize, smallDisk } from "../harness/small-disk.ts";
 import { addLines, events, makePair, offer, type Party } from "./parties.ts";
 
 t.setTimeout(180_000);
@@ -26,20 +24,15 @@ async function administer(url: string, ...statements: string[]): Promise<{ direc
   }
 }
 
-/** Puts a party's database, not its log, onto a file system of `megabytes`. @returns false where that takes more rights. */
+/** Puts a party's database, not its log, onto a file system of `megabytes`. @returns where that is; undefined where it takes more rights. */
 async function onSmallDisk(
   test: Parameters<typeof makePair>[0],
   party: Party,
-  mount: string,
   megabytes: number,
-): Promise<boolean> {
+): Promise<string | undefined> {
   const { url, name } = party.database;
-  mkdirSync(mount);
-  try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", `size=${megabytes}m`, "tmpfs", mount], { stdio: "ignore" });
-  } catch {
-    return false;
-  }
+  const mount = await smallDisk(test, megabytes);
+  if (mount === undefined) return undefined;
   const { directory } = await administer(url);
   const { uid, gid } = statSync(directory);
   chownSync(mount, uid, gid);
@@ -47,14 +40,13 @@ async function onSmallDisk(
   test.teardown(async () => {
     await party.database.drop();
     await administer(url, `DROP TABLESPACE ${space}`);
-    execFileSync("umount", ["-l", mount]);
   });
   await administer(
     url,
     `CREATE TABLESPACE ${space} LOCATION '${mount}'`,
     `ALTER DATABASE ${name} SET TABLESPACE ${space}`,
   );
-  return true;
+  return mount;
 }
 
 t.test("a disk that is full", async (t) => {
@@ -64,9 +56,9 @@ t.test("a disk that is full", async (t) => {
   await primary.batch("small", addLines(0, 3));
   await primary.batch("tiny", addLines(0, 1));
   await secondary.close();
-  const mount = join(await scratch(t), "small");
-  if (!(await onSmallDisk(t, secondary, mount, 40))) {
-    t.skip("a small file system cannot be mounted here, which takes root", () => {});
+  const mount = await onSmallDisk(t, secondary, 40);
+  if (mount === undefined) {
+    t.skip(noSmallDisk, () => {});
     return;
   }
   for (const time of ["first", "second"]) {
@@ -82,7 +74,7 @@ t.test("a disk that is full", async (t) => {
       `${time}: the others are done`,
     );
   }
-  execFileSync("mount", ["-o", "remount,size=400m", mount]);
+  resize(mount, 400);
   const after = await secondary.run(["sync", "--json"]);
   t.equal(after.code, 0, after.stdout);
   t.same(await secondary.content(), await primary.content());

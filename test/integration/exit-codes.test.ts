@@ -72,6 +72,12 @@ t.test("exit codes", async (t) => {
       ]);
       const { code, stderr } = await secondary.run(["sync"]);
       t.equal(code, 4, `${name}: ${stderr}`);
+      const said = {
+        html: /not a sandpiper server: it sent a web page \(HTTP 200\)\n.*captive portal/,
+        redirect: /redirects to https:\/\/elsewhere.example, which is not followed\n/,
+        "no such page": /not a sandpiper server: it sent a web page \(HTTP 404\)/,
+      }[name];
+      if (said !== undefined) t.match(stderr, said, name);
       server.close();
     }
     const other = await Party.make(t, "primary", "Impostor");
@@ -124,6 +130,8 @@ t.test("exit codes", async (t) => {
       logins = 0;
       const run = await secondary.run(["sync", "--allow-drops", "--noupdate", "--retry-for", "0"]);
       t.equal(run.code, code, `${status}: ${run.stderr}`);
+      if (code === 4)
+        t.match(run.stderr, /takes our login, but opens no websocket: it answers with HTTP \d+\n.*Upgrade, Connection/);
       t.ok(logins <= most, `${status}: ${logins} logins`);
     }
     await db.run("UPDATE companies SET sync_addr = $1 WHERE name = 'ABC Brakes'", [primary.server!.url]);

@@ -39,13 +39,14 @@ export class Party {
     readonly company: string,
   ) {}
 
-  /** Sets up a party; it is taken down with the test. @param database unless said otherwise, a new one of this test run. */
+  /** Sets up a party; it is taken down with the test. @param database unless said otherwise, a new one of this test run. @param env for `init`. */
   static async make(
     test: Teardown,
     role: "primary" | "secondary",
     company: string,
     init: string[] = [],
     database?: TestDatabase,
+    env: Record<string, string> = {},
   ): Promise<Party> {
     const root = await makeScratch();
     const directory = join(root, role);
@@ -57,7 +58,7 @@ export class Party {
       await party.database.drop();
       await removeScratch(root);
     });
-    await party.ok(["init", "--role", role, "--company", company, ...init]);
+    await party.ok(["init", "--role", role, "--company", company, ...init], { env });
     return party;
   }
 

@@ -1,20 +1,14 @@
 /** Syncs through a proxy: real commands, a real primary, and a proxy that counts what it tunnels. */
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { type AddressInfo, connect, type Server, type Socket } from "node:net";
+import { connect, createServer as createNetServer, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 import t, { type Test } from "tap";
 import { makeCertificate } from "../harness/certificate.ts";
+import { listen } from "../harness/listen.ts";
 import { addLines, events, makePair, offer, type Party } from "./parties.ts";
 
 t.setTimeout(180_000);
-
-async function listen(t: Test, server: Server): Promise<number> {
-  server.listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  t.teardown(() => server.close());
-  return (server.address() as AddressInfo).port;
-}
 
 /** A proxy that tunnels to loopback, whatever the name, and notes what it was asked for. */
 async function makeProxy(t: Test) {
@@ -108,6 +102,30 @@ t.test("a primary over http", async (t) => {
   t.equal(gone.code, 3);
   t.match(gone.stderr, "cannot reach the proxy http://127.0.0.1:9: nothing listens there");
   t.notMatch(gone.stderr, "hunter2");
+  for (const [userinfo, credentials] of [
+    ["us:50%off", "us:50%off"],
+    ["us:100%", "us:100%"],
+    ["a%40b:%zz%C3%A9%25", "a@b:%zz\u00e9%"],
+  ] as const) {
+    proxy.refuse = "";
+    proxy.credentials = [];
+    const run = await secondary.run(["sync"], { env: { HTTP_PROXY: `http://${userinfo}@${proxy.address}` } });
+    t.equal(run.code, 0, run.stderr);
+    t.equal(proxy.credentials[0], `Basic ${Buffer.from(credentials).toString("base64")}`, userinfo);
+    t.notMatch(run.stdout + run.stderr, /50%off|zz%C3/);
+  }
+  const noProxy = await listen(
+    t,
+    createNetServer((socket) => socket.on("error", () => {}).end("220 mail.example ESMTP\r\n\r\n")),
+  );
+  const wrong = await secondary.run(["sync"], { env: { HTTP_PROXY: `http://a:hunter2@127.0.0.1:${noProxy}` } });
+  t.equal(wrong.code, 3);
+  t.match(wrong.stderr, /what answers at the proxy http:\/\/127.0.0.1:\d+ is not an HTTP proxy/);
+  t.notMatch(wrong.stderr, "hunter2");
+  const debugged = await secondary.run(["sync"], { env: { ...env, DEBUG: "*" } });
+  t.match(debugged.stderr, "https-proxy-agent");
+  t.notMatch(debugged.stderr, "hunter2", "not even where libraries say what they do");
+  t.notMatch(debugged.stderr, env.HTTP_PROXY.slice(7).split("@")[0]!);
   const socks = await secondary.run(["sync"], { env: { HTTP_PROXY: "socks5://a:hunter2@127.0.0.1:9" } });
   t.equal(socks.code, 2);
   t.notMatch(socks.stderr, "hunter2");

@@ -1,7 +1,8 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import {
   appendFileSync,
   chmodSync,
+  chownSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -9,6 +10,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -286,6 +288,114 @@ t.test("a holder whose server fell comes back to it", async (t) => {
   t.equal(postmaster(dir), pid, "not stopped under the one that was there before");
   await server.release();
   t.equal(postmaster(dir), undefined);
+});
+
+/** What a server answers whom the kernel knows as this uid: the first byte of its answer, "R" for welcome. */
+const greeting = (dir: string, role: string) => `
+  const socket = require("node:net").connect(${JSON.stringify(join(dir, "socket", ".s.PGSQL.5432"))});
+  const body = Buffer.from("user\\0${role}\\0database\\0sandpiper\\0\\0");
+  const head = Buffer.alloc(8);
+  head.writeInt32BE(body.length + 8, 0);
+  head.writeInt32BE(196608, 4);
+  socket.write(Buffer.concat([head, body]));
+  socket.once("data", (data) => process.stdout.write(String.fromCharCode(data[0])) && socket.destroy());
+  socket.once("error", (error) => process.stdout.write(error.code));`;
+
+async function asUid(uid: number, script: string): Promise<string> {
+  const started = spawn(process.execPath, ["-e", script], {
+    uid,
+    gid: uid,
+    cwd: "/",
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let said = "";
+  started.stdout.on("data", (piece) => (said += piece));
+  await new Promise((resolve) => started.once("close", resolve));
+  return said;
+}
+
+const root = process.getuid?.() === 0;
+const nobody = 65534;
+
+t.test(
+  "as root, no other program logs in that happens to run as nobody",
+  { skip: !root && "only root runs PostgreSQL as nobody" },
+  async (t) => {
+    const dir = dataDir(t);
+    await createCluster(dir, fast);
+    const look = async (what: string) => {
+      const server = await acquireEmbedded(dir, fast);
+      t.equal(statSync(join(dir, "postgres")).uid, nobody);
+      for (const role of ["postgres", "sandpiper_app"] as const) {
+        t.equal(await asUid(nobody, greeting(dir, role)), "E", `${what}: ${role} is refused`);
+        const client = new pg.Client(server.connection(role));
+        await client.connect();
+        t.equal((await client.query("SELECT current_user AS me")).rows[0].me, role, `${what}: sandpiper logs in`);
+        await client.end();
+      }
+      await server.release();
+    };
+    await look("a new cluster");
+    // As the release before made them.
+    writeFileSync(join(dir, "postgres", "pg_hba.conf"), "local all all trust\n");
+    for (const name of ["postgres-hba.conf", "postgres-ident.conf"]) rmSync(join(dir, name));
+    await look("an older one");
+  },
+);
+
+t.test(
+  "as nobody itself, and as any ordinary user, it logs in where it started the server",
+  { skip: !root && "this is how all the other tests run" },
+  async (t) => {
+    const dir = join(dataDir(t), "own");
+    mkdirSync(dir, { recursive: true });
+    chownSync(dir, nobody, nobody);
+    const script = `import(${JSON.stringify(compiled)}).then(async ({ createCluster, acquireEmbedded }) => {
+    await createCluster(${JSON.stringify(dir)}, { fast: true });
+    const server = await acquireEmbedded(${JSON.stringify(dir)}, { fast: true });
+    await server.release();
+    process.stdout.write("well");
+  })`;
+    t.equal(await asUid(nobody, script), "well");
+    const server = await acquireEmbedded(dir, fast);
+    t.equal(await asUid(nobody, greeting(dir, "sandpiper_app")), "R", "also where root has started it");
+    await server.release();
+  },
+);
+
+t.test("what Kubernetes does to a volume for its fsGroup is undone", async (t) => {
+  const dir = dataDir(t);
+  await createCluster(dir, fast);
+  await (await acquireEmbedded(dir, fast)).release();
+  for (const entry of readdirSync(dir, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name);
+    if (entry.isSymbolicLink()) continue;
+    chmodSync(path, (statSync(path).mode & 0o7777) | 0o660 | (entry.isDirectory() ? 0o2010 : 0));
+  }
+  chmodSync(dir, 0o2770);
+  const server = await acquireEmbedded(dir, fast);
+  t.equal(statSync(join(dir, "postgres")).mode & 0o7777, 0o700);
+  t.equal(statSync(join(dir, "socket")).mode & 0o7777, 0o700);
+  for (const path of [dir, join(dir, "postgres-lib")].filter((path) => existsSync(path)))
+    t.equal(statSync(path).mode & 0o022, 0, `only its owner writes to ${path}`);
+  await server.release();
+});
+
+t.test("a small /dev/shm is named, and nothing is left of a data directory that could not be made", async (t) => {
+  const base = mkdtempSync(join(tmpdir(), "sp-embedded-"));
+  chmodSync(base, 0o711);
+  t.teardown(() => rmSync(base, { recursive: true, force: true }));
+  const dir = join(base, "data");
+  const script = `import(${JSON.stringify(compiled)}).then(({ createCluster }) => createCluster(${JSON.stringify(dir)})).catch((error) => console.log(JSON.stringify({ ...error, message: error.message })))`;
+  const mounted = 'mount -t tmpfs -o size=64k,mode=1777 tmpfs /dev/shm && exec "$0" -e "$1"';
+  const made = spawnSync("unshare", ["-m", "sh", "-c", mounted, process.execPath, script], { encoding: "utf8" });
+  if (made.status !== 0) return t.comment(`no mounts here: ${made.stderr}`);
+  t.match(JSON.parse(made.stdout), {
+    code: "storage",
+    message: /could not resize shared memory segment .* No space left on device/,
+    hint: /--shm-size/,
+  });
+  t.notOk(existsSync(dir));
 });
 
 t.test("refusals", async (t) => {

@@ -121,7 +121,7 @@ t.test("a name that leads elsewhere when it is connected to (DNS rebinding)", as
   const { port, came } = await trap(t);
   const both = (url: string, mayBePrivate: boolean): (() => Promise<unknown>)[] => [
     () => checkPrimary({ url, mayBePrivate }, "key"),
-    () => connectChannel({ url, mayBePrivate }, "token", 1000, { in: 0, out: 0 }),
+    () => connectChannel({ url, mayBePrivate }, "token", 100, 1000, { in: 0, out: 0 }),
   ];
   const url = `https://sync.acme.example:${port}`;
   for (const addresses of [["127.0.0.1"], ["::1", "127.0.0.1"], ["::ffff:127.0.0.1"], ["169.254.169.254"]]) {

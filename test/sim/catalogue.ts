@@ -1,11 +1,11 @@
 /** Statements about companies, subscriptions, runs and what is logged, and advisory locks. */
 import { createHash } from "node:crypto";
-import { changeSlice, hold } from "./contents.ts";
-import { type Handler, rows, touched } from "./handler.ts";
+import { storingContent as storing } from "../../src/slices/refresh.ts";
+import { changeSlice, log, unstage } from "./contents.ts";
+import { type Handler, plain, rows, touched } from "./handler.ts";
 import { pgError, refer, type SliceRow, type SubscriptionRow, type Tx } from "./tables.ts";
 
-/** Values whose types the row says. */
-type Values = [never, never, never, never, never, never, never, never];
+const storingContent = plain(storing);
 
 const dated = { createdAt: new Date(0), updatedAt: new Date(0) };
 
@@ -93,6 +93,24 @@ function renameSlice(tx: Tx, key: number, rename: (row: SliceRow) => Partial<Sli
   return changeSlice(tx, key, "update", change);
 }
 
+type NewSlice = [string, string, string, string, string, boolean, string, string];
+
+/** What is waited for comes before what is written. */
+function insertSlices(tx: Tx, slices: Omit<SliceRow, "key" | "content" | "count" | "bytes">[]): SliceRow[] {
+  const made = slices.map((slice, i) => {
+    tx.unique("slices", slice.company, slice.id);
+    tx.unique("slice names", slice.nameKey);
+    return { key: tx.next("slice", i), content: tx.next("content", i), ...slice, count: 0, bytes: 0 };
+  });
+  for (const row of made) {
+    const same = (other: SliceRow) =>
+      (other.company === row.company && other.id === row.id) || other.nameKey === row.nameKey;
+    if (tx.rows("slices").some(same)) throw pgError("23505", "duplicate slice", "slices_name_key_key");
+    tx.put("slices", row.key, row);
+  }
+  return made;
+}
+
 const forgetList =
   "WITH owner AS (UPDATE companies SET subs_etag = NULL WHERE id = (SELECT company_id FROM subscriptions WHERE subscription_key = $1) RETURNING id)";
 const ofOwner = "WHERE subscription_key = $1 AND company_id IN (SELECT id FROM owner)";
@@ -105,8 +123,24 @@ function forgets(tx: Tx, key: number): boolean {
   return tx.get("subscriptions", key) !== undefined;
 }
 
+/** The states of subscriptions, column by column. */
+const stateColumns =
+  "unnest($2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::boolean[], $8::boolean[]) WITH ORDINALITY AS n (id, slice_key, name, name_key, description, active, offered, ordinal)";
+type StateColumns = [string[], number[], string[], string[], string[], boolean[], boolean[]];
+
+const statesOf = ([ids, slices, names, nameKeys, descriptions, active, offered]: StateColumns) =>
+  ids.map((id, i) => ({
+    id,
+    slice: slices[i]!,
+    name: names[i]!,
+    nameKey: nameKeys[i]!,
+    description: descriptions[i]!,
+    active: active[i]!,
+    offered: offered[i]!,
+  }));
+
 export const catalogue: Record<string, Handler> = {
-  // pair-lock.ts
+  // session-lock.ts
   "SELECT pg_try_advisory_lock(hashtextextended('sandpiper:sync:' || $1::text, 0)) AS ok": (tx, [id]: [string]) =>
     rows({ ok: tx.tryAdvisory(`sync ${id}`) }),
   "SELECT pg_advisory_unlock(hashtextextended('sandpiper:sync:' || $1::text, 0)), set_config('application_name', 'sandpiper', false)":
@@ -120,12 +154,12 @@ export const catalogue: Record<string, Handler> = {
     tx.advisory("names", "update", "commit");
     return rows({});
   },
-  "SET enable_sort = off": () => rows(),
+  "SET LOCAL enable_sort = off": () => rows(),
   "SET default_transaction_read_only = on": (_tx, _values, session) => {
     session.readOnly = true;
     return rows();
   },
-  "RESET enable_sort; RESET default_transaction_read_only": (_tx, _values, session) => {
+  "SET default_transaction_read_only = 'off'": (_tx, _values, session) => {
     session.readOnly = false;
     return rows();
   },
@@ -157,17 +191,27 @@ export const catalogue: Record<string, Handler> = {
     tx.put("runs", id, { ...run, exit });
     return touched(1);
   },
-  "INSERT INTO outbox (company_id, run_id, slice_id, body) VALUES ($1, $2, $3, $4)": (
-    tx,
-    [company, run, slice, body]: [string, string, string, string],
-  ) => {
-    const key = `${company} ${run} ${slice}`;
-    const sequence = tx.next("outbox");
-    tx.unique("outbox", key);
-    if (tx.get("outbox", key) !== undefined) throw pgError("23505", "duplicate confirmation", "outbox_key");
-    tx.put("outbox", key, { company, run, slice, sequence, body: JSON.parse(body) });
-    return touched(1);
-  },
+  // The main part of it is done before what stands before it.
+  [`WITH stored AS (${storingContent}), unstaged AS (DELETE FROM staging WHERE slice_key = $1), told AS (INSERT INTO outbox (company_id, run_id, slice_id, body) …`]:
+    (tx, values: unknown[], _session, rest) => {
+      const [key, hash, contentHash, count, bytes] = values as [number, string, string, number, number];
+      const [company, run, slice, body] = values.slice(5) as string[];
+      const outbox = `${company} ${run} ${slice}`;
+      const sequence = tx.next("outbox");
+      // What is waited for comes before what is written.
+      tx.unique("activity", outbox);
+      if (tx.get("slices", key) !== undefined) tx.lock("slices", key, "no-key-update");
+      unstage(tx, key);
+      tx.unique("outbox", outbox);
+      const logged = log(tx, outbox, values[11] as string);
+      changeSlice(tx, key, "no-key-update", { hash, contentHash, count, bytes });
+      // Unless that is forgotten on purpose (mutants.ts).
+      if (!rest.startsWith("SELECT")) {
+        if (tx.get("outbox", outbox) !== undefined) throw pgError("23505", "duplicate confirmation", "outbox_key");
+        tx.put("outbox", outbox, { company: company!, run: run!, slice: slice!, sequence, body: JSON.parse(body!) });
+      }
+      return touched(logged ? 1 : 0);
+    },
   "SELECT body FROM outbox WHERE company_id = $1 ORDER BY id LIMIT 1000": (tx, [company]: [string]) => ({
     rows: tx
       .rows("outbox")
@@ -175,28 +219,25 @@ export const catalogue: Record<string, Handler> = {
       .sort((a, b) => a.sequence - b.sequence)
       .map(({ body }) => ({ body })),
   }),
-  "DELETE FROM outbox WHERE company_id = $1 AND run_id = $2 AND slice_id = $3": (tx, [c, r, s]: string[]) => {
-    const there = tx.get("outbox", `${c} ${r} ${s}`) !== undefined;
-    if (there) tx.put("outbox", `${c} ${r} ${s}`, undefined);
-    return touched(there ? 1 : 0);
-  },
+  "DELETE FROM outbox o USING unnest($2::uuid[], $3::uuid[]) AS settled (run_id, slice_id) WHERE o.company_id = $1 AND o.run_id = settled.run_id AND o.slice_id = settled.slice_id":
+    (tx, [company, runs, slices]: [string, string[], string[]]) => {
+      const settled = new Set(runs.map((run, i) => `${company} ${run} ${slices[i]}`));
+      const there = [...settled].filter((key) => tx.get("outbox", key) !== undefined);
+      for (const key of there) tx.put("outbox", key, undefined);
+      return touched(there.length);
+    },
   "SELECT 1 FROM outbox WHERE company_id = $1 AND run_id = $2 AND slice_id = $3": (tx, [c, r, s]: string[]) =>
     tx.get("outbox", `${c} ${r} ${s}`) === undefined ? rows() : rows({}),
 
   // activity-store.ts
   "INSERT INTO activity (company_id, run_id, slice_id, slice_name, sub_id, test, outcome, message, grains_added, grains_removed, bytes, duration_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (company_id, run_id, slice_id) DO NOTHING":
     (tx, [company, run, slice, , , , outcome]: [string, string, string, unknown, unknown, unknown, string]) => {
-      const key = `${company} ${run} ${slice}`;
-      tx.unique("activity", key);
-      if (tx.get("activity", key) !== undefined) return touched(0);
-      tx.put("activity", key, { outcome });
-      return touched(1);
+      return touched(log(tx, `${company} ${run} ${slice}`, outcome) ? 1 : 0);
     },
-  "INSERT INTO holdings (company_id, slice_key, hash, content_count, confirmed_at) VALUES ($1, $2, $3, $4, now()) ON CONFLICT (company_id, slice_key) DO UPDATE SET hash = excluded.hash, content_count = excluded.content_count, confirmed_at = excluded.confirmed_at":
-    (tx, [company, slice, hash, count]: [string, number, string, number]) => {
-      hold(tx, company, slice, hash, count);
-      return touched(1);
-    },
+
+  "INSERT INTO activity (company_id, run_id, slice_id, slice_name, sub_id, outcome) SELECT $1, $2, * FROM unnest($3::uuid[], $4::text[], $5::uuid[], $6::text[]) ON CONFLICT (company_id, run_id, slice_id) DO NOTHING":
+    (tx, [company, run, slices, , , outcomes]: [string, string, string[], string[], string[], string[]]) =>
+      touched(slices.filter((slice, i) => log(tx, `${company} ${run} ${slice}`, outcomes[i]!)).length),
 
   // company-store.ts
   "SELECT subs_etag AS etag FROM companies WHERE id = $1": (tx, [id]: [string]) => {
@@ -294,69 +335,75 @@ export const catalogue: Record<string, Handler> = {
   "UPDATE slices SET slice_type = $2, updated_at = now() WHERE slice_key = $1": (tx, [key, type]: [number, string]) =>
     touched(changeSlice(tx, key, "no-key-update", { type })),
   "INSERT INTO slices AS s (company_id, id, name, name_key, slice_type, allow_sync, hash, content_hash) VALUES ($1, coalesce($2::uuid, gen_random_uuid()), $3, $4, $5, $6, $7, $8) RETURNING …":
-    (tx, [company, id, name, nameKey, type, allowSync, hash, contentHash]: Values) => {
-      const key = tx.next("slice");
-      const content = tx.next("content");
-      tx.unique("slices", company, id);
-      tx.unique("slice names", nameKey);
-      if (tx.rows("slices").some((row) => (row.company === company && row.id === id) || row.nameKey === nameKey))
-        throw pgError("23505", "duplicate slice", "slices_name_key_key");
-      const row = { key, content, company, id, name, nameKey, type, allowSync, hash, contentHash, count: 0, bytes: 0 };
-      tx.put("slices", key, row);
-      return rows(sliceOf(row));
+    (tx, [company, id, name, nameKey, type, allowSync, hash, contentHash]: NewSlice) => {
+      const [row] = insertSlices(tx, [{ company, id, name, nameKey, type, allowSync, hash, contentHash }]);
+      return rows(sliceOf(row!));
     },
-  "UPDATE subscriptions SET name_key = subscription_key::text || ' ' || name_key WHERE company_id = $1 AND id = $2": (
-    tx,
-    [company, id]: [string, string],
-  ) => {
-    const row = tx.rows("subscriptions").find((one) => one.company === company && one.id === id);
-    if (row !== undefined) changeSubscription(tx, row.key, { nameKey: `${row.key} ${row.nameKey}` });
-    return touched(row === undefined ? 0 : 1);
-  },
-  "UPDATE subscriptions SET slice_key = $3, name = $4, name_key = $5, description = $6, active = $7, offered = $8, withdrawn_at = NULL, updated_at = now() WHERE company_id = $1 AND id = $2":
-    (tx, [company, id, slice, name, nameKey, description, active, offered]: Values) => {
-      const row = tx.rows("subscriptions").find((one) => one.company === company && one.id === id);
-      if (row === undefined) return touched(0);
-      // Whether or not it is another: the row is one that the transaction has written already.
-      refer(tx, "subscriptions", slice);
-      changeSubscription(tx, row.key, { slice, name, nameKey, description, active, offered, withdrawnAt: null });
-      return touched(1);
+  "INSERT INTO slices (company_id, id, name, name_key, slice_type) SELECT $1, id, name, name_key, type FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY AS u (id, name, name_key, type, n) ORDER BY n RETURNING id, slice_key AS key":
+    (tx, [company, ids, names, nameKeys, types]: [string, string[], string[], string[], string[]]) => {
+      const states = ids.map((id, i) => ({ id, name: names[i]!, nameKey: nameKeys[i]!, type: types[i]! }));
+      const rest = { company, allowSync: true, hash: "", contentHash: "" };
+      return rows(
+        ...insertSlices(
+          tx,
+          states.map((state) => ({ ...state, ...rest })),
+        ).map(({ id, key }) => ({ id, key })),
+      );
     },
-  "INSERT INTO subscriptions (id, company_id, slice_key, name, name_key, description, active, offered) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)":
-    (tx, [id, company, slice, name, nameKey, description, active, offered]: Values) => {
-      const key = tx.next("subscription");
-      refer(tx, "subscriptions", slice);
-      tx.unique("subscriptions", company, id);
-      tx.unique("subscription names", nameKey);
-      const same = (row: SubscriptionRow) => (row.company === company && row.id === id) || row.nameKey === nameKey;
-      if (tx.rows("subscriptions").some(same))
-        throw pgError("23505", "duplicate subscription", "subscriptions_name_key_key");
-      tx.put("subscriptions", key, {
-        key,
-        company,
-        id,
-        slice,
-        name,
-        nameKey,
-        description,
-        active,
-        offered,
-        withdrawnAt: null,
+  "UPDATE subscriptions SET name_key = subscription_key::text || ' ' || name_key WHERE company_id = $1 AND id = ANY ($2::uuid[])":
+    (tx, [company, ids]: [string, string[]]) => {
+      const known = tx.rows("subscriptions").filter((row) => row.company === company && ids.includes(row.id));
+      for (const { key } of known) tx.lock("subscriptions", key, "no-key-update");
+      for (const { key } of known)
+        changeSubscription(tx, key, { nameKey: `${key} ${tx.get("subscriptions", key)!.nameKey}` });
+      return touched(known.length);
+    },
+  [`UPDATE subscriptions u SET slice_key = n.slice_key, name = n.name, name_key = n.name_key, description = n.description, active = n.active, offered = n.offered, withdrawn_at = NULL, updated_at = now() FROM ${stateColumns} WHERE u.company_id = $1 AND u.id = n.id`]:
+    (tx: Tx, [company, ...columns]: [string, ...StateColumns]) => {
+      const known = new Map(ofCompany(tx, company).map((row) => [row.id, row.key]));
+      const changes = statesOf(columns).flatMap((state) => {
+        const key = known.get(state.id);
+        return key === undefined ? [] : [{ key, state }];
       });
-      return touched(1);
+      for (const { key, state } of changes) {
+        tx.lock("subscriptions", key, "no-key-update");
+        // Whether or not it is another: the row is one that the transaction has written already.
+        refer(tx, "subscriptions", state.slice);
+      }
+      for (const { key, state } of changes) changeSubscription(tx, key, { ...state, withdrawnAt: null });
+      return touched(changes.length);
     },
-  "UPDATE subscriptions SET withdrawn_at = now(), updated_at = now() WHERE subscription_key = $1": (
+  [`INSERT INTO subscriptions (company_id, id, slice_key, name, name_key, description, active, offered) SELECT $1, id, slice_key, name, name_key, description, active, offered FROM ${stateColumns} ORDER BY ordinal`]:
+    (tx: Tx, [company, ...columns]: [string, ...StateColumns]) => {
+      const states = statesOf(columns);
+      for (const { id, nameKey, slice } of states) {
+        refer(tx, "subscriptions", slice);
+        tx.unique("subscriptions", company, id);
+        tx.unique("subscription names", nameKey);
+      }
+      for (const [i, state] of states.entries()) {
+        const key = tx.next("subscription", i);
+        const same = (row: SubscriptionRow) =>
+          (row.company === company && row.id === state.id) || row.nameKey === state.nameKey;
+        if (tx.rows("subscriptions").some(same))
+          throw pgError("23505", "duplicate subscription", "subscriptions_name_key_key");
+        tx.put("subscriptions", key, { key, company, ...state, withdrawnAt: null });
+      }
+      return touched(columns[0].length);
+    },
+  "UPDATE subscriptions SET withdrawn_at = now(), updated_at = now() WHERE subscription_key = ANY ($1::bigint[])": (
     tx,
-    [key]: [number],
+    [keys]: [number[]],
   ) => {
-    changeSubscription(tx, key, { withdrawnAt: 0 });
-    return touched(1);
+    for (const key of keys) if (tx.get("subscriptions", key)) tx.lock("subscriptions", key, "no-key-update");
+    for (const key of keys) changeSubscription(tx, key, { withdrawnAt: 0 });
+    return touched(keys.length);
   },
-  "DELETE FROM subscriptions WHERE subscription_key = $1": (tx, [key]: [number]) => {
-    if (tx.get("subscriptions", key) === undefined) return touched(0);
-    tx.lock("subscriptions", key, "update");
-    tx.put("subscriptions", key, undefined);
-    return touched(1);
+  "DELETE FROM subscriptions WHERE subscription_key = ANY ($1::bigint[])": (tx, [keys]: [number[]]) => {
+    const there = keys.filter((key) => tx.get("subscriptions", key) !== undefined);
+    for (const key of there) tx.lock("subscriptions", key, "update");
+    for (const key of there) tx.put("subscriptions", key, undefined);
+    return touched(there.length);
   },
   "DELETE FROM subscriptions WHERE slice_key = $1": (tx, [slice]: [number]) => {
     const gone = tx.rows("subscriptions").filter((row) => row.slice === slice);

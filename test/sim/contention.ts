@@ -5,10 +5,12 @@ import { changeSlice } from "../../src/slices/publish.ts";
 import type { CompanyId, ContentKey, Slice, SliceKey } from "../../src/slices/slice.ts";
 import { chunkBytes, uuidBytes } from "../../src/slices/slice.ts";
 import { removeSlice, setAllowSync } from "../../src/slices/slice-store.ts";
-import { setHolding } from "../../src/subscriptions/activity-store.ts";
 import type { Company } from "../../src/subscriptions/company.ts";
 import { removeSubscription, setSubscriptionActive } from "../../src/subscriptions/subscription-store.ts";
-import { addToOutbox, finishRun, startRun, wasCommitted } from "../../src/sync/outbox-store.ts";
+import type { Confirm } from "../../src/sync/messages.ts";
+import { finishRun, noteApplied, startRun, wasCommitted } from "../../src/sync/outbox-store.ts";
+import { recordConfirm } from "../../src/sync/primary-store.ts";
+import { estimateHeld, giveUpStage, listStages, measureHeld } from "../../src/sync/space-store.ts";
 import { clearStage, openStage, Stage, sweepStages } from "../../src/sync/stage.ts";
 import { updateSubscriptions } from "../../src/sync/update-subscriptions.ts";
 import { Random } from "../harness/random.ts";
@@ -53,6 +55,7 @@ const kinds: readonly ((place: Place) => Promise<unknown>)[] = [
   operate,
   runs,
   sweep,
+  giveUp,
 ];
 
 /** @returns the recorder of what was done. */
@@ -162,8 +165,22 @@ async function publish(place: Place) {
   );
 }
 
-const confirmOf = (run: string, slice: Slice) =>
-  ({ type: "confirm", run_id: run, id: slice.id, name: slice.name, hash: "", count: 0 }) as never;
+const confirmOf = (run: string, slice: Slice): Confirm => ({
+  type: "confirm",
+  run_id: run,
+  id: slice.id,
+  test: false,
+  outcome: "updated",
+  hash: "",
+  count: 0,
+  added: 0,
+  removed: 0,
+  bytes: 0,
+  duration_ms: 0,
+  message: "",
+});
+
+const nothing = { hash: "a hash", contentHash: "", count: 0, bytes: 0, metadata: [] };
 
 /** Whether a run has committed a slice, asked while it perhaps does. */
 async function ask(place: Place) {
@@ -173,7 +190,13 @@ async function ask(place: Place) {
   const run = idOf(7, random.int(0, 3));
   await db.transaction(async (tx) => {
     if (!(await wasCommitted(tx, slice.companyId, run, slice.id)))
-      await addToOutbox(tx, slice.companyId, confirmOf(run, slice));
+      await noteApplied(
+        tx,
+        slice.companyId,
+        { ...slice, subscriptionId: idOf(4, 0, 0) },
+        nothing,
+        confirmOf(run, slice),
+      );
     await clock.wait(random.int(0, 20));
   });
 }
@@ -189,7 +212,7 @@ async function hold(place: Place) {
     (tx: Session) => tx.one("SELECT 1 FROM companies WHERE id = $1 FOR NO KEY UPDATE", [slice.companyId]),
     (tx: Session) => tx.one("SELECT hash FROM staging WHERE slice_key = $1 FOR UPDATE", [slice.key]),
     (tx: Session) => setAllowSync(tx, slice.key, random.chance(0.5)),
-    (tx: Session) => setHolding(tx, slice.companyId, slice.key, "a hash", 1),
+    (tx: Session) => recordConfirm(tx, slice.companyId, confirmOf(idOf(7, random.int(0, 3)), slice)),
   ]);
   await db.transaction(async (tx) => {
     await take(tx);
@@ -222,4 +245,12 @@ function sweep({ db, random }: Place) {
   return db.session((session) =>
     sweepStages(session, random.pick(companies), random.chance(0.5) ? [idOf(3, 0, 1)] : []),
   );
+}
+
+/** Room is short: something that is staged is given up, whether or not somebody is at it. */
+async function giveUp({ db, random }: Place) {
+  await estimateHeld(db, random.pick(companies));
+  const stages = await listStages(db);
+  if (stages.length > 0) await giveUpStage(db, random.pick(stages).contentKey);
+  await measureHeld(db, random.pick(companies));
 }

@@ -1,10 +1,17 @@
 /** Statements about slices, grains and what is staged. */
 import { createHash } from "node:crypto";
-import { slicesInScope } from "../../src/scope.ts";
+import { sliceInScope } from "../../src/scope.ts";
+import { mostRowBytes, rowBytes } from "../../src/sync/budget.ts";
 import { checkDisk, type Handler, plain, readable, rows, touched, visible } from "./handler.ts";
 import { addGrains, Grain, pgError, refer, type SliceRow, type StagingRow, type Tx } from "./tables.ts";
 
-const partnerFilter = `AND ${plain(slicesInScope({ company: "" } as never, "$1"))}`;
+const viewColumns =
+  'SELECT s.slice_key AS key, s.content_key AS content, s.name, s.id, s.allow_sync AS "allowSync", s.hash, s.content_count AS count, s.content_bytes AS bytes';
+const metadataColumn =
+  "(SELECT coalesce(json_agg(json_build_array(m.key, m.value) ORDER BY m.key), '[]') FROM slice_metadata m WHERE m.slice_key = s.slice_key) AS metadata";
+const takenColumns = `SELECT s.hash, s.content_count AS count, s.content_key AS shown, ${metadataColumn}`;
+
+const partnerFilter = `AND ${plain(sliceInScope({ company: "" } as never, "$1"))}`;
 /** What a filter is replaced by when it is forgotten on purpose. */
 const forgotten = "AND ($1::uuid IS NULL OR TRUE)";
 
@@ -51,7 +58,7 @@ function dropChunks(tx: Tx, content: number, ids?: readonly string[]): number {
 }
 
 /** @returns the content key of what was staged for the slice, if anything was. */
-function unstage(tx: Tx, key: number): number | undefined {
+export function unstage(tx: Tx, key: number): number | undefined {
   const staged = stagedRow(tx, key);
   if (staged === undefined) return undefined;
   tx.lock("staging", key, "update");
@@ -64,35 +71,102 @@ const permitted = (tx: Tx, company: string, slice: SliceRow) =>
   tx.get("companies", company)?.active === true &&
   tx.rows("subscriptions").some((row) => row.slice === slice.key && row.company === company && row.active);
 
+/** What a partner sees of slices, in a statement with this filter. */
+function views(tx: Tx, company: string, ids: readonly string[], filter: string) {
+  if (filter !== partnerFilter && filter !== forgotten)
+    throw new Error(`which slices are seen is not clear: ${filter}`);
+  return tx
+    .rows("slices")
+    .filter((slice) => ids.includes(slice.id) && visible(tx, slice))
+    .filter((slice) => filter === forgotten || permitted(tx, company, slice))
+    .map(({ key, content, name, id, allowSync, hash, count, bytes }) => ({
+      key,
+      content,
+      name,
+      id,
+      allowSync,
+      hash,
+      count,
+      bytes,
+    }));
+}
+
+/** A slice's metadata, as a statement found it before it waited for anything. */
+const metadataOf = (tx: Tx, key: number) =>
+  tx.once(`metadata ${key}`, () => (readable(tx, tx.get("slices", key)) ? (tx.get("metadata", key) ?? []) : []));
+
+/** Writes an outcome down, if nothing was written down for the run and slice before. @returns whether it was. */
+export function log(tx: Tx, key: string, outcome: string): boolean {
+  tx.unique("activity", key);
+  if (tx.get("activity", key) !== undefined) return false;
+  tx.put("activity", key, { outcome });
+  return true;
+}
+
 /** Notes what a partner holds. */
-export function hold(tx: Tx, company: string, slice: number, hash: string, count: number): void {
+function hold(tx: Tx, company: string, slice: number, hash: string, count: number): void {
   tx.unique("holdings", company, slice);
   // What a row refers to is looked at when it is new.
   if (tx.get("holdings", `${company} ${slice}`) === undefined) refer(tx, "holdings", slice);
   tx.put("holdings", `${company} ${slice}`, { hash, count });
 }
 
+/** What a grain counts besides its payload, in SQL (space-store.ts) and as computed here. */
+const rowSql = `octet_length(b.grain_key) + octet_length(b.source) + ${rowBytes}`;
+const rowOf = ({ key, source }: Grain) => Buffer.byteLength(key) + Buffer.byteLength(source) + rowBytes;
+const sum = (numbers: readonly number[]) => numbers.reduce((total, n) => total + n, 0);
+
+const stagedSql = (row: number | string) =>
+  `SELECT (SELECT coalesce(sum(coalesce(octet_length(b.payload), 0) + ${row}), 0) FROM grains b WHERE b.content_key = g.content_key) + (SELECT coalesce(sum(octet_length(c.data)), 0) FROM grain_chunks c WHERE c.content_key = g.content_key) AS bytes`;
+const stagedOf = (tx: Tx, { content }: StagingRow, row: (grain: Grain) => number) =>
+  sum(tx.grains(content).map((grain) => (grain.payload?.length ?? 0) + row(grain))) +
+  sum([...(tx.get("chunks", content)?.values() ?? [])].map((data) => data.length));
+
+const besidesSql = (row: number | string) =>
+  `(SELECT coalesce(sum(octet_length(m.key) + octet_length(m.value)), 0) FROM slice_metadata m JOIN slices s USING (slice_key) WHERE s.company_id = $1) + (SELECT coalesce(sum(k.bytes), 0) FROM staging g JOIN slices s USING (slice_key) CROSS JOIN LATERAL (${stagedSql(row)}) k WHERE s.company_id = $1)`;
+/** Of a company's slices, with what else there is of it: its metadata, and what is staged. */
+function held(tx: Tx, company: string, slice: (slice: SliceRow) => number, row: (grain: Grain) => number): number {
+  const slices = tx.rows("slices").filter((one) => one.company === company);
+  const keys = new Set(slices.map(({ key }) => key));
+  const metadata = [...tx.all("metadata")].filter(([key]) => keys.has(key)).flatMap(([, pairs]) => pairs);
+  const staged = tx.rows("staging").filter((one) => keys.has(one.slice));
+  return (
+    sum(slices.map(slice)) +
+    sum(metadata.map(([key, value]) => Buffer.byteLength(key) + Buffer.byteLength(value))) +
+    sum(staged.map((one) => stagedOf(tx, one, row)))
+  );
+}
+
 export const contents: Record<string, Handler> = {
   // primary-store.ts
-  'SELECT s.slice_key AS key, s.content_key AS content, s.name, s.id, s.allow_sync AS "allowSync", s.hash, s.content_count AS count, s.content_bytes AS bytes FROM slices s WHERE s.id = ANY ($2::uuid[]) …':
-    (tx, [company, ids]: [string, string[]], _session, rest) => {
-      if (rest !== partnerFilter && rest !== forgotten) throw new Error(`which slices are seen is not clear: ${rest}`);
-      const seen = (slice: SliceRow) => visible(tx, slice) && (rest === forgotten || permitted(tx, company, slice));
-      return {
-        rows: tx
-          .rows("slices")
-          .filter((slice) => ids.includes(slice.id) && seen(slice))
-          .map(({ key, content, name, id, allowSync, hash, count, bytes }) => ({
-            key,
-            content,
-            name,
-            id,
-            allowSync,
-            hash,
-            count,
-            bytes,
-          })),
-      };
+  [`${viewColumns} FROM slices s WHERE s.id = ANY ($2::uuid[]) …`]: (
+    tx,
+    [company, ids]: [string, string[]],
+    _session,
+    rest,
+  ) => rows(...views(tx, company, ids, rest)),
+  [`${viewColumns}, set_config('sandpiper.serving', s.id::text, true) AS serving FROM slices s WHERE s.id = $2 …`]: (
+    tx,
+    [company, id]: [string, string],
+    _session,
+    rest,
+  ) => rows(...views(tx, company, [id], rest).map((view) => ({ ...view, serving: view.id }))),
+  [`${viewColumns}, ${metadataColumn} FROM slices s WHERE s.id = $2 …`]: (
+    tx,
+    [company, id]: [string, string],
+    _session,
+    rest,
+  ) => rows(...views(tx, company, [id], rest).map((view) => ({ ...view, metadata: metadataOf(tx, view.key) }))),
+  [`WITH seen AS (SELECT s.slice_key, s.name FROM slices s WHERE s.id = $2 ${partnerFilter}), logged AS (INSERT INTO activity (company_id, run_id, slice_id, slice_name, test, outcome, message, grains_added, grains_removed, bytes, duration_ms) SELECT $1, $3, $2, seen.name, $4, $5, $6, $7, $8, $9, $10 FROM seen ON CONFLICT (company_id, run_id, slice_id) DO NOTHING) INSERT INTO holdings (company_id, slice_key, hash, content_count, confirmed_at) SELECT $1, slice_key, $11, $12, now() FROM seen WHERE $13 ON CONFLICT (company_id, slice_key) DO UPDATE SET hash = excluded.hash, content_count = excluded.content_count, confirmed_at = excluded.confirmed_at`]:
+    (tx: Tx, values: unknown[]) => {
+      const [company, id, run, , outcome] = values as string[];
+      const [hash, count, holds] = values.slice(10) as [string, number, boolean];
+      const seen = tx.once("seen", () =>
+        tx.rows("slices").filter((slice) => slice.id === id && visible(tx, slice) && permitted(tx, company!, slice)),
+      );
+      if (holds) for (const { key } of seen) hold(tx, company!, key, hash, count);
+      if (seen.length > 0) log(tx, `${company} ${run} ${id}`, outcome!);
+      return touched(holds ? seen.length : 0);
     },
   [`INSERT INTO holdings (company_id, slice_key, hash, content_count, confirmed_at) SELECT $1, s.slice_key, s.hash, s.content_count, now() FROM unnest($2::uuid[], $3::text[], $4::bigint[]) AS held (id, hash, count) JOIN slices s ON s.id = held.id AND s.hash = held.hash AND s.content_count = held.count LEFT JOIN holdings h ON h.company_id = $1 AND h.slice_key = s.slice_key WHERE ${partnerFilter.slice("AND ".length)} AND (h.hash, h.content_count) IS DISTINCT FROM (s.hash, s.content_count) ORDER BY s.slice_key ON CONFLICT (company_id, slice_key) DO UPDATE SET hash = excluded.hash, content_count = excluded.content_count, confirmed_at = excluded.confirmed_at`]:
     (tx: Tx, [company, ids, hashes, counts]: [string, string[], string[], number[]]) => {
@@ -143,10 +217,6 @@ export const contents: Record<string, Handler> = {
     tx.lock("slices", key, "key-share");
     return rows({});
   },
-  "SELECT hash, content_count AS count FROM slices WHERE slice_key = $1": (tx, [key]: [number]) => {
-    const slice = tx.get("slices", key);
-    return rows(slice && { hash: slice.hash, count: slice.count });
-  },
   "SELECT 1 FROM slices WHERE slice_key = $1": (tx, [key]: [number]) =>
     tx.get("slices", key) === undefined ? rows() : rows({}),
   "SELECT 1 FROM slices WHERE company_id = $1 AND id = $2 FOR UPDATE": (tx, [company, id]: [string, string]) => {
@@ -155,13 +225,21 @@ export const contents: Record<string, Handler> = {
     tx.lock("slices", slice.key, "update");
     return rows({});
   },
-  "SELECT s.hash, s.content_count AS count, s.content_key AS shown, g.content_key AS staged FROM slices s JOIN staging g USING (slice_key) WHERE s.slice_key = $1 AND g.hash = $2 FOR UPDATE":
-    (tx, [key, hash]: [number, string]) => {
+  [`${takenColumns} FROM slices s WHERE s.slice_key = $1 FOR UPDATE`]: (tx, [key]: [number]) => {
+    if (tx.get("slices", key) === undefined) return rows();
+    const metadata = metadataOf(tx, key);
+    tx.lock("slices", key, "update");
+    const slice = tx.get("slices", key);
+    return rows(slice && { hash: slice.hash, count: slice.count, shown: slice.content, metadata });
+  },
+  [`${takenColumns}, g.content_key AS staged FROM slices s JOIN staging g USING (slice_key) WHERE s.slice_key = $1 AND g.hash = $2 FOR UPDATE`]:
+    (tx: Tx, [key, hash]: [number, string]) => {
       const [slice, staged] = [tx.get("slices", key), stagedRow(tx, key)];
       if (slice === undefined || staged?.hash !== hash) return rows();
+      const metadata = metadataOf(tx, key);
       tx.lock("slices", key, "update");
       tx.lock("staging", key, "update");
-      return rows({ hash: slice.hash, count: slice.count, shown: slice.content, staged: staged.content });
+      return rows({ hash: slice.hash, count: slice.count, shown: slice.content, metadata, staged: staged.content });
     },
   "UPDATE slices SET content_key = $2 WHERE slice_key = $1": (tx, [key, content]: [number, number]) =>
     touched(changeSlice(tx, key, "update", { content })), // it is unique, and so part of a key
@@ -207,12 +285,24 @@ export const contents: Record<string, Handler> = {
   },
 
   // grains
-  "DELETE FROM grain_chunks WHERE content_key = $1 AND grain_id = ANY ($2::uuid[])": (
+  "WITH chunks AS (DELETE FROM grain_chunks WHERE content_key = $1 AND …": (
     tx,
     [content, ids]: [number, string[]],
-  ) => touched(dropChunks(tx, content, ids)),
-  "DELETE FROM grains WHERE content_key = $1 AND id = ANY ($2::uuid[])": (tx, [content, ids]: [number, string[]]) =>
-    touched(dropGrains(tx, content, ids)),
+    _session,
+    rest,
+  ) => {
+    // Unless they are forgotten on purpose (mutants.ts).
+    if (rest !== "false) DELETE FROM grains WHERE content_key = $1 AND id = ANY ($2::uuid[])")
+      dropChunks(tx, content, ids);
+    return touched(dropGrains(tx, content, ids));
+  },
+  "WITH chunks AS (DELETE FROM grain_chunks WHERE content_key = $1) DELETE FROM grains WHERE content_key = $1": (
+    tx,
+    [content]: [number],
+  ) => {
+    dropChunks(tx, content);
+    return touched(dropGrains(tx, content));
+  },
   "DELETE FROM grain_chunks WHERE content_key = $1": (tx, [content]: [number]) => touched(dropChunks(tx, content)),
   "DELETE FROM grains WHERE content_key = $1": (tx, [content]: [number]) => touched(dropGrains(tx, content)),
   "INSERT INTO grains (content_key, id, grain_key, source, encoding, payload_bytes, payload) SELECT $1::bigint, id, grain_key, source, encoding, octet_length(payload), payload FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[]) AS u (id, grain_key, source, encoding, payload)":
@@ -286,6 +376,15 @@ export const contents: Record<string, Handler> = {
   },
 
   // stage.ts
+  "SELECT g.slice_key AS key FROM staging g JOIN slices s USING (slice_key) WHERE s.company_id = $1": (
+    tx,
+    [company]: [string],
+  ) => ({
+    rows: tx
+      .rows("staging")
+      .filter((row) => tx.get("slices", row.slice)!.company === company)
+      .map(({ slice }) => ({ key: slice })),
+  }),
   "SELECT hash FROM staging WHERE slice_key = $1 FOR UPDATE": (tx, [key]: [number]) => {
     const staged = stagedRow(tx, key);
     if (staged !== undefined) tx.lock("staging", key, "update");
@@ -338,12 +437,58 @@ export const contents: Record<string, Handler> = {
     session.contentKey = Number(rest);
     return rows();
   },
-  "RESET synchronous_commit; RESET sandpiper.content_key": (_tx, _values, session) => {
+  "SET synchronous_commit = 'on'; RESET sandpiper.content_key": (_tx, _values, session) => {
     session.durable = true;
     session.contentKey = 0;
     return rows();
   },
-  "SELECT g.slice_key AS key FROM staging g JOIN slices s USING (slice_key) WHERE s.company_id = $1 AND (s.id = ANY ($2::uuid[]) OR NOT EXISTS (SELECT 1 FROM subscriptions u WHERE u.slice_key = s.slice_key AND u.active AND u.offered AND u.withdrawn_at IS NULL))":
+
+  // space-store.ts
+  [`SELECT ((SELECT coalesce(sum(content_bytes + ${mostRowBytes} * content_count), 0) FROM slices WHERE company_id = $1) + ${besidesSql(mostRowBytes)})::bigint AS held, (SELECT coalesce(sum(content_bytes + ${rowBytes} * content_count), 0)::bigint FROM slices WHERE company_id <> $1) AS others`]:
+    (tx: Tx, [company]: [string]) =>
+      rows({
+        held: held(
+          tx,
+          company,
+          ({ bytes, count }) => bytes + mostRowBytes * count,
+          () => mostRowBytes,
+        ),
+        others: sum(
+          tx
+            .rows("slices")
+            .filter((one) => one.company !== company)
+            .map(({ bytes, count }) => bytes + rowBytes * count),
+        ),
+      }),
+  [`SELECT ((SELECT coalesce(sum(k.bytes), 0) FROM slices s CROSS JOIN LATERAL (SELECT sum(b.payload_bytes + ${rowSql}) AS bytes FROM grains b WHERE b.content_key = s.content_key) k WHERE s.company_id = $1) + ${besidesSql(rowSql)})::bigint AS held`]:
+    (tx: Tx, [company]: [string]) =>
+      rows({
+        held: held(tx, company, ({ content }) => sum(tx.grains(content).map((one) => one.bytes + rowOf(one))), rowOf),
+      }),
+  [`SELECT g.slice_key AS key, s.company_id AS "companyId", g.content_key AS "contentKey", k.bytes::bigint AS bytes, g.updated_at AS "updatedAt" FROM staging g JOIN slices s USING (slice_key) CROSS JOIN LATERAL (${stagedSql(rowSql)}) k`]:
+    (tx: Tx) => ({
+      rows: tx.rows("staging").map((one) => ({
+        key: one.slice,
+        companyId: tx.get("slices", one.slice)!.company,
+        contentKey: one.content,
+        bytes: stagedOf(tx, one, rowOf),
+        updatedAt: new Date(0),
+      })),
+    }),
+  "SELECT pg_try_advisory_xact_lock(hashtextextended('sandpiper:stage:' || $1::bigint::text, 0)) AS ok": (
+    tx,
+    [content]: [number],
+  ) => rows({ ok: tx.tryAdvisory(`stage ${content}`, "commit") }),
+  "DELETE FROM staging WHERE content_key = $1": (tx, [content]: [number]) => {
+    const staged = tx.once("stage", () => stage(tx, content));
+    if (staged === undefined) return touched(0);
+    tx.lock("staging", staged.slice, "update");
+    if (tx.get("staging", staged.slice)?.content !== content) return touched(0);
+    tx.put("staging", staged.slice, undefined);
+    return touched(1);
+  },
+
+  "SELECT g.slice_key AS key FROM staging g JOIN slices s USING (slice_key) WHERE s.company_id = $1 AND (s.id = ANY ($2::uuid[]) OR NOT EXISTS (SELECT 1 FROM subscriptions u WHERE u.slice_key = s.slice_key AND u.active AND u.offered AND u.withdrawn_at IS NULL OFFSET 0))":
     (tx, [company, current]: [string, string[]]) => ({
       rows: tx
         .rows("staging")
@@ -358,5 +503,4 @@ export const contents: Record<string, Handler> = {
         )
         .map(({ key }) => ({ key })),
     }),
-  "DELETE FROM staging WHERE slice_key = $1": (tx, [key]: [number]) => touched(unstage(tx, key) === undefined ? 0 : 1),
 };

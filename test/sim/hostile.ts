@@ -77,6 +77,7 @@ export function tamperer(random: Random, onEvent: (name: string) => void): (data
     "with fewer bytes": (text) => [
       text.replace(/"bytes":(\d+)/, (_, n) => `"bytes":${Math.max(0, Number(n) - random.int(1, 50))}`),
     ],
+    "with an absurd size": (text) => [text.replace(/("type":"content".*"bytes":)\d+/, `$1${Number.MAX_SAFE_INTEGER}`)],
     "with an absurd count": (text) => [text.replace(/"(count|grains)":\d+/, `"$1":${Number.MAX_SAFE_INTEGER}`)],
     "with other metadata": (text) => [
       text.replace(

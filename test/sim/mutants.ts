@@ -91,11 +91,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "the count of a slice is not stored",
-    edits: edit(
-      "src/slices/refresh.js",
-      "[key, content.hash, content.contentHash, content.count,",
-      "[key, content.hash, content.contentHash, 0,",
-    ),
+    edits: edit("src/slices/refresh.js", "content.contentHash,\n    content.count,", "content.contentHash,\n    0,"),
     neighbours: "the proof before the commit",
   },
   {
@@ -118,7 +114,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "the lock of the pair is kept",
-    edits: edit("src/sync/pair-lock.js", "SELECT pg_advisory_unlock(", "SELECT pg_advisory_unlock_all("),
+    edits: edit("src/session-lock.js", "SELECT pg_advisory_unlock(", "SELECT pg_advisory_unlock_all("),
     neighbours: "the look at the slice before it is changed",
   },
   {
@@ -182,12 +178,16 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "metadata stays as it was",
-    edits: edit(apply, "await replaceMetadata(tx, slice.key, sortMetadata(change.content.metadata));", ""),
+    edits: edit(apply, "if (!same)", "if (false)"),
     neighbours: "the proof before the commit",
   },
   {
     name: "nothing is written down to be confirmed",
-    edits: edit(apply, "await addToOutbox(tx, companyId, confirm);", ""),
+    edits: edit(
+      "src/sync/outbox-store.js",
+      "(company_id, run_id, slice_id, body) VALUES ($6, $7, $8, $9))",
+      "(company_id, run_id, slice_id, body) SELECT NULL, NULL, NULL, NULL WHERE $9 IS NULL)",
+    ),
     neighbours: "the proof before the commit",
   },
   {
@@ -226,7 +226,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "a slice is committed without waiting for the disk",
-    edits: edit(stage, 'await this.#session.run("RESET synchronous_commit; RESET sandpiper.content_key");', ""),
+    edits: edit(stage, "await this.#session.run(notStaging);", ""),
     neighbours: "the proof before the commit",
   },
   {
@@ -250,11 +250,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "the chunks of a grain stay when it goes",
-    edits: edit(
-      "src/slices/grain-store.js",
-      'await tx.run("DELETE FROM grain_chunks WHERE content_key = $1 AND grain_id = ANY ($2::uuid[])", [content, ids]);',
-      "",
-    ),
+    edits: edit("src/slices/grain-store.js", "AND grain_id = ANY ($2::uuid[]))", "AND false)"),
     neighbours: "the proof before the commit",
   },
   {
@@ -298,7 +294,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "a slice that was removed here is the primary's fault",
-    edits: edit("src/sync/secondary-adapter.js", "if (now?.hash !== hash || now.count !== count)", "if (false)"),
+    edits: edit("src/sync/secondary-adapter.js", "if (list.length !== slice.count * listEntryBytes)", "if (false)"),
     neighbours: "the look at the slice before it is changed",
   },
   {

@@ -19,6 +19,8 @@ export interface Watcher {
   buffered(bytes: number, largest: number): void;
 }
 
+const sizeOf = (data: string | Buffer): number => (typeof data === "string" ? Buffer.byteLength(data) : data.length);
+
 const never = <T>() => new Promise<T>(() => {});
 
 type Sent = { data: string | Buffer } | { close: number; reason: string };
@@ -70,8 +72,8 @@ export class End implements Wire {
     if (this.#failure !== undefined) throw this.#failure;
     this.connection.watcher.sent(data);
     for (const piece of this.tamper(data)) {
-      this.#buffered += piece.length;
-      this.#largest = Math.max(this.#largest, piece.length);
+      this.#buffered += sizeOf(piece);
+      this.#largest = Math.max(this.#largest, sizeOf(piece));
       this.connection.watcher.buffered(this.#buffered, this.#largest);
       this.#carry({ data: piece });
     }
@@ -153,7 +155,7 @@ export class End implements Wire {
       return;
     }
     const { data } = sent;
-    const incoming = typeof data === "string" ? { text: data } : { binary: data };
+    const incoming: Incoming = typeof data === "string" ? { text: Buffer.from(data) } : { binary: data };
     const waiter = this.#waiter;
     if (waiter === undefined) {
       this.#queue.push(incoming);
@@ -161,7 +163,7 @@ export class End implements Wire {
     }
     this.#waiter = undefined;
     waiter.stop();
-    this.peer.#taken(data.length);
+    this.peer.#taken(sizeOf(data));
     waiter.resolve(incoming);
   }
 }

@@ -284,7 +284,7 @@ export class Oracle {
       receive: async () => {
         const incoming = await port.receive();
         if (expired()) this.fail(`primary ${owner.number} takes a request of ${company}, whose token has run out`);
-        const id = "text" in incoming ? /"id":"([^"]+)"/.exec(incoming.text)?.[1] : undefined;
+        const id = "text" in incoming ? /"id":"([^"]+)"/.exec(incoming.text.toString())?.[1] : undefined;
         if (id !== undefined) asked = id;
         return incoming;
       },

@@ -42,7 +42,8 @@ const errors: readonly [name: string, code: string, message: RegExp, hostile?: b
   ["an answer for another slice", "protocol", /answered for another slice/, true],
   ["a slice that was not asked about", "protocol", /not asked about/, true],
   ["a confirmation of what was not sent", "protocol", /what was not sent/, true],
-  ["a slice is too large to accept", "limit", /more than the/, true],
+  ["a slice is too large to accept", "limit", /grains, more than the/, true],
+  ["a primary would have more than it may", "limit", /MB that it may have/, true],
 ];
 
 /** What is seen on the wire, by name. */

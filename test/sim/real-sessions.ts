@@ -1,11 +1,11 @@
 /** Sessions of a real database that are kept open, by number. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Database, Session, TransactionOptions } from "../../src/database.ts";
+import { asEver } from "../../src/session-settings.ts";
 import type { Told } from "./operation.ts";
 
 /** Whatever a trace may have left in a session. */
-const asNew =
-  "SELECT pg_advisory_unlock_all(); RESET synchronous_commit; RESET sandpiper.content_key; RESET enable_sort; RESET default_transaction_read_only";
+const asNew = `SELECT pg_advisory_unlock_all(); RESET sandpiper.content_key; ${asEver("synchronous_commit", "default_transaction_read_only")}`;
 
 const rolledBack = new Error("rolled back");
 

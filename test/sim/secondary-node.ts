@@ -3,7 +3,7 @@ import type { App } from "../../src/app.ts";
 import { SandpiperError } from "../../src/errors.ts";
 import type { Company } from "../../src/subscriptions/company.ts";
 import type { Wire } from "../../src/sync/channel.ts";
-import { checkOffers } from "../../src/sync/offer-list.ts";
+import { OfferList } from "../../src/sync/offer-list.ts";
 import type { Outside } from "../../src/sync/outside.ts";
 import type { Login, Offers } from "../../src/sync/primary-client.ts";
 import type { PartnerReport } from "../../src/sync/report.ts";
@@ -114,7 +114,9 @@ export class SecondaryNode {
         const answer = await this.#request(running, () => primary.offers(token, etag));
         const { body, etag: given } = this.tamper(answer, primary);
         if (body === null) return { rows: null, etag };
-        return { rows: checkOffers(JSON.parse(body), companyId, this.limits.max_subscriptions), etag: given };
+        const list = new OfferList(companyId, this.limits.max_subscriptions);
+        list.take(Buffer.from(body));
+        return { rows: list.end(), etag: given };
       },
       connect: ({ token }: Login) =>
         this.#request<Wire>(running, async () => {

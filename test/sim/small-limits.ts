@@ -15,7 +15,9 @@ const limits: Record<string, [from: string, to: string][]> = {
   "src/sync/reconcile.js": [["before > 100", "before > 5"]],
   "src/sync/slice-cache.js": [["keptCells = 4096", "keptCells = 16"]],
   "src/sync/primary-store.js": [["listPage = 100_000", "listPage = 4"]],
-  "src/sync/find-difference.js": [["largeListBytes = 64 * 1024 * 1024", "largeListBytes = 64"]],
+  "src/sync/find-difference.js": [["largeListBytes = 24 * 1024 * 1024", "largeListBytes = 64"]],
+  "src/sync/arrivals.js": [["heldBytes = 64 * 1024", "heldBytes = 200"]],
+  "src/sync/secondary-adapter.js": [["settledAtOnce = 100", "settledAtOnce = 2"]],
   "src/sync/apply.js": [["deleteBatch = 10_000", "deleteBatch = 3"]],
 };
 

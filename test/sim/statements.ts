@@ -1,8 +1,8 @@
 /** The statements that the program sends, known by their text, white space aside: what is not here is refused loudly. */
 import { SandpiperError } from "../../src/errors.ts";
 import { uuidText } from "../../src/slices/slice.ts";
-import { tupleEnd } from "../../src/slices/tuples.ts";
-import { encodeTuple, tupleFields } from "../harness/tuples.ts";
+import { tupleEnd, tupleFields } from "../../src/slices/tuples.ts";
+import { encodeTuple } from "../harness/tuples.ts";
 import { catalogue } from "./catalogue.ts";
 import { contents } from "./contents.ts";
 import { checkDisk, type Handler, plain, type Result, readable, type Settings } from "./handler.ts";
@@ -44,6 +44,8 @@ const mayRead = (tx: Tx, content: number) =>
 
 const readGrains =
   /^COPY \(SELECT (id, digest|id, digest, payload_bytes|id, grain_key, source, encoding, payload_bytes, payload) FROM grains WHERE content_key = (\d+)(?: AND id > '([^']+)'| AND id IN \(([^)]*)\))? ORDER BY id(?: LIMIT (\d+))? ?\) TO STDOUT \(FORMAT binary\)$/;
+const readPage =
+  /^COPY \(SELECT (id, grain_key, source, encoding, payload_bytes, payload) FROM \(SELECT \1, sum\((\d+) \+ octet_length\(grain_key\) \+ octet_length\(source\) \+ coalesce\(octet_length\(payload\), 0\)\) OVER \(ORDER BY id ROWS UNBOUNDED PRECEDING\) AS total FROM grains WHERE content_key = (\d+)(?: AND id > '([^']+)'| AND id IN \(([^)]*)\))? ORDER BY id LIMIT (\d+)\) page WHERE total <= (\d+) ORDER BY id\) TO STDOUT \(FORMAT binary\)$/;
 const readChunk =
   /^COPY \(SELECT data FROM grain_chunks WHERE content_key = (\d+) AND grain_id = '([^']+)' AND seq = (\d+)\) TO STDOUT \(FORMAT binary\)$/;
 
@@ -55,20 +57,38 @@ export function copyOut(tx: Tx, text: string): Buffer {
     const data = mayRead(tx, Number(chunk[1])) && tx.get("chunks", Number(chunk[1]))?.get(`${chunk[2]}/${chunk[3]}`);
     return data ? encodeTuple([data]) : Buffer.alloc(0);
   }
+  const page = readPage.exec(wanted);
+  if (page !== null) {
+    const [, , each, content, after, ids, limit, most] = page;
+    let total = 0;
+    const fits = ({ key, source, payload }: Grain) => {
+      total += Number(each) + Buffer.byteLength(key) + Buffer.byteLength(source) + (payload?.length ?? 0);
+      return total <= Number(most);
+    };
+    return Buffer.concat(
+      chosen(tx, content!, after, ids, limit)
+        .filter(fits)
+        .map((grain) => grain.record),
+    );
+  }
   const match = readGrains.exec(wanted);
   if (match === null) throw new SandpiperError("internal", `the simulated database does not know: ${wanted}`);
   const [, columns, content, after, ids, limit] = match;
-  if (!mayRead(tx, Number(content))) return Buffer.alloc(0);
+  const tuple =
+    columns === "id, digest" ? "unit" : columns === "id, digest, payload_bytes" ? ("counted" as const) : "record";
+  return Buffer.concat(chosen(tx, content!, after, ids, limit).map((grain) => grain[tuple]));
+}
+
+/** The grains of a content that the session may read, after an id or with one of several, in order. */
+function chosen(tx: Tx, content: string, after?: string, ids?: string, limit?: string): readonly Grain[] {
+  if (!mayRead(tx, Number(content))) return [];
   let grains = tx.grains(Number(content));
   if (after !== undefined) grains = grains.filter((grain) => grain.id > after);
   if (ids !== undefined) {
     const named = new Set(ids.split(",").map((id) => id.slice(1, -1)));
     grains = grains.filter((grain) => named.has(grain.id));
   }
-  if (limit !== undefined) grains = grains.slice(0, Number(limit));
-  const tuple =
-    columns === "id, digest" ? "unit" : columns === "id, digest, payload_bytes" ? ("counted" as const) : "record";
-  return Buffer.concat(grains.map((grain) => grain[tuple]));
+  return limit === undefined ? grains : grains.slice(0, Number(limit));
 }
 
 /** `COPY grain_rows FROM STDIN`. */

@@ -193,9 +193,9 @@ export class Tx {
     return this.#known.get(name) as T;
   }
 
-  /** The next number of a sequence: one for a statement. */
-  next(sequence: Sequence): number {
-    return this.once(`next ${sequence}`, () => this.draw(sequence));
+  /** The next number of a sequence: one for a statement, or for each of its rows. */
+  next(sequence: Sequence, row = 0): number {
+    return this.once(`next ${sequence} ${row}`, () => this.draw(sequence));
   }
 
   all<T extends TableName>(table: T): Tables[T] {
@@ -251,8 +251,8 @@ export class Tx {
     this.locks.take(name, this.holder, mode, until);
   }
 
-  tryAdvisory(name: string): boolean {
-    return this.locks.try(name, this.holder, "update", "unlock");
+  tryAdvisory(name: string, until: "commit" | "unlock" = "unlock"): boolean {
+    return this.locks.try(name, this.holder, "update", until);
   }
 
   unlock(name: string): void {

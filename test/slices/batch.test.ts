@@ -9,8 +9,9 @@ import { applyBatch, type BatchLine, batchLine } from "../../src/slices/batch.ts
 import { armour } from "../../src/slices/encoding.ts";
 import { findGrainByKey, listGrains, readPayload } from "../../src/slices/grain-store.ts";
 import { emptyHash } from "../../src/slices/hash.ts";
-import { chunkBytes, type Slice } from "../../src/slices/slice.ts";
-import { readMetadata, requireSlice } from "../../src/slices/slice-store.ts";
+import { chunkBytes, maxMetadataBytes, maxMetadataPairs, type Slice } from "../../src/slices/slice.ts";
+import { addSlice, readMetadata, requireSlice } from "../../src/slices/slice-store.ts";
+import { FakeDisk } from "../harness/fake-disk.ts";
 import { openTestDatabase } from "../harness/open-database.ts";
 import { Random } from "../harness/random.ts";
 
@@ -160,6 +161,60 @@ t.test("metadata is merged, and null deletes", async (t) => {
   t.match(await state(db, target), { hash: emptyHash, contentHash: "", meta: [] });
 });
 
+t.test("metadata line by line costs no more than at once", async (t) => {
+  const { db, slice } = await openTestDatabase(t);
+  const target = await slice("line by line");
+  const each = Array.from({ length: maxMetadataPairs }, (_, i) => ({ metadata: { [`key ${i}`]: `value ${i}` } }));
+  const timed = async (batch: BatchLine[]) => {
+    const begun = performance.now();
+    const { content } = await applyBatch(db, target, batch, noLimit);
+    return { content, ms: performance.now() - begun };
+  };
+  const atOnce = await timed([{ metadata: Object.assign({}, ...each.map(({ metadata }) => metadata)) }]);
+  const { content, ms } = await timed([...lines(add("a")), ...each, { delete_key: "a" }]);
+  t.ok(ms < 2000 + 3 * atOnce.ms, `${Math.round(ms)} ms, and ${Math.round(atOnce.ms)} ms at once`);
+  t.equal(content.metadata.length, maxMetadataPairs);
+  t.same((await readMetadata(db, target.key)).at(-1), ["key 9999", "value 9999"]);
+});
+
+t.test("metadata has a limit as a whole, and what is beyond it changes nothing", async (t) => {
+  const { db, slice } = await openTestDatabase(t);
+  const target = await slice("whole");
+  const pairs = (n: number) => Object.fromEntries(Array.from({ length: n }, (_, i) => [`k${i}`, ""]));
+  const value = "ö".repeat(10_000);
+  await t.rejects(applyBatch(db, target, lines({ metadata: pairs(5000) }, { metadata: pairs(10_001) }), noLimit), {
+    code: "limit",
+    message: /10001 pairs of metadata, more than the 10000/,
+  });
+  // 52 values of 20,000 bytes and their keys, and one that fills the rest.
+  const most = Object.fromEntries(Array.from({ length: 52 }, (_, i) => [`v${String(i).padStart(3, "0")}`, value]));
+  const rest = "x".repeat(maxMetadataBytes - 52 * 20_004 - 1);
+  await applyBatch(db, target, lines({ metadata: { ...most, r: rest } }), noLimit);
+  const full = await state(db, target);
+  t.equal(full.meta.length, 53);
+  const bytesBeyond = { code: "limit", message: /1048577 bytes of metadata, .* more than the 1048576/ };
+  await t.rejects(applyBatch(db, target, lines(add("a"), { metadata: { r: `${rest}x` } }), noLimit), bytesBeyond);
+  t.same(await state(db, target), full);
+  await t.rejects(
+    addSlice(db, {
+      companyId: target.companyId,
+      name: "new",
+      type: "aces-file",
+      metadata: Object.entries(pairs(10_001)),
+    }),
+    { code: "limit", message: /10001 pairs/ },
+  );
+
+  // One that was filled before there was a limit can be made smaller in one batch, in as many lines as it takes.
+  await db.run("INSERT INTO slice_metadata SELECT $1, 'old ' || i, '' FROM generate_series(1, 10001) i", [target.key]);
+  const tooMany = { code: "limit", message: /10053 pairs/ };
+  await t.rejects(applyBatch(db, target, lines({ metadata: { r: null } }), noLimit), tooMany);
+  await applyBatch(db, target, lines(add("a")), noLimit);
+  const fewer = Array.from({ length: 10_001 }, (_, i) => ({ metadata: { [`old ${i + 1}`]: null } }));
+  await applyBatch(db, target, [{ delete_key: "a" }, ...fewer], noLimit);
+  t.equal((await state(db, target)).hash, full.hash);
+});
+
 t.test("a batch that comes to the same changes neither hash nor date", async (t) => {
   const { db, slice } = await openTestDatabase(t);
   const target = await slice("same");
@@ -227,4 +282,28 @@ t.test("lines that are none are refused by the schema", async (t) => {
   }
   const odd = "11111111-2222-3333-4444-AAAAAAAAAAAA";
   t.match(batchLine.parse({ delete: odd }), { delete: odd.toLowerCase() }, "ids outside RFC 9562, in lower case");
+});
+
+t.test("a disk that is nearly full takes no more, and has back what a batch took", async (t) => {
+  const opened = await openTestDatabase(t);
+  const disk = new FakeDisk();
+  const db: Database = { ...opened.db, disk };
+  const target = await opened.slice("target");
+  await applyBatch(db, target, lines(add("a")), noLimit);
+  const mib = 2 ** 20;
+  for (const payload of ["y", "x".repeat(2 * chunkBytes)]) {
+    const before = await state(db, target);
+    disk.free = 9 * mib;
+    disk.cleaned = 0;
+    await t.rejects(applyBatch(db, target, lines(add("b"), add("c", payload)), noLimit), {
+      code: "storage",
+      message: "the disk of the database is full: 9 MB are free, of which 31 MB are kept for the database itself",
+    });
+    t.ok(disk.cleaned > 0);
+    t.same(await state(db, target), before);
+    disk.free = 11 * mib;
+    const again = await applyBatch(db, target, lines(add("b"), add("c", payload), { delete_key: "c" }), noLimit);
+    t.match(again, { added: 2 }, "the reserve may be touched by those who are at work");
+    await applyBatch(db, target, lines({ delete_key: "b" }), noLimit);
+  }
 });

@@ -2,7 +2,7 @@ import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import t from "tap";
 import { SandpiperError } from "../../src/errors.ts";
-import { armour, isGzip, unarmour } from "../../src/slices/encoding.ts";
+import { Armour, armour, isGzip, unarmour } from "../../src/slices/encoding.ts";
 import { encodings } from "../../src/slices/slice.ts";
 
 const anyBytes = fc.uint8Array({ maxLength: 600 }).map((bytes) => Buffer.from(bytes));
@@ -17,6 +17,31 @@ t.test("what is armoured and unarmoured is what it was", async (t) => {
     );
     t.pass(encoding);
   }
+});
+
+t.test("in pieces, of whatever size, the armour is the same", async (t) => {
+  for (const encoding of encodings) {
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          anyBytes,
+          fc.string({ unit: "binary", maxLength: 300 }).map((text) => Buffer.from(text)),
+        ),
+        fc.integer({ min: 1, max: 50 }),
+        (bytes, size) => {
+          const stored = encoding === "raw" ? Buffer.from(bytes.toString()) : bytes;
+          const text = new Armour(encoding);
+          let pieces = "";
+          for (let at = 0; at < stored.length; at += size) pieces += text.take(stored.subarray(at, at + size));
+          return pieces + text.end() === armour(encoding, stored);
+        },
+      ),
+    );
+    t.pass(encoding);
+  }
+  const cut = new Armour("raw");
+  t.equal(cut.take(Buffer.from([0x61, 0xc3])), "a");
+  t.throws(() => cut.end(), { code: "conflict" }, "half a character at the end");
 });
 
 t.test("armour is plain ASCII, but for raw", async (t) => {

@@ -66,14 +66,14 @@ t.test("the bytes of the file that comes out are the bytes that went in", async 
   }
 });
 
-t.test("identical bytes publish nothing, whatever the file is called", async (t) => {
+t.test("the same file again publishes nothing, and its bytes under another name are another file", async (t) => {
   const { db, slice } = await openTestDatabase(t);
   const directory = await scratch(t);
   const target = await slice("same");
   for (const name of ["one.xml", "two.xml"]) await writeFile(join(directory, name), "<ACES/>");
   const first = await publishFile(db, target, join(directory, "one.xml"), noLimit);
   const before = await requireSlice(db, "same");
-  const again = await publishFile(db, target, join(directory, "two.xml"), noLimit);
+  const again = await publishFile(db, target, join(directory, "one.xml"), noLimit);
   t.match(again, {
     changed: false,
     grainId: first.grainId,
@@ -83,6 +83,30 @@ t.test("identical bytes publish nothing, whatever the file is called", async (t)
   });
   t.same((await requireSlice(db, "same")).contentDate, before.contentDate, "the content's date stays");
   t.match(await grainsOf(db, target), [{ source: "one.xml" }]);
+
+  const renamed = await publishFile(db, target, join(directory, "two.xml"), noLimit);
+  t.match(renamed, { changed: true, source: "two.xml", replaced: "one.xml", fileBytes: 7 });
+  t.not(renamed.grainId, first.grainId, "a grain is immutable");
+  t.not(renamed.hash, first.hash, "so partners get it");
+  t.match(await grainsOf(db, target), [{ source: "two.xml" }]);
+});
+
+t.test("a file that no partner would unfold is not published", async (t) => {
+  const { db, slice } = await openTestDatabase(t);
+  const directory = await scratch(t);
+  const target = await slice("unfolding");
+  await writeFile(join(directory, "zeros.bin"), Buffer.alloc(3_000_000));
+  await t.rejects(publishFile(db, target, join(directory, "zeros.bin"), noLimit), {
+    code: "limit",
+    message: /is \d{3,4} times as large as its gzip/,
+  });
+  t.match(await requireSlice(db, "unfolding"), { count: 0, hash: emptyHash }, "nothing was changed");
+  await writeFile(join(directory, "small.bin"), Buffer.alloc(1_000_000));
+  t.match(
+    await publishFile(db, target, join(directory, "small.bin"), noLimit),
+    { changed: true },
+    "a megabyte is no harm",
+  );
 });
 
 t.test("another file takes the place of the previous one", async (t) => {
@@ -200,4 +224,9 @@ t.test("a grain that says gzip and is not is found out when it is read", async (
   await db.run("UPDATE grain_chunks SET data = overlay(data placing '\\x00000000'::bytea from 1000) WHERE seq = 1");
   const [grain] = await grainsOf(db, target);
   await t.rejects(content(db, grain!), { code: "verification", message: /said to be gzip/ });
+  t.match(
+    await publishFile(db, target, file, noLimit),
+    { changed: true },
+    "and is mended by publishing the file again",
+  );
 });

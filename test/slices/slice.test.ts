@@ -80,6 +80,7 @@ t.test("what cannot be a name says why", async (t) => {
     t.match(nameProblem(`a${control}b`), "control", encodeURIComponent(control));
   }
   t.match(nameProblem("a\ud800b"), "Unicode");
+  t.throws(() => checkName("slice", "a\u200bb"), { code: "usage", message: /has the invisible character U\+200B/ });
   t.throws(() => checkName("slice", "a\nb"), { code: "usage", message: /slice's name has control characters/ });
   t.throws(() => checkName("slice", "2BEA8308-1840-4802-AD38-72B53E31594C"), { message: /looks like an id/ });
   t.equal(checkName("slice", "a"), "a");

@@ -9,9 +9,10 @@ import {
   gather,
   tupleEnd,
   tupleEnds,
+  tupleFields,
 } from "../../src/slices/tuples.ts";
 import { openTestDatabase } from "../harness/open-database.ts";
-import { encodeTuple, int4, int8, tupleFields } from "../harness/tuples.ts";
+import { encodeTuple, int4, int8 } from "../harness/tuples.ts";
 
 type Row = (Uint8Array | null)[];
 

@@ -284,6 +284,7 @@ t.test("a subscription may come to stand for another slice", async (t) => {
 t.test("names from a primary are made fit to be shown", async (t) => {
   const named = (name: string) => plan(empty, [offer(1, { name })]).add[0]!.name;
   t.equal(named("  rotors\n\x1b[31m "), "rotors__[31m");
+  t.equal(named("a\u061cb\u200bc\u202ed\u00a0e"), "a_b_c_d_e", "so are what turns text around, and what nobody sees");
   t.equal(named(""), uuid(1));
   t.equal(named(" \t "), "_", "a tab is shown as a control character");
   t.equal(named("x".repeat(5000)), "x".repeat(maxNameLength));

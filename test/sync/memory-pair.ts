@@ -7,6 +7,7 @@ import { Cells, encodeList } from "../../src/sync/coded-symbols.ts";
 import { drive } from "../../src/sync/effects.ts";
 import { readRecords } from "../../src/sync/frames.ts";
 import type { Confirm, Incoming, PrimaryMessage, SecondaryMessage } from "../../src/sync/messages.ts";
+import { atOnce } from "../../src/sync/pieces.ts";
 import type { PrimaryPort, SliceView } from "../../src/sync/primary-port.ts";
 import { primarySession } from "../../src/sync/primary-session.ts";
 import type { LocalSlice, Run, SecondaryPort, SliceResult, StagedSoFar } from "../../src/sync/secondary-port.ts";
@@ -81,6 +82,13 @@ export const record = (grain: MemoryGrain): Buffer =>
     int8(grain.payload.length),
     grain.payload.length > chunkBytes ? null : grain.payload,
   ]);
+
+/** A message on its way, and taken off it. */
+export const said = (message: object | string): Incoming => ({
+  text: Buffer.from(typeof message === "string" ? message : JSON.stringify(message)),
+});
+// biome-ignore lint/suspicious/noExplicitAny: whatever was said
+export const heard = ({ text }: { text: Buffer }): any => JSON.parse(text.toString());
 
 /** One direction of a wire. `tamper` may drop, change or add what passes. */
 class Pipe {
@@ -188,7 +196,7 @@ export class MemoryPair {
       slice.sorted().filter((grain) => last === null || grain.id > uuidText(last));
     return {
       receive: () => this.toPrimary.receive(),
-      send: async (message: PrimaryMessage) => this.toSecondary.push({ text: JSON.stringify(message) }),
+      send: async (message: PrimaryMessage) => this.toSecondary.push(said(message)),
       sendFrame: async (frame) => this.toSecondary.push({ binary: frame }),
       useCompression: async () => {},
       look: async (ids) => ids.flatMap((id) => this.#view(id) ?? []),
@@ -199,7 +207,7 @@ export class MemoryPair {
           const skip = (slice.grains.size - after(slice, last).length) * 24;
           return whole.subarray(skip, skip + this.readSize * 24);
         }),
-      readCells: (id, length) => read<Cells>(id, new Cells(0), (slice) => encodeList(slice.list(), length)),
+      readCells: (id, length) => read<Cells>(id, new Cells(0), (slice) => atOnce(encodeList(slice.list(), length))),
       findSymbols: (id, symbols) =>
         read<Buffer>(id, Buffer.alloc(0), (slice) => {
           const list = slice.list();
@@ -226,6 +234,7 @@ export class MemoryPair {
         read<Buffer>(id, Buffer.alloc(0), (slice) =>
           slice.grains.get(uuidText(grainId))!.payload.subarray(sequence * chunkBytes, (sequence + 1) * chunkBytes),
         ),
+      breathe: async () => {},
       failed: async (id, error) => {
         this.failures.push(`${id}: ${error.message}`);
       },
@@ -245,7 +254,7 @@ export class MemoryPair {
     };
     return {
       receive: () => this.toSecondary.receive(),
-      send: async (message: SecondaryMessage) => this.toPrimary.push({ text: JSON.stringify(message) }),
+      send: async (message: SecondaryMessage) => this.toPrimary.push(said(message)),
       sendFrame: async (frame) => this.toPrimary.push({ binary: frame }),
       readOutbox: async () => [...this.outbox],
       settle: async (runId, sliceId) => {
@@ -291,6 +300,7 @@ export class MemoryPair {
         this.secondary.set(slice.id, next);
         this.outbox.push(confirm);
       },
+      breathe: async () => {},
       elapsedMs: async () => 0,
       queued: async () => {},
       finished: async (result) => {

@@ -20,6 +20,8 @@ import {
   refusals,
   subprotocol,
 } from "../../src/sync/messages.ts";
+import { atOnce } from "../../src/sync/pieces.ts";
+import { said } from "./memory-pair.ts";
 
 // From dist/test/sync/ and from test/sync/.
 const text = [new URL("../../../PROTOCOL.md", import.meta.url), new URL("../../PROTOCOL.md", import.meta.url)]
@@ -36,8 +38,8 @@ const blocks = (kind: string) =>
   [...text.matchAll(new RegExp(`^\`\`\`${kind}\n([\\s\\S]*?)^\`\`\``, "gm"))].map((match) => match[1]!);
 
 t.test("every message of the page parses, and every message of the program is on the page", async (t) => {
-  const primary = blocks("json primary").map((json) => parsePrimaryMessage({ text: json }));
-  const secondary = blocks("json secondary").map((json) => parseSecondaryMessage({ text: json }));
+  const primary = blocks("json primary").map((json) => parsePrimaryMessage(said(json)));
+  const secondary = blocks("json secondary").map((json) => parseSecondaryMessage(said(json)));
   t.same([...new Set(primary.map((message) => message.type))].sort(), [
     "begin",
     "compared",
@@ -124,7 +126,7 @@ t.test("coded symbols", async (t) => {
   const cells = (...symbols: bigint[]) => {
     const list = Buffer.alloc(24 * symbols.length);
     for (const [i, symbol] of symbols.entries()) list.writeBigUInt64BE(symbol, i * 24 + 16);
-    return encodeList(list, 4).encode(0, 4).toString("hex");
+    return atOnce(encodeList(list, 4)).encode(0, 4).toString("hex");
   };
   const first = cells(0x1111111111111111n, 0x2222222222222222n, 0x3333333333333333n);
   t.ok(text.includes(`3333333333333333}: \`${first}\``), first);

@@ -3,7 +3,7 @@ import t from "tap";
 import { SandpiperError } from "../../src/errors.ts";
 import { chunkBytes } from "../../src/slices/slice.ts";
 import type { Incoming } from "../../src/sync/messages.ts";
-import { type MemoryGrain, MemoryPair, MemorySlice } from "./memory-pair.ts";
+import { heard, type MemoryGrain, MemoryPair, MemorySlice, said } from "./memory-pair.ts";
 
 const sliceId = (n: number) => `00000000-0000-4000-9000-${n.toString(16).padStart(12, "0")}`;
 const grain = (n: number, text = `payload ${n}`): MemoryGrain => ({
@@ -27,7 +27,7 @@ const thrown = async (work: Promise<unknown>): Promise<SandpiperError> => {
   throw new Error("nothing was thrown");
 };
 const messages = (log: Incoming[]) =>
-  log.flatMap((item) => ("text" in item ? [JSON.parse(item.text).type as string] : ["frame"]));
+  log.flatMap((item) => ("text" in item ? [heard(item).type as string] : ["frame"]));
 
 t.test("a first copy, then nothing to do in one round trip", async (t) => {
   const p = pair(grains(0, 10), []);
@@ -103,7 +103,7 @@ t.test("locked, unavailable and failing slices do not stop the others", async (t
       [sliceId(4), "denied", 6],
     ],
   );
-  const answers = p.toSecondary.log.flatMap((item) => ("text" in item ? [JSON.parse(item.text)] : []));
+  const answers = p.toSecondary.log.flatMap((item) => ("text" in item ? [heard(item)] : []));
   const compared = answers.find((message) => message.type === "compared").slices;
   t.same(
     compared
@@ -215,9 +215,9 @@ t.test("what a primary may not do", async (t) => {
   const say = (type: string, change: (message: Record<string, unknown>) => void) => (p: MemoryPair) => {
     p.toSecondary.tamper = (item) => {
       if (!("text" in item)) return [item];
-      const message = JSON.parse(item.text);
+      const message = heard(item);
       if (message.type === type) change(message);
-      return [{ text: JSON.stringify(message) }];
+      return [said(message)];
     };
   };
   const set = (type: string, members: object) => say(type, (message) => Object.assign(message, members));
@@ -306,7 +306,7 @@ t.test("what a primary may not do", async (t) => {
       "text that is not JSON",
       "protocol",
       (p) => {
-        p.toSecondary.tamper = () => [{ text: "{" }];
+        p.toSecondary.tamper = () => [said("{")];
       },
     ],
     ["metadata that was not declared", "verification", set("content", { metadata: [["x", "y"]] })],
@@ -327,7 +327,7 @@ t.test("grains that were not asked for are refused", async (t) => {
   const hash = wanted.hash();
   let fetched = false;
   p.toPrimary.tamper = (item) => {
-    if ("text" in item && JSON.parse(item.text).type === "fetch") fetched = true;
+    if ("text" in item && heard(item).type === "fetch") fetched = true;
     return [item];
   };
   p.onLook = () => {
@@ -347,75 +347,64 @@ t.test("grains that were not asked for are refused", async (t) => {
 
 t.test("unknown optional fields are ignored, acknowledgements of nothing are not", async (t) => {
   const p = pair(grains(0, 3), []);
-  p.toSecondary.tamper = (item) =>
-    "text" in item ? [{ text: JSON.stringify({ ...JSON.parse(item.text), news: 1 }) }] : [item];
+  p.toSecondary.tamper = (item) => ("text" in item ? [said({ ...heard(item), news: 1 })] : [item]);
   await p.sync();
   t.ok(same(p));
   const q = pair(grains(0, 3), grains(0, 3));
   q.toSecondary.tamper = (item, n) =>
-    n === 1 ? [{ text: JSON.stringify({ type: "confirmed", id: sliceId(1), run_id: sliceId(1) }) }, item] : [item];
+    n === 1 ? [said({ type: "confirmed", id: sliceId(1), run_id: sliceId(1) }), item] : [item];
   t.equal((await thrown(q.sync())).code, "protocol");
 });
 
 t.test("what a secondary may not do", async (t) => {
   const evil: [string, (message: Record<string, unknown>) => Incoming[]][] = [
-    ["compare twice", (m) => [{ text: JSON.stringify(m) }, { text: JSON.stringify(m) }]],
-    ["compare arrays of different lengths", (m) => [{ text: JSON.stringify({ ...m, counts: [] }) }]],
-    [
-      "name a slice twice",
-      (m) => [{ text: JSON.stringify({ ...m, ids: [sliceId(1), sliceId(1)], hashes: ["", ""], counts: [0, 0] }) }],
-    ],
+    ["compare twice", (m) => [said(m), said(m)]],
+    ["compare arrays of different lengths", (m) => [said({ ...m, counts: [] })]],
+    ["name a slice twice", (m) => [said({ ...m, ids: [sliceId(1), sliceId(1)], hashes: ["", ""], counts: [0, 0] })]],
     [
       "name too many slices",
       (m) => [
-        {
-          text: JSON.stringify({
-            ...m,
-            ids: Array.from({ length: 101 }, (_, i) => sliceId(i)),
-            hashes: Array(101).fill(""),
-            counts: Array(101).fill(0),
-          }),
-        },
+        said({
+          ...m,
+          ids: Array.from({ length: 101 }, (_, i) => sliceId(i)),
+          hashes: Array(101).fill(""),
+          counts: Array(101).fill(0),
+        }),
       ],
     ],
     [
       "fetch before comparing",
       () => [
-        {
-          text: JSON.stringify({
-            type: "fetch",
-            id: sliceId(1),
-            hash: "0".repeat(16),
-            by: "all",
-            count: 0,
-            after: null,
-          }),
-        },
+        said({
+          type: "fetch",
+          id: sliceId(1),
+          hash: "0".repeat(16),
+          by: "all",
+          count: 0,
+          after: null,
+        }),
       ],
     ],
     ["send a frame instead", () => [{ binary: Buffer.alloc(40) }]],
     [
       "fetch ids that do not ascend",
       (m) => [
-        { text: JSON.stringify(m) },
-        {
-          text: JSON.stringify({
-            type: "fetch",
-            id: sliceId(1),
-            hash: "0".repeat(16),
-            by: "ids",
-            count: 2,
-            after: null,
-          }),
-        },
+        said(m),
+        said({
+          type: "fetch",
+          id: sliceId(1),
+          hash: "0".repeat(16),
+          by: "ids",
+          count: 2,
+          after: null,
+        }),
         { binary: idsFrame(2) },
       ],
     ],
   ];
   for (const [name, change] of evil) {
     const p = pair(grains(0, 3), []);
-    p.toPrimary.tamper = (item) =>
-      "text" in item && JSON.parse(item.text).type === "compare" ? change(JSON.parse(item.text)) : [item];
+    p.toPrimary.tamper = (item) => ("text" in item && heard(item).type === "compare" ? change(heard(item)) : [item]);
     t.equal((await thrown(p.sync())).code, "protocol", name);
   }
 });

@@ -5,9 +5,11 @@ import { addList, Cells } from "../../src/sync/coded-symbols.ts";
 import { drive } from "../../src/sync/effects.ts";
 import { type Found, findDifference } from "../../src/sync/find-difference.ts";
 import { type Incoming, parseSecondaryMessage } from "../../src/sync/messages.ts";
+import { atOnce } from "../../src/sync/pieces.ts";
 import type { PrimaryPort, SliceView } from "../../src/sync/primary-port.ts";
 import type { Run, SecondaryPort } from "../../src/sync/secondary-port.ts";
 import { serveCells, serveContent } from "../../src/sync/serve-difference.ts";
+import { said } from "./memory-pair.ts";
 
 t.setTimeout(300_000);
 
@@ -50,8 +52,9 @@ async function compare(local: Buffer, remote: Buffer): Promise<Found> {
   const view: SliceView = { id, allowSync: true, hash: now, count, bytes: count };
   const answers: Incoming[] = [];
   const primary = {
-    send: async (message: unknown) => void answers.push({ text: JSON.stringify(message) }),
+    send: async (message: unknown) => void answers.push(said(message as object)),
     sendFrame: async (frame: Buffer) => void answers.push({ binary: frame }),
+    breathe: async () => {},
     look: async () => [view],
     readMetadata: async () => ({ view, data: [] }),
     readList: async (_id: string, after: Buffer | null) => {
@@ -60,18 +63,19 @@ async function compare(local: Buffer, remote: Buffer): Promise<Found> {
     },
     readCells: async (_id: string, length: number) => {
       const cells = new Cells(length);
-      addList(cells, remote);
+      atOnce(addList(cells, remote));
       return { view, data: cells };
     },
   } as Partial<PrimaryPort> as PrimaryPort;
   const secondary = {
     send: async (sent) => {
-      const message = parseSecondaryMessage({ text: JSON.stringify(sent) });
+      const message = parseSecondaryMessage(said(sent));
       if (message.type === "reconcile") await drive(serveContent(message), primary);
       else if (message.type === "cells") await drive(serveCells(message), primary);
       else throw new Error(`it says ${message.type}`);
     },
     receive: async () => answers.shift()!,
+    breathe: async () => {},
     readLocalList: async () => local,
   } as Partial<SecondaryPort> as SecondaryPort;
   const run = { maxGrains: 10 * most, unconfirmed: 0 } as Partial<Run> as Run;

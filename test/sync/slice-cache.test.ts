@@ -6,6 +6,7 @@ import { everything } from "../../src/scope.ts";
 import { grainSymbol } from "../../src/slices/hash.ts";
 import { copyHeader, copyTrailer } from "../../src/slices/tuples.ts";
 import { encodeList } from "../../src/sync/coded-symbols.ts";
+import { atOnce } from "../../src/sync/pieces.ts";
 import { SliceCache } from "../../src/sync/slice-cache.ts";
 import { Random } from "../harness/random.ts";
 import { encodeTuple } from "../harness/tuples.ts";
@@ -54,7 +55,7 @@ t.test("many cells are made of the list that is kept, and others are served mean
   delay.disable();
   running = false;
   await others;
-  t.same(data.encode(0, 100_000), encodeList(list, 100_000).encode(0, 100_000));
+  t.same(data.encode(0, 100_000), atOnce(encodeList(list, 100_000)).encode(0, 100_000));
   t.equal(found.reads, 1, "the database was not asked again");
   t.ok(turns >= 20, `${turns} turns for others`);
   t.comment(`at most ${Math.round(delay.max / 1e6)} ms for one`);
@@ -64,6 +65,6 @@ t.test("a list that is too long to be kept is read again", async (t) => {
   const { db, list, found } = sliceOf(6000);
   const cache = new SliceCache(0);
   const { data } = await cache.readCells(db, everything, "x", 5000);
-  t.same(data.encode(0, 5000), encodeList(list, 5000).encode(0, 5000));
+  t.same(data.encode(0, 5000), atOnce(encodeList(list, 5000)).encode(0, 5000));
   t.equal(found.reads, 2);
 });

@@ -2,8 +2,9 @@
 import { Buffer } from "node:buffer";
 import { brotliCompressSync, constants } from "node:zlib";
 import { uuidBytes } from "../../../src/slices/slice.ts";
+import { tupleFields } from "../../../src/slices/tuples.ts";
 import { compressedFlag, encodeFrame, type Frame, idBytes, listEntryBytes } from "../../../src/sync/frames.ts";
-import { encodeTuple, int8, tupleFields } from "../../harness/tuples.ts";
+import { encodeTuple, int8 } from "../../harness/tuples.ts";
 import type { Message, Passing, Script, Sent } from "./evil-primary.ts";
 import type { SliceName, World } from "./world.ts";
 
@@ -135,9 +136,11 @@ export function packed(frame: Frame, body: Uint8Array, declared: number): Buffer
   return bytes;
 }
 
+export const squeezed = (body: Buffer): Buffer =>
+  brotliCompressSync(body, { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } });
+
 /** So many zeros, compressed. */
-export const bomb = (bytes: number): Buffer =>
-  brotliCompressSync(Buffer.alloc(bytes), { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } });
+export const bomb = (bytes: number): Buffer => squeezed(Buffer.alloc(bytes));
 
 export const swappedEntries = (frame: Frame): Frame =>
   withBody(frame, (body) =>

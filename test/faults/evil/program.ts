@@ -4,6 +4,7 @@
  */
 import t from "tap";
 import { EvilGuest } from "./against-primary.ts";
+import { EvilFiles, pullMoves } from "./against-pull.ts";
 import { withstand } from "./against-secondary.ts";
 import { messageMoves } from "./primary-moves.ts";
 import { recordMoves } from "./record-moves.ts";
@@ -40,6 +41,11 @@ try {
   ])) {
     tally.moves++;
     await withstand(world, switches, move, tally, suspects);
+  }
+  const files = await EvilFiles.make({ teardown: (work) => endings.push(work) }, world);
+  for (const move of chosen(pullMoves)) {
+    tally.moves++;
+    await files.attempt(move, tally);
   }
   const guest = await EvilGuest.make(world);
   for (const move of chosen([...secondaryMoves, ...(patient ? slowSecondaryMoves : [])])) {

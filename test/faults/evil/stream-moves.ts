@@ -1,6 +1,7 @@
 /** What an evil primary does with the order of frames, with grains, lists and chunks. */
 import { uuidBytes } from "../../../src/slices/slice.ts";
-import { tupleFields } from "../../harness/tuples.ts";
+import { tupleFields } from "../../../src/slices/tuples.ts";
+import type { Frame } from "../../../src/sync/frames.ts";
 import type { Passing } from "./evil-primary.ts";
 import {
   altered,
@@ -147,6 +148,34 @@ const orders: PrimaryMove[] = [
   ),
 ];
 
+const mib = 1024 * 1024;
+
+/** Each grain of a difference becomes one of 4 MiB, and all of them are said to be little. */
+const unfolded: Pick<PrimaryMove, "session"> = {
+  session: () => {
+    const larger = insteadInOrder("grains", undefined, ({ frame }) => [
+      inventedLarge(frame, 4 * mib),
+      ...Array.from({ length: 4 }, (): Frame => ({ type: "chunk", sequence: 0, entries: 1, body: Buffer.alloc(mib) })),
+    ]).session!();
+    return (passing) => (passing.type === "content" ? [{ ...passing.message, bytes: 9 * mib }] : larger(passing));
+  },
+};
+
+const unfoldings: PrimaryMove[] = [
+  {
+    ...fresh(
+      "a slice that would take more than the primary may have",
+      altered("content", () => ({ bytes: 2 ** 50 })),
+      11,
+    ),
+    says: /more than the 6 MB that it may have/,
+  },
+  {
+    ...few("a difference that unfolds to more than it may have", unfolded, 11),
+    says: /more than the 6 MB that it may have/,
+  },
+];
+
 const questions: PrimaryMove[] = [
   few(
     "a message in the middle of a list",
@@ -233,4 +262,4 @@ const questions: PrimaryMove[] = [
   ),
 ];
 
-export const streamMoves: readonly PrimaryMove[] = [...orders, ...questions];
+export const streamMoves: readonly PrimaryMove[] = [...orders, ...unfoldings, ...questions];

@@ -27,7 +27,13 @@ export type SliceName = (typeof sliceNames)[number];
 
 const sizes = { many: 80, few: 10, fresh: 6 } as const;
 
-export const limits = { grains: 1000, grainBytes: 4 * 1024 * 1024, subscriptions: 50, compared: 100 };
+export const limits = {
+  grains: 1000,
+  grainBytes: 4 * 1024 * 1024,
+  subscriptions: 50,
+  compared: 100,
+  primaryBytes: 6 * 1024 * 1024,
+};
 
 export class World {
   #generation = 0;
@@ -61,13 +67,14 @@ export class World {
         SANDPIPER_LIMITS_MAX_GRAINS: String(limits.grains),
         SANDPIPER_LIMITS_MAX_GRAIN_BYTES: String(limits.grainBytes),
         SANDPIPER_LIMITS_MAX_SUBSCRIPTIONS: String(limits.subscriptions),
+        SANDPIPER_LIMITS_PRIMARY_BYTES: String(limits.primaryBytes),
       },
     });
     const evil = await EvilPrimary.before(primary.url);
     test.teardown(() => evil.close());
     const world = new World(primary, secondary, evil);
     world.#upgrade = upgrade.now;
-    test.teardown(() => world.#upgrade!.stop(0));
+    test.teardown(() => world.#upgrade!.stop(AbortSignal.abort()));
     await world.#fill(test);
     return world;
   }

@@ -1,18 +1,18 @@
 import fc from "fast-check";
 import t from "tap";
-import { SyncQueue } from "../../src/server/sync-queue.ts";
+import { FairQueue } from "../../src/server/fair-queue.ts";
 
 interface Session {
-  partner: string;
+  who: string;
   name: string;
 }
 
-const session = (name: string): Session => ({ partner: name[0]!, name });
+const session = (name: string): Session => ({ who: name[0]!, name });
 const names = (sessions: Session[]) => sessions.map(({ name }) => name).join(" ");
 
 /** A queue with these sessions, come in this order. */
 function queueOf(places: number, ...come: Session[]) {
-  const queue = new SyncQueue<Session>(places);
+  const queue = new FairQueue<Session>({ places });
   const served = come.flatMap((one) => {
     queue.enter(one);
     return queue.admit();
@@ -75,6 +75,19 @@ t.test("the line has an end", async (t) => {
   t.equal(queue.refusal("z"), "full", "4 times the places wait");
 });
 
+t.test("places, line and shares can be set", async (t) => {
+  const queue = new FairQueue<Session>({ places: 3, share: 1, line: 5, lineShare: 2 });
+  const come = (name: string) => {
+    const one = session(name);
+    if (queue.refusal(one.who) === undefined) queue.enter(one);
+    return names(queue.admit());
+  };
+  t.same(["a1", "a2", "a3", "a4", "b1", "c1", "d1"].map(come), ["a1", "", "", "", "b1", "c1", ""]);
+  t.equal(queue.refusal("a"), "share", "one of its served, two wait");
+  for (const name of ["d2", "e1", "e2"]) come(name);
+  t.equal(queue.refusal("z"), "full");
+});
+
 t.test("whatever happens: no place is lost, none is given twice, and nobody starves", async () => {
   const action = fc.oneof(
     fc.constantFrom(..."abcde").map((come) => ({ come })),
@@ -82,7 +95,7 @@ t.test("whatever happens: no place is lost, none is given twice, and nobody star
   );
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 6 }), fc.array(action, { maxLength: 80 }), (places, actions) => {
-      const queue = new SyncQueue<Session>(places);
+      const queue = new FairQueue<Session>({ places });
       let serving: Session[] = [];
       let waiting: Session[] = [];
       const admit = () => {
@@ -91,15 +104,15 @@ t.test("whatever happens: no place is lost, none is given twice, and nobody star
           serving.push(one);
           waiting = waiting.filter((other) => other !== one);
         }
-        const held = (partner: string) => serving.filter((one) => one.partner === partner).length;
+        const held = (who: string) => serving.filter((one) => one.who === who).length;
         if (serving.length > places) throw new Error("too many");
-        if (serving.length < places && waiting.some((one) => held(one.partner) < Math.ceil(places / 2)))
+        if (serving.length < places && waiting.some((one) => held(one.who) < Math.ceil(places / 2)))
           throw new Error("a place is lost");
       };
       actions.forEach((what, n) => {
         if ("come" in what) {
-          const one = { partner: what.come, name: `${what.come}${n}` };
-          if (queue.refusal(one.partner) !== undefined) return;
+          const one = { who: what.come, name: `${what.come}${n}` };
+          if (queue.refusal(one.who) !== undefined) return;
           waiting.push(one);
           queue.enter(one);
         } else {
