@@ -73,6 +73,7 @@ t.test("a login that is no superuser can own the database", async (t) => {
     "0002-content-keys.sql",
     "0003-row-security.sql",
     "0004-address-rights.sql",
+    "0005-kept-for-a-time.sql",
   ]);
   t.same(await migrate(owner), [], "a second time there is nothing to do");
   await owner.close();
@@ -99,7 +100,13 @@ t.test("migrations: two at once, a newer database, an altered one", async (t) =>
   const applied = await Promise.all(owners.map((owner) => migrate(owner)));
   t.same(
     applied.flat(),
-    ["0001-initial.sql", "0002-content-keys.sql", "0003-row-security.sql", "0004-address-rights.sql"],
+    [
+      "0001-initial.sql",
+      "0002-content-keys.sql",
+      "0003-row-security.sql",
+      "0004-address-rights.sql",
+      "0005-kept-for-a-time.sql",
+    ],
     "one applies, the other finds nothing to do",
   );
   const [row] = await owners[0]!.query<{ checksum: string }>("SELECT checksum FROM schema_migrations");
