@@ -7,6 +7,7 @@
  */
 import t from "tap";
 import { sendBadInputs } from "./bad-input.ts";
+import { syncBesideAttacks } from "./beside-attacks.ts";
 import { sweepCuts } from "./cuts.ts";
 import { sufferEvil } from "./evil.ts";
 import { type Figures, line, missed } from "./figures.ts";
@@ -32,7 +33,10 @@ const series: Record<string, readonly Series[]> = {
     (test) => stopDatabases(test, { places: every, random: 12 }, print),
   ],
   evil: [() => sufferEvil({ patient: true, every: 1 }, print)],
-  badinput: [(test) => sendBadInputs(test, { healthySyncs: 20, patient: true }, print)],
+  badinput: [
+    (test) => sendBadInputs(test, { healthySyncs: 20, patient: true }, print),
+    (test) => syncBesideAttacks(test, 20, print),
+  ],
 };
 
 const name = process.argv[2] ?? "";
