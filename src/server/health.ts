@@ -1,4 +1,5 @@
 /** What load balancers and watchdogs ask, and who wonders what answers here. */
+import type { IncomingMessage } from "node:http";
 import type { Router } from "express";
 import type { Database } from "../database.ts";
 import { SandpiperError } from "../errors.ts";
@@ -6,6 +7,7 @@ import { requireCurrentSchema } from "../migrate.ts";
 import { prepared } from "../prepared.ts";
 import { version } from "../version.ts";
 import { ok, publicEndpoint, resource } from "./endpoint.ts";
+import { splitAddress } from "./framing.ts";
 import type { ServerContext } from "./server-context.ts";
 
 const readyMs = 2000;
@@ -50,6 +52,10 @@ async function requireReady(db: Database): Promise<void> {
   const state = await db.one<{ only: string }>(prepared("SELECT current_setting('transaction_read_only') AS only"));
   if (state!.only === "on") throw new SandpiperError("storage", "the database is read only");
 }
+
+/** Whether the request is a watchdog's. */
+export const asksForHealth = ({ url = "" }: IncomingMessage): boolean =>
+  /^(\/v1)?\/(healthz|readyz)$/.test(splitAddress(url)[0]);
 
 export const stopping = () =>
   new SandpiperError("unavailable", "the server is stopping", { hint: "Try again in a moment." });

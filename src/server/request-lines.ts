@@ -34,9 +34,11 @@ export class RequestLines {
 /** What ends with its client: aborted when the connection is closed before the answer was sent. */
 export function whileWanted(response: ServerResponse): AbortSignal {
   const gone = new AbortController();
-  response.once("close", () => {
+  const end = () => {
     if (!response.writableFinished) gone.abort(new SandpiperError("network", "the client went away"));
-  });
+  };
+  if (response.closed) end();
+  else response.once("close", end);
   return gone.signal;
 }
 
