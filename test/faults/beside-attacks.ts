@@ -99,7 +99,7 @@ export async function syncBesideAttacks(
 }
 
 /** With a slice of pictures that the prober and another partner have, one of which is large. */
-export async function prepareWorld(test: Teardown): Promise<AttackedWorld> {
+async function prepareWorld(test: Teardown): Promise<AttackedWorld> {
   const world = await makeWorld(test);
   const { primary } = world;
   await offer(primary, "Pictures", "asset-files");
