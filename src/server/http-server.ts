@@ -14,7 +14,7 @@ import { asksForHealth, stopping } from "./health.ts";
 import { listen } from "./listen.ts";
 import { requireOwnName } from "./own-name.ts";
 import { noSuchAddress, RequestError, refuseSocket } from "./problem.ts";
-import { logBroken, logLate, logRequests, requestFields } from "./request-log.ts";
+import { isBroken, logBroken, logLate, logRequests, requestFields } from "./request-log.ts";
 import { createRouter } from "./routes.ts";
 import { aborted, createContext, type ServerContext } from "./server-context.ts";
 import { createServer } from "./tls.ts";
@@ -66,7 +66,7 @@ export async function startServer(app: App, options: ServerOptions = {}): Promis
       work.begin(response);
       clock.watch(response);
       const begin = () => {
-        if (!response.closed) handle(request, response);
+        if (!response.closed && !isBroken(request.socket)) handle(request, response);
       };
       // Whoever asks whether we are alive is answered before all others.
       if (asksForHealth(request)) begin();

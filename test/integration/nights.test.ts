@@ -63,5 +63,5 @@ t.test("thirty nights", async (t) => {
   const content = fileBytes + grains * (grainBytes + 300);
   const early = Math.max(...sizes.slice(1, 6));
   t.ok(Math.max(...sizes.slice(6)) < early * 1.1, `what five nights took is enough for thirty: ${mb.join(" ")}`);
-  t.ok(early - sizes[0]! < 3.5 * content, "the content, its successor beside it, and no third");
+  t.ok(early - sizes[0]! < 4.5 * content, "the content, its successor beside it, and what waits for its vacuum");
 });
