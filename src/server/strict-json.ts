@@ -19,7 +19,7 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 export function parseStrictJson(bytes: Uint8Array, most = maxValues): unknown {
   const marks = countMarks(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), {
     depth: maxDepth,
-    values: most,
+    values: most - 1, // and the whole is one, too
   });
   if (marks === "depth") throw refusal(`nests deeper than ${maxDepth}`);
   if (marks === "values") throw new SandpiperError("limit", `the JSON has more than ${most} values`);

@@ -21,7 +21,7 @@ t.test("the logs", async (t) => {
   const run = (company: string, daysAgo: number, exitCode: number) =>
     db.run(
       `INSERT INTO sync_runs (id, company_id, started_at, finished_at, exit_code)
-       SELECT gen_random_uuid(), $1, at, at, $3 FROM (SELECT now() - $2::float8 * interval '1 day' AS at) AS then`,
+       SELECT gen_random_uuid(), $1, at, at, $3 FROM (SELECT now() - $2::float8 * interval '1 day' AS at) AS moment`,
       [company, daysAgo, exitCode],
     );
   const confirm = (daysAgo: number) =>
