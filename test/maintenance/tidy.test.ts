@@ -129,7 +129,9 @@ t.test("sandpiper maintain", async (t) => {
     const env = { env: { SANDPIPER_DATABASE_URL: url.toString() } };
     if (version >= 170_000) {
       await churn(box.databaseUrl);
-      t.match((await box.run(["maintain", "--full"], env)).stdout, /^public\.grain_chunks\t\d{7,}\t\d{1,6}\t\d+$/m);
+      // What a transaction elsewhere may still see is kept, and goes the next time.
+      const shrunk = /^public\.grain_chunks\t\d+\t\d{1,6}\t\d+$/m;
+      t.ok(await until(async () => shrunk.test((await box.run(["maintain", "--full"], env)).stdout)));
       await asOwner(box.databaseUrl, (owner) =>
         owner.run("REVOKE MAINTAIN ON ALL TABLES IN SCHEMA public FROM sandpiper_app"),
       );
