@@ -142,8 +142,11 @@ export class Stage {
     await this.close().catch(() => {});
     if (this.#failure === undefined) return;
     await this.#end().catch(() => {});
-    if (isDiskFull(this.#failure) || asSandpiperError(this.#failure).code === "verification")
+    const full = isDiskFull(this.#failure);
+    if (full || asSandpiperError(this.#failure).code === "verification")
       await this.#session.transaction((tx) => clearStage(tx, this.#key)).catch(() => {});
+    // So that others fit at once: where this login may (0010-upkeep.sql), and as far as a full disk lets it.
+    if (full) await this.#session.run("VACUUM grain_rows, grain_chunks").catch(() => {});
   }
 
   /** Lets the database work on one piece while the next one is received and checked: waits for the piece before. */
