@@ -285,7 +285,8 @@ function failure(sentence: string, output: string, { dataDir, cluster }: Layout,
   const tail = output.trim().slice(-4000);
   const reason = /(?:FATAL|PANIC|ERROR|error): +(.+)/.exec(tail)?.[1];
   const known = hints.find(([pattern]) => pattern.test(tail))?.[1];
-  const hint = known ?? (/No space left on device/.test(tail) ? spaceHint(existsSync(cluster) ? cluster : dataDir) : undefined);
+  const hint =
+    known ?? (/No space left on device/.test(tail) ? spaceHint(existsSync(cluster) ? cluster : dataDir) : undefined);
   const look = where === undefined ? "Run again with --log.level debug for the details." : `Look into ${where}.`;
   return new SandpiperError("storage", reason === undefined ? sentence : `${sentence.slice(0, -1)}: ${reason}`, {
     cause: new Error(tail),
