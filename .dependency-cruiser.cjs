@@ -14,7 +14,7 @@ const layers = [
   ["subscriptions", "^src/subscriptions/"],
   ["slices", "^src/slices/"],
   ["migrate", "^src/migrate\\.ts$"],
-  ["database", "^src/(database(-url|-errors)?|session-lock)\\.ts$"],
+  ["database", "^src/(database(-url|-errors|-sessions)?|session-lock)\\.ts$"],
   ["postgres", "^src/postgres/"],
   [
     "foundation",
@@ -31,8 +31,8 @@ const owners = {
   helmet: "^src/server/",
   "https-proxy-agent": "^src/sync/proxy\\.ts$",
   jsonwebtoken: "^src/server/token\\.ts$",
-  pg: "^src/(database(-errors)?\\.ts$|postgres/)",
-  "pg-copy-streams": "^src/database\\.ts$",
+  pg: "^src/(database(-errors|-sessions)?\\.ts$|postgres/)",
+  "pg-copy-streams": "^src/database-sessions\\.ts$",
   pino: "^src/log\\.ts$",
   "proxy-from-env": "^src/sync/proxy\\.ts$",
   "rate-limiter-flexible": "^src/server/login-limit\\.ts$",
@@ -46,9 +46,9 @@ const owners = {
 /** No socket, no SQL, no file, no clock, no randomness; the last two are checked by test/harness/source-rules.test.ts. */
 const pure = [
   "^src/sync/(budget|messages|message-sizes|frames|reconcile|retry|effects|find-difference|receive-grains|offer-list|json-rows)\\.ts$",
-  "^src/sync/(coded-symbols|primary-port|serve-difference|serve-grains|primary-session|secondary-session|secondary-port)\\.ts$",
+  "^src/sync/(coded-symbols|symbols|pieces|primary-port|serve-difference|serve-grains|primary-session|secondary-session|secondary-port)\\.ts$",
   "^src/subscriptions/(rules|company)\\.ts$",
-  "^src/slices/(slice|metadata|hash|tuples|encoding|file-name|slice-directory)\\.ts$",
+  "^src/slices/(slice|metadata|hash|tuples|encoding|file-name|slice-directory|grouped|pull-turns)\\.ts$",
   "^src/server/fair-queue\\.ts$",
   "^src/(characters|scope|session-settings|errors|json-marks)\\.ts$",
 ];
@@ -134,7 +134,10 @@ module.exports = {
       comment: "A pure file reaches no socket, file or process, through no matter how many others.",
       severity: "error",
       from: { path: pure },
-      to: { path: [effects, "^src/(database|config|log|app|migrate)\\.ts$", "^src/postgres/"], reachable: true },
+      to: {
+        path: [effects, "^src/(database|database-sessions|config|log|app|migrate)\\.ts$", "^src/postgres/"],
+        reachable: true,
+      },
     },
     {
       name: "pure-has-no-randomness",

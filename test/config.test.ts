@@ -58,7 +58,7 @@ t.test("every key can be set by its environment variable", async (t) => {
     if (key === "server.allow_private_addresses") return "true";
     if (key === "server.trusted_proxies") return "10.0.0.0/8";
     if (key === "server.names") return "parts.example.com";
-    if (/port|size|seconds|jobs|max|bytes/.test(key)) return "7";
+    if (/port|size|seconds|jobs|max|bytes|days|reserve/.test(key)) return "7";
     return "text";
   };
   for (const key of configKeys) {

@@ -12,11 +12,3 @@ ALTER POLICY own ON activity USING (company_id = (SELECT nullif(nullif(current_s
 CREATE INDEX sync_runs_company ON sync_runs (company_id, started_at DESC);
 CREATE INDEX sync_runs_good ON sync_runs (company_id, finished_at DESC) WHERE exit_code = 0;
 CREATE INDEX sync_runs_unfinished ON sync_runs (company_id) WHERE finished_at IS NULL;
-
--- From PostgreSQL 17 on the program may clean up behind itself (VACUUM, ANALYZE) without owning a table.
-DO $$
-BEGIN
-  IF current_setting('server_version_num')::int >= 170000 THEN
-    GRANT MAINTAIN ON ALL TABLES IN SCHEMA public TO sandpiper_app;
-  END IF;
-END $$;

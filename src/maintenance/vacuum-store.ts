@@ -11,16 +11,25 @@ export interface Table {
   ours: boolean;
   /** Whether this login may: its owner, that of the database, or who has MAINTAIN on it. */
   may: boolean;
-  /** Whether much of it changed, so that it is due. */
+  /** Whether so much of it has changed that it is worth the while. */
   due: boolean;
   /** What to analyze: the table, or the one that it is a partition of. */
   analyze: string;
 }
 
+/** Whether it matters: at once, or only if nobody else has the table; or the table is written anew, which keeps everybody out of it. */
+export type How = "now" | "in passing" | "anew";
+
+const options: Record<How, string> = {
+  // By one process: several would share memory, of which containers have little.
+  now: "PARALLEL 0",
+  "in passing": "PARALLEL 0, SKIP_LOCKED",
+  anew: "FULL",
+};
+
 /**
- * The tables of the program (and, where this login may, those of PostgreSQL itself), first those with the most dead rows. One is due
- * when a fifth of its rows are dead or have changed (of long values, when a fifth of their pieces are dead), and not below 50; or
- * when nothing is known of it, as after a crash.
+ * The tables of the program and of PostgreSQL itself, first those with the most dead rows. One is due when a fifth of its rows are
+ * dead or have changed, or of the pieces of its long values, and 50 at least; or when nothing is known of it, as after a crash.
  */
 export async function listTables(db: Pick<Database, "query">): Promise<Table[]> {
   return db.query<Table>(
@@ -39,19 +48,11 @@ export async function listTables(db: Pick<Database, "query">): Promise<Table[]> 
   );
 }
 
-/**
- * @param full writes the table anew, without a gap; nobody else can use it meanwhile.
- * @param limitMs when PostgreSQL gives it up; 0: never.
- */
-export async function vacuum(
-  session: Session,
-  table: Table,
-  { full, limitMs }: { full: boolean; limitMs: number },
-): Promise<void> {
+/** @param limitMs when PostgreSQL gives it up; 0: never. */
+export async function vacuum(session: Session, table: Table, how: How, limitMs: number): Promise<void> {
   await session.run(`SET statement_timeout = ${Math.round(limitMs)}`);
-  // By one process: others would share memory, of which containers have little.
-  await session.run(`VACUUM (${full ? "FULL" : "PARALLEL 0, SKIP_LOCKED"}) ${table.name}`);
-  await session.run(`ANALYZE ${table.analyze}`);
+  await session.run(`VACUUM (${options[how]}) ${table.name}`);
+  await session.run(`ANALYZE (SKIP_LOCKED ${how === "in passing"}) ${table.analyze}`);
   await session.run(asEver("statement_timeout"));
 }
 

@@ -12,8 +12,6 @@ import { writeAtomically } from "../atomic-file.ts";
 import { type Account, nobody } from "./binaries.ts";
 import type { Layout } from "./data-dir.ts";
 
-const roles = ["postgres", "sandpiper_app"];
-
 /** Writes the rules. @returns the settings that a server takes them by: name and path. */
 export async function writeAccessRules(
   { dataDir }: Pick<Layout, "dataDir">,
@@ -21,7 +19,7 @@ export async function writeAccessRules(
 ): Promise<[setting: string, path: string][]> {
   const rootAlone = await isShared(dataDir, account);
   const rules = rootAlone ? "local all all peer map=sandpiper" : "local all all trust";
-  const names = rootAlone ? roles.map((role) => `sandpiper "${userInfo().username}" ${role}`) : [];
+  const names = rootAlone ? [`sandpiper "${userInfo().username}" all`] : [];
   const files: [string, string, string[]][] = [
     ["hba_file", "postgres-hba.conf", [rules]],
     ["ident_file", "postgres-ident.conf", names],

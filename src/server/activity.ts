@@ -1,7 +1,7 @@
 /** /activity: what was synced, and how it ended. Partners with the reference implementation report their syncs here. */
 import type { Router } from "express";
 import { z } from "zod";
-import { type Activity, addActivity, countActivity, listActivity } from "../subscriptions/activity-store.ts";
+import { type Activity, ActivityCount, addActivity, listActivity } from "../subscriptions/activity-store.ts";
 import { findSubscription } from "../subscriptions/subscription-store.ts";
 import { forbidden } from "./access.ts";
 import { type Call, created, endpoint, ok, resource } from "./endpoint.ts";
@@ -60,14 +60,13 @@ const report = z.strictObject({
 });
 
 export function activityRoutes(router: Router, context: ServerContext): void {
+  const count = new ActivityCount();
   resource(router, context, "/activity", {
     get: endpoint({
       allow: "all",
       query: pageQuery,
       handle: async ({ db, scope, query }) =>
-        ok(
-          listing((await listActivity(db, scope, {}, query)).map(activityJson), query, await countActivity(db, scope)),
-        ),
+        ok(listing((await listActivity(db, scope, {}, query)).map(activityJson), query, await count.of(db, scope))),
     }),
     post: endpoint({
       allow: "all",

@@ -1,6 +1,7 @@
 /** Sending answers. An answer may be ready while the request's body is still on its way. */
 import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { gradually } from "./gradually.ts";
 import { problemOf } from "./problem.ts";
 
 /** How long a client may go on sending a body that is not read any more, so that it gets to read the answer. */
@@ -29,7 +30,7 @@ export function answer(
     clearTimeout(timer);
     response.end();
   };
-  const timer = setTimeout(end, lingerMs);
+  const timer = setTimeout(gradually, lingerMs, end);
   request.once("end", end).once("close", end).resume();
 }
 

@@ -1,4 +1,5 @@
 /** What load balancers and watchdogs ask, and who wonders what answers here. */
+import type { IncomingMessage } from "node:http";
 import type { Router } from "express";
 import type { Database } from "../database.ts";
 import { SandpiperError } from "../errors.ts";
@@ -6,6 +7,7 @@ import { requireCurrentSchema } from "../migrate.ts";
 import { prepared } from "../prepared.ts";
 import { version } from "../version.ts";
 import { ok, publicEndpoint, resource } from "./endpoint.ts";
+import { splitAddress } from "./framing.ts";
 import type { ServerContext } from "./server-context.ts";
 
 const readyMs = 2000;
@@ -44,12 +46,20 @@ export function healthRoutes(router: Router, context: ServerContext): void {
   });
 }
 
-/** @throws unless the database is as this program needs it, and takes what is written: a standby does not, nor one that was set to be read only. */
+/** @throws unless the database is as this program needs it, and takes what is written: a standby does not, and one that was set to be read only is not meant to. */
 async function requireReady(db: Database): Promise<void> {
   await requireCurrentSchema(db);
-  const state = await db.one<{ only: string }>(prepared("SELECT current_setting('transaction_read_only') AS only"));
-  if (state!.only === "on") throw new SandpiperError("storage", "the database is read only");
+  // Our sessions set for themselves what they rely on (session-settings.ts): what the database's administrator wants is the value to go back to.
+  const state = await db.one<{ only: boolean }>(
+    prepared(`SELECT current_setting('transaction_read_only') = 'on' OR reset_val = 'on' AS only
+      FROM pg_settings WHERE name = 'default_transaction_read_only'`),
+  );
+  if (state!.only) throw new SandpiperError("storage", "the database is read only");
 }
+
+/** Whether the request is a watchdog's. */
+export const asksForHealth = ({ url = "" }: IncomingMessage): boolean =>
+  /^(\/v1)?\/(healthz|readyz)$/.test(splitAddress(url)[0]);
 
 export const stopping = () =>
   new SandpiperError("unavailable", "the server is stopping", { hint: "Try again in a moment." });

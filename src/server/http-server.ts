@@ -8,12 +8,13 @@ import type { App } from "../app.ts";
 import { SandpiperError } from "../errors.ts";
 import { answerProblem } from "./answer.ts";
 import { AnswerClock } from "./answer-clock.ts";
-import { checkFraming, splitAddress } from "./framing.ts";
-import { stopping } from "./health.ts";
+import { checkFraming } from "./framing.ts";
+import { Gradually, gradually } from "./gradually.ts";
+import { asksForHealth, stopping } from "./health.ts";
 import { listen } from "./listen.ts";
 import { requireOwnName } from "./own-name.ts";
 import { noSuchAddress, RequestError, refuseSocket } from "./problem.ts";
-import { logBroken, logLate, logRequests, requestFields } from "./request-log.ts";
+import { isBroken, logBroken, logLate, logRequests, requestFields } from "./request-log.ts";
 import { createRouter } from "./routes.ts";
 import { aborted, createContext, type ServerContext } from "./server-context.ts";
 import { createServer } from "./tls.ts";
@@ -59,18 +60,28 @@ export async function startServer(app: App, options: ServerOptions = {}): Promis
   const turns = new Turns();
   const clock = new AnswerClock(app.config.sync.idle_seconds * 1000);
   const handle = createApplication(context, options);
+  const requests = new Gradually();
   const httpServer = createServer(app, limits, (request, response) =>
     turns.take(response, () => {
       work.begin(response);
       clock.watch(response);
-      handle(request, response);
+      const begin = () => {
+        if (!response.closed && !isBroken(request.socket)) handle(request, response);
+      };
+      // Whoever asks whether we are alive is answered before all others.
+      if (asksForHealth(request)) begin();
+      else requests.soon(begin);
     }),
   );
   context.waiting.watch(httpServer);
   httpServer.maxRequestsPerSocket = maxRequestsPerSocket;
   // What follows on such a connection gets a bare 503 of Node's. It was told to close, and has a second to do so.
   httpServer.on("dropRequest", (_request, socket) => setTimeout(() => socket.destroy(), 1000).unref());
-  httpServer.on("clientError", (error: NodeJS.ErrnoException, socket) => answerBroken(app, error, socket as Socket));
+  httpServer.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+    const answer = () => answerBroken(app, error, socket as Socket);
+    if (error.code === "ERR_HTTP_REQUEST_TIMEOUT") gradually(answer);
+    else answer();
+  });
   httpServer.on("checkExpectation", (request: IncomingMessage, response: ServerResponse) => {
     app.log.info({ ...requestFields(request, context.trustedProxies), status: 417 });
     answerProblem(response, new RequestError(417, "usage", "the expectation cannot be met"));
@@ -142,7 +153,7 @@ function createApplication(context: ServerContext, options: ServerOptions) {
     if (context.stopping.aborted || context.waiting.crowded(request)) response.setHeader("connection", "close");
     checkFraming(request);
     requireOwnName(request, context.app.config.server.names);
-    if (context.stopping.aborted && !/^(\/v1)?\/(healthz|readyz)$/.test(splitAddress(request.url)[0])) throw stopping();
+    if (context.stopping.aborted && !asksForHealth(request)) throw stopping();
     next();
   });
   application.use("/v1", router);

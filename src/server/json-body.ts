@@ -2,6 +2,7 @@
 import type { IncomingMessage } from "node:http";
 import type { z } from "zod";
 import { SandpiperError } from "../errors.ts";
+import { gradually } from "./gradually.ts";
 import { checkShape, parseStrictJson } from "./strict-json.ts";
 
 export interface BodyLimits {
@@ -38,7 +39,10 @@ function readBytes(request: IncomingMessage, { maxBytes, withinMs }: BodyLimits)
   return new Promise<Buffer>((resolve, reject) => {
     const pieces: Buffer[] = [];
     let size = 0;
+    let settled = false;
     const settle = (result: Buffer | Error) => {
+      if (settled) return;
+      settled = true;
       clearTimeout(timer);
       request.pause(); // what is left is thrown away by whoever answers (answer.ts)
       request.off("data", onData).off("end", onEnd).off("close", onClose);
@@ -54,7 +58,7 @@ function readBytes(request: IncomingMessage, { maxBytes, withinMs }: BodyLimits)
     const onClose = () => settle(clientGone());
     const late = () =>
       settle(new SandpiperError("timeout", `the body did not arrive within ${withinMs / 1000} seconds`));
-    const timer = setTimeout(late, withinMs);
+    const timer = setTimeout(gradually, withinMs, late);
     request.on("data", onData).on("end", onEnd).on("close", onClose);
   });
 }

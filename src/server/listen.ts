@@ -15,12 +15,15 @@ const reasons: Record<string, { problem: string; hint: string }> = {
   ENOTFOUND: { problem: "is not an address of this machine", hint: "Give one that is with --server.host." },
 };
 
+/** Connections that the system holds for us until we take them: with Node's 511, a crowd makes everybody else dial again, a second later or three. */
+const backlog = 4096;
+
 /** @throws `usage` when the address cannot be had. */
 export async function listen(
   httpServer: Server,
   { host, port }: { host: string; port: number },
 ): Promise<{ url: string; port: number }> {
-  httpServer.listen({ host, port });
+  httpServer.listen({ host, port, backlog });
   try {
     await once(httpServer, "listening");
   } catch (cause) {

@@ -4,8 +4,7 @@ import { RequestError } from "./problem.ts";
 
 const windowSeconds = 60;
 const maxFailuresOfPair = 10;
-/** Of people from one address; a key cannot be guessed, and one more that is looked up costs little. */
-export const maxFailuresOfAddress = 30;
+const maxFailuresOfAddress = 30;
 /** So many pairs are remembered, those that logged in last. */
 const maxKnown = 10_000;
 
@@ -16,18 +15,16 @@ export interface Attempt {
 }
 
 /**
- * Failed logins in a minute: ten of one name from one address, and so many of all names from one address. Never of a name alone, lest anybody
+ * Failed logins in a minute: ten of one name from one address, and thirty of all names from one address. Never of a name alone, lest anybody
  * lock out somebody else by guessing under that name elsewhere. Behind one address may be an office, with one who guesses in it: the limit
- * of the address is not for names that have logged in from there before.
+ * of the address is not for names that have logged in from there before, and not for keys, which cannot be guessed.
  */
 export class LoginLimit {
   readonly #ofPair = new RateLimiterMemory({ points: maxFailuresOfPair, duration: windowSeconds });
-  readonly #ofAddress: RateLimiterMemory;
+  readonly #ofAddress = new RateLimiterMemory({ points: maxFailuresOfAddress, duration: windowSeconds });
   readonly #known = new Set<string>();
 
-  constructor(ofAddress = Number.MAX_SAFE_INTEGER) {
-    this.#ofAddress = new RateLimiterMemory({ points: ofAddress, duration: windowSeconds });
-  }
+  constructor(private readonly what: "people" | "keys") {}
 
   /** Whether this name has logged in from this address. */
   knows(attempt: Attempt): boolean {
@@ -37,14 +34,19 @@ export class LoginLimit {
   /** @throws `rate_limited` after too many failures, even for the right credentials. */
   async check(attempt: Attempt): Promise<void> {
     refuse(await this.#ofPair.get(pair(attempt)), maxFailuresOfPair);
-    if (!this.knows(attempt)) await this.#checkAddress(attempt);
+    if (this.what === "people" && !this.knows(attempt)) await this.#checkAddress(attempt);
+  }
+
+  /** Whether so much has failed from this address that what fails further is answered late. */
+  async slows({ address }: Pick<Attempt, "address">): Promise<boolean> {
+    return ((await this.#ofAddress.get(address))?.consumedPoints ?? 0) >= maxFailuresOfAddress;
   }
 
   /** @throws `rate_limited` where any other name would have been refused, lest anybody see by the answer which names are known here. */
   async failed(attempt: Attempt): Promise<void> {
     await this.#ofPair.penalty(pair(attempt));
     try {
-      await this.#checkAddress(attempt);
+      if (this.what === "people") await this.#checkAddress(attempt);
     } finally {
       await this.#ofAddress.penalty(attempt.address);
     }
@@ -57,7 +59,7 @@ export class LoginLimit {
   }
 
   async #checkAddress({ address }: Attempt): Promise<void> {
-    refuse(await this.#ofAddress.get(address), this.#ofAddress.points);
+    refuse(await this.#ofAddress.get(address), maxFailuresOfAddress);
   }
 }
 

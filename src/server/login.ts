@@ -1,4 +1,5 @@
 /** POST /login: a partner shows its API key, a person name and password; both get a token. */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Router } from "express";
 import { z } from "zod";
 import { SandpiperError } from "../errors.ts";
@@ -10,9 +11,11 @@ import { findApiKey, findCompany, markKeyUsed } from "../subscriptions/company-s
 import { authenticateUser } from "../subscriptions/user-store.ts";
 import { clientAddress, rateKey } from "./client-address.ts";
 import { ok, publicEndpoint, resource } from "./endpoint.ts";
-import { type Attempt, LoginLimit, maxFailuresOfAddress } from "./login-limit.ts";
+import { type Attempt, LoginLimit } from "./login-limit.ts";
 import type { ServerContext } from "./server-context.ts";
 import { type Identity, signToken } from "./token.ts";
+
+const slowMs = 1000;
 
 const text = z
   .string()
@@ -38,17 +41,23 @@ const refused = () =>
   });
 
 export function loginRoutes(router: Router, context: ServerContext): void {
-  const limits = { keys: new LoginLimit(), people: new LoginLimit(maxFailuresOfAddress) };
+  const limits = { keys: new LoginLimit("keys"), people: new LoginLimit("people") };
   resource(router, context, "/login", {
     post: publicEndpoint({
       body: loginInput,
       handle: async ({ body, request, wanted }) => {
         const address = rateKey(clientAddress(request, context.trustedProxies));
         const apiKey = body["sync-api-key"];
-        const claimant =
+        const login =
           apiKey === ""
-            ? await loginPerson(context, limits.people, body, address, wanted)
-            : await context.lines.keys.use(address, wanted, () => checkKey(context, limits.keys, apiKey, address));
+            ? loginPerson(context, limits.people, body, address, wanted)
+            : context.lines.keys.use(address, wanted, () => checkKey(context, limits.keys, apiKey, address));
+        const claimant = await login.catch(async (error) => {
+          // Who fails without an end is to wait for it: as often as it likes would be a flood.
+          const limit = apiKey === "" ? limits.people : limits.keys;
+          if (await limit.slows({ address })) await sleep(slowMs, undefined, { signal: wanted }).catch(() => {});
+          throw error;
+        });
         step("p.login");
         const { token, expiresAt } = signToken(context.tokenKey, claimant);
         return ok({

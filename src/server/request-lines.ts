@@ -23,7 +23,7 @@ export class RequestLines {
   constructor(connections: number) {
     const places = (part: number) => Math.max(2, Math.floor(connections * part));
     const all = { line: 1024 };
-    this.quick = new FairLine({ places: places(0.5), lineShare: 32, ...all }, words);
+    this.quick = new FairLine({ places: places(0.5), lineShare: 64, ...all }, words);
     this.lasting = new FairLine({ places: Math.min(8, places(0.4)), lineShare: 16, ...all }, words);
     const logins = { ...words, share: "too many logins at once", comeBackSeconds: 1 };
     this.keys = new FairLine({ places: places(0.2), lineShare: 256, ...all }, logins);
@@ -34,9 +34,11 @@ export class RequestLines {
 /** What ends with its client: aborted when the connection is closed before the answer was sent. */
 export function whileWanted(response: ServerResponse): AbortSignal {
   const gone = new AbortController();
-  response.once("close", () => {
+  const end = () => {
     if (!response.writableFinished) gone.abort(new SandpiperError("network", "the client went away"));
-  });
+  };
+  if (response.closed) end();
+  else response.once("close", end);
   return gone.signal;
 }
 

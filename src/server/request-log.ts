@@ -31,6 +31,9 @@ export function logBroken(log: Logger, socket: Socket, error: SandpiperError, re
   return true;
 }
 
+/** Whether a connection was found not to carry HTTP, and that is logged: a request that is still to be begun on it has been answered. */
+export const isBroken = (socket: Duplex): boolean => broken.has(socket);
+
 /** Express middleware; what went wrong is left in `response.locals.error` by the error handler. */
 export function logRequests(log: Logger, trusted: BlockList) {
   return (request: Request, response: Response, next: NextFunction): void => {

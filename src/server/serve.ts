@@ -1,4 +1,5 @@
 /** Serving: the HTTP server with the websocket upgrade, until told to stop. */
+import { setFlagsFromString } from "node:v8";
 import type { App } from "../app.ts";
 import { startServer } from "./http-server.ts";
 import { requireRowSecurity } from "./row-security.ts";
@@ -10,6 +11,8 @@ import { keepUp } from "./upkeep.ts";
 /** Serves until `signal` is aborted, then stops in order, without waiting for what runs once `hurry` is aborted. */
 export async function serve(app: App, signal: AbortSignal, hurry?: AbortSignal): Promise<void> {
   signal.throwIfAborted();
+  // What a crowd leaves behind is collected when it is half as much as is in use; by itself the engine waits for four times as much.
+  setFlagsFromString("--heap-growing-percent=50");
   await requireRowSecurity(app.db);
   const stopping = new AbortController();
   const runs = new OrderedRuns();

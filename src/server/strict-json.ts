@@ -17,6 +17,12 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
  * JavaScript internal, or holds text with NUL or half a surrogate pair, or a number that a double cannot hold; `limit` for too many values.
  */
 export function parseStrictJson(bytes: Uint8Array, most = maxValues): unknown {
+  const marks = countMarks(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), {
+    depth: maxDepth,
+    values: most - 1, // and the whole is one, too
+  });
+  if (marks === "depth") throw refusal(`nests deeper than ${maxDepth}`);
+  if (marks === "values") throw new SandpiperError("limit", `the JSON has more than ${most} values`);
   let text: string;
   try {
     text = decoder.decode(bytes);
@@ -24,12 +30,6 @@ export function parseStrictJson(bytes: Uint8Array, most = maxValues): unknown {
     throw refusal("is not UTF-8");
   }
   if (text.startsWith("\ufeff")) throw refusal("begins with a byte order mark");
-  const marks = countMarks(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length), {
-    depth: maxDepth,
-    values: most,
-  });
-  if (marks === "depth") throw refusal(`nests deeper than ${maxDepth}`);
-  if (marks === "values") throw new SandpiperError("limit", `the JSON has more than ${most} values`);
   let value: unknown;
   try {
     value = JSON.parse(text);

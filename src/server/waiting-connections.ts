@@ -6,6 +6,7 @@ import type { IncomingMessage, Server } from "node:http";
 import type { BlockList, Socket } from "node:net";
 import type { Logger } from "../log.ts";
 import { clientAddress, isTrusted, rateKey } from "./client-address.ts";
+import { gradually } from "./gradually.ts";
 
 /** Of one address: connections that wait for it, and connections that are kept open for a next request. */
 const most = 256;
@@ -82,7 +83,7 @@ export class WaitingConnections {
     if (count <= most) return;
     const crowd = this.#crowds.get(address) ?? { most: 0, closed: 0, closedMs: 0, heldMs: 0 };
     this.#crowds.set(address, { ...crowd, most: Math.max(crowd.most, count) });
-    const late = setTimeout(() => this.#judge(id), graceMs);
+    const late = setTimeout(gradually, graceMs, () => this.#judge(id));
     socket.once("close", () => clearTimeout(late));
   }
 

@@ -69,12 +69,13 @@ export interface Published {
 }
 
 /**
- * Publishes a file as the single grain of a level-1 slice, gzip-compressed (z64), in place of the previous one. The same
+ * Publishes a file as the single grain of a level-1 slice, in place of the previous one: gzip-compressed (z64), or as it is (b64) if it
+ * would shrink further than partners let a payload unfold. The same
  * name and bytes publish nothing; a new name is a change, since partners name their files by it.
  *
  * @param path a readable regular file.
  * @throws `usage` when it cannot be read, is empty, or has a name that cannot be stored, `conflict` for a slice with level-2 grains or a file that
- * changes while it is read, `limit` when it is too large, or shrinks so far that no partner would unfold it; and as {@link changeSlice}.
+ * changes while it is read, `limit` when it is too large; and as {@link changeSlice}.
  */
 export async function publishFile(db: Database, slice: Slice, path: string, maxGrainBytes: number): Promise<Published> {
   const source = basename(path);
@@ -102,30 +103,24 @@ export async function publishFile(db: Database, slice: Slice, path: string, maxG
     await clearGrains(tx, slice.contentKey);
     step("l.add");
     const grainId = randomUUID();
-    const check = createHash("sha256");
-    const raw = createReadStream(path);
-    raw.on("data", (piece) => check.update(piece));
-    const gzip: AsyncIterable<Buffer> = pipeline(raw, createGzip(), () => {});
-    const storedBytes = await insertLargeGrain(
-      tx,
-      slice.contentKey,
-      { id: grainId, key: levelOneKey, source, encoding: "z64" },
-      db.disk?.watched(gzip) ?? gzip,
-      maxGrainBytes,
-    );
-    if (check.digest("hex") !== file.sha256) {
+    const store = async (encoding: "z64" | "b64"): Promise<number> => {
+      const check = createHash("sha256");
+      const raw = createReadStream(path);
+      raw.on("data", (piece) => check.update(piece));
+      const payload: AsyncIterable<Buffer> = encoding === "z64" ? pipeline(raw, createGzip(), () => {}) : raw;
+      const grain = { id: grainId, key: levelOneKey, source, encoding };
+      const watched = db.disk?.watched(payload) ?? payload;
+      const stored = await insertLargeGrain(tx, slice.contentKey, grain, watched, maxGrainBytes);
+      if (check.digest("hex") === file.sha256) return stored;
       throw new SandpiperError("conflict", `${path} changed while it was read`, {
         hint: "Run again when whoever writes it is done.",
       });
-    }
+    };
+    let storedBytes = await store("z64");
     if (file.bytes > mostInflated(storedBytes)) {
-      throw new SandpiperError(
-        "limit",
-        `${path} is ${Math.round(file.bytes / storedBytes)} times as large as its gzip`,
-        {
-          hint: "Partners take it for a file that was made to fill their disks. Compress it, and publish the compressed file.",
-        },
-      );
+      // Partners would take it for one that is made to fill their disks. The wire compresses it all the same.
+      await clearGrains(tx, slice.contentKey);
+      storedBytes = await store("b64");
     }
     return { ...names, changed: true, grainId, storedBytes };
   });

@@ -3,6 +3,7 @@ import { lstat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileNameKey } from "./file-name.ts";
 import { FileTrouble } from "./file-trouble.ts";
+import { grouped } from "./grouped.ts";
 import { type ManifestEntry, withCompanies } from "./pull-manifest.ts";
 import type { Fared } from "./pull-slice.ts";
 import { isAsWritten } from "./pull-superseded.ts";
@@ -73,9 +74,11 @@ export class Books {
   }
 
   /**
+   * What the manifest is to say, and what else follows from how the slices fared.
+   *
    * @param fared how the slices fared that were pulled.
    * @param pruned whether those were all: entries of slices that are gone are dropped then, and their files stay.
-   * @param directories whose directory is whose now, by the key of its name.
+   * @param owners whose a directory is now, by the key of its name.
    */
   async balance(fared: readonly Fared[], pruned: boolean, owners: ReadonlyMap<string, Slice>): Promise<Balance> {
     const pulled = new Set(fared.map(({ slice }) => textOf(slice)));
@@ -110,15 +113,4 @@ export class Books {
       for (const entry of [...known].reverse()) if (await isAsWritten(this.root, [entry])) return entry;
     return known[0];
   }
-}
-
-function grouped<Value>(values: readonly Value[], keyOf: (value: Value) => string): Map<string, Value[]> {
-  const groups = new Map<string, Value[]>();
-  for (const value of values) {
-    const key = keyOf(value);
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [value]);
-    else group.push(value);
-  }
-  return groups;
 }

@@ -1,4 +1,5 @@
 /** In which order slices are pulled. Pure. */
+import { grouped } from "./grouped.ts";
 import type { CompanyId, Slice } from "./slice.ts";
 
 /**
@@ -8,9 +9,8 @@ import type { CompanyId, Slice } from "./slice.ts";
  * @param taken asked before each turn: bytes that the files of a company took.
  */
 export function* inTurns(slices: readonly Slice[], taken: (companyId: CompanyId) => number): Generator<Slice> {
-  const waiting = new Map<CompanyId, Slice[]>();
-  for (const slice of [...slices].reverse())
-    waiting.set(slice.companyId, [...(waiting.get(slice.companyId) ?? []), slice]);
+  const waiting = grouped(slices, ({ companyId }) => companyId);
+  for (const own of waiting.values()) own.reverse();
   while (waiting.size > 0) {
     const [next, ...others] = waiting.keys();
     const company = others.reduce((least, other) => (taken(other) < taken(least) ? other : least), next!);

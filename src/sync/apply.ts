@@ -48,6 +48,7 @@ interface Taken {
 
 /**
  * @param arrived the grains that are new, when they are so few that they were not staged.
+ * @param beforeCommit called when all is done but the commit: what fails before that is certainly not committed.
  * @throws `verification` when what would be stored is not what the primary declared, `deferred` when the slice was changed here
  * meanwhile, `storage` when the database fails; the slice is as it was then, unless the commit's outcome is unknown.
  */
@@ -58,6 +59,7 @@ export async function applyChange(
   change: Change,
   confirm: Confirm,
   arrived: readonly SmallGrain[] | undefined,
+  beforeCommit: () => void,
 ): Promise<void> {
   await session.transaction(async (tx) => {
     step("s.tx.begin");
@@ -86,6 +88,7 @@ export async function applyChange(
     step("s.tx.verify");
     await noteApplied(tx, companyId, slice, stored, confirm);
     step("s.tx.commit");
+    beforeCommit();
   });
   step("s.tx.committed");
 }

@@ -7,11 +7,12 @@
  * modulo 2^16. Every symbol is mapped to cell 0, and to cell i with a probability of 1/(1 + i/2).
  */
 
-import { cellBytes, idBytes, listEntryBytes, symbolBytes } from "./frames.ts";
+import { cellBytes, idBytes, listEntryBytes } from "./frames.ts";
 import { type Pieces, ranged } from "./pieces.ts";
+import { areApart, ascending, Words } from "./symbols.ts";
 
-/** What is done in one piece, some milliseconds each: symbols that are added to all their cells, cells or symbols that are gone over, cells that are peeled. */
-const addedAtOnce = 4096;
+/** What is done in one piece, some milliseconds each: symbols that are added to all their cells, cells that are gone over, cells that are peeled. */
+const addedAtOnce = 2048;
 const seenAtOnce = 32_768;
 const peeledAtOnce = 1024;
 
@@ -94,103 +95,31 @@ export function* addList(cells: Cells, list: Buffer): Pieces<void> {
   });
 }
 
-/** Symbols that can be looked up. */
-export class SymbolSet {
-  readonly size: number;
-  readonly #high: Uint32Array;
-  readonly #low: Uint32Array;
-
-  /** @param symbols 8 bytes each, ascending. */
-  constructor(symbols: Buffer) {
-    this.size = symbols.length / symbolBytes;
-    this.#high = new Uint32Array(this.size);
-    this.#low = new Uint32Array(this.size);
-    for (let i = 0, at = 0; i < this.size; i++, at += symbolBytes) {
-      this.#high[i] = symbols.readUInt32BE(at);
-      this.#low[i] = symbols.readUInt32BE(at + 4);
-    }
-  }
-
-  /** Which of them it is, or -1: by halves, which costs the same whatever symbols a peer has chosen. */
-  find(high: number, low: number): number {
-    let from = 0;
-    let to = this.size;
-    while (from < to) {
-      const middle = (from + to) >>> 1;
-      const there = this.#high[middle]!;
-      if (there < high || (there === high && this.#low[middle]! < low)) from = middle + 1;
-      else to = middle;
-    }
-    return from < this.size && this.#high[from] === high && this.#low[from] === low ? from : -1;
-  }
-}
-
-/** The list entries (id, symbol) whose symbol is among `symbols`, back to back. */
-export function* entriesWith(list: Buffer, symbols: SymbolSet): Pieces<Buffer> {
-  const view = new DataView(list.buffer, list.byteOffset, list.length);
-  const found: number[] = [];
-  yield* ranged(list.length / listEntryBytes, seenAtOnce / 2, (from, to) => {
-    for (let at = from * listEntryBytes; at < to * listEntryBytes; at += listEntryBytes)
-      if (symbols.find(view.getUint32(at + idBytes), view.getUint32(at + idBytes + 4)) >= 0) found.push(at);
-  });
-  const entries = Buffer.allocUnsafe(found.length * listEntryBytes);
-  yield* ranged(found.length, seenAtOnce / 2, (from, to) => {
-    for (let i = from; i < to; i++) list.copy(entries, i * listEntryBytes, found[i]!, found[i]! + listEntryBytes);
-  });
-  return entries;
-}
-
-/** Symbols in ascending order, which costs the same whatever symbols a peer has chosen: byte by byte, the last one first. */
-export function* ascending(symbols: Buffer): Pieces<Buffer> {
-  const count = symbols.length / symbolBytes;
-  let from = symbols;
-  let to: Buffer = Buffer.allocUnsafe(symbols.length);
-  for (let byte = symbolBytes - 1; byte >= 0; byte--) {
-    const [source, sink] = [from, to];
-    const next = new Uint32Array(257);
-    yield* ranged(count, seenAtOnce, (first, end) => {
-      for (let i = first; i < end; i++) next[source[i * symbolBytes + byte]! + 1]!++;
-    });
-    for (let i = 1; i <= 256; i++) next[i]! += next[i - 1]!;
-    yield* ranged(count, seenAtOnce, (first, end) => {
-      for (let i = first; i < end; i++) {
-        const at = next[source[i * symbolBytes + byte]!]!++ * symbolBytes;
-        for (let n = 0; n < symbolBytes; n++) sink[at + n] = source[i * symbolBytes + n]!;
-      }
-    });
-    [from, to] = [sink, byte === symbolBytes - 1 ? Buffer.allocUnsafe(symbols.length) : source];
-  }
-  return from;
-}
-
-/** What is in one set and not in the other: symbols of 8 bytes, in no order. */
+/** What is in one set and not in the other: symbols of 8 bytes, ascending, each of them once. */
 export interface SymbolDifference {
   onlyRemote: Buffer;
   onlyLocal: Buffer;
 }
 
 /**
- * The difference of two sets from as many first cells of each; undefined when these are too few. Each symbol is peeled at most
- * once, so that cells made up by a hostile peer cannot keep it busy.
+ * The difference of two sets from as many first cells of each; undefined when these are too few. No more symbols are peeled than there
+ * are cells, and none twice, so that cells made up by a hostile peer cannot keep it busy.
  */
 export function* peel(remote: Cells, local: Cells): Pieces<SymbolDifference | undefined> {
   const cells = yield* subtract(remote, local);
-  const seen = new Set<bigint>();
-  const found = { remote: [] as number[], local: [] as number[] };
+  const found = { remote: new Words(cells.length), local: new Words(cells.length) };
   const queue: number[] = [];
   yield* ranged(cells.length, seenAtOnce, (from, to) => {
     for (let i = from; i < to; i++) if (isPure(cells, i)) queue.push(i);
   });
-  for (let i = queue.pop(), turns = 1; i !== undefined; i = queue.pop(), turns++) {
+  for (let i = queue.pop(), turns = 1, peeled = 0; i !== undefined; i = queue.pop(), turns++) {
     if (turns % peeledAtOnce === 0) yield;
     if (!isPure(cells, i)) continue;
+    if (++peeled > cells.length) return undefined;
     const high = cells.high[i]!;
     const low = cells.low[i]!;
-    const symbol = (BigInt(high) << 32n) | BigInt(low);
-    if (seen.has(symbol)) return undefined;
-    seen.add(symbol);
     const side = cells.counts[i] === 1 ? "remote" : "local";
-    found[side].push(high, low);
+    found[side].add(high, low);
     cells.toggle(high, low, side === "remote" ? -1 : 1);
     const walk = new Walk(high, low);
     for (let n = 0; n < cells.length; n = walk.next()) if (isPure(cells, n)) queue.push(n);
@@ -200,7 +129,9 @@ export function* peel(remote: Cells, local: Cells): Pieces<SymbolDifference | un
     for (let i = from; i < to; i++) left |= cells.counts[i]! | cells.high[i]! | cells.low[i]! | cells.checks[i]!;
   });
   if (left !== 0) return undefined;
-  return { onlyRemote: yield* toBytes(found.remote), onlyLocal: yield* toBytes(found.local) };
+  const onlyRemote = yield* ascending(yield* found.remote.bytes());
+  const onlyLocal = yield* ascending(yield* found.local.bytes());
+  return (yield* areApart(onlyRemote, onlyLocal)) ? { onlyRemote, onlyLocal } : undefined;
 }
 
 /**
@@ -239,14 +170,6 @@ function* subtract(remote: Cells, local: Cells): Pieces<Cells> {
 function isPure(cells: Cells, i: number): boolean {
   const count = cells.counts[i];
   return (count === 1 || count === 0xffff) && cells.checks[i] === checksum(cells.high[i]!, cells.low[i]!);
-}
-
-function* toBytes(words: number[]): Pieces<Buffer> {
-  const bytes = Buffer.allocUnsafe(words.length * 4);
-  yield* ranged(words.length, seenAtOnce, (from, to) => {
-    for (let i = from; i < to; i++) bytes.writeUInt32BE(words[i]!, i * 4);
-  });
-  return bytes;
 }
 
 /** MurmurHash3's finalizer: a good mix of 32 bits. */

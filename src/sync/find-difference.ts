@@ -4,21 +4,13 @@
  * would weigh more than the list, the list is asked for. Pure.
  */
 import { SandpiperError } from "../errors.ts";
-import {
-  ascending,
-  Cells,
-  encodeList,
-  entriesWith,
-  estimateDifference,
-  peel,
-  type SymbolDifference,
-  SymbolSet,
-} from "./coded-symbols.ts";
+import { Cells, encodeList, estimateDifference, peel, type SymbolDifference } from "./coded-symbols.ts";
 import { cellBytes, decodeFrame, firstCells, idBytes, listEntryBytes } from "./frames.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
 import type { Pieces } from "./pieces.ts";
 import { idsOf, ListComparison } from "./reconcile.ts";
 import { ask, type Content, expect, inTurns, type LocalSlice, type Run, type Steps, take } from "./secondary-port.ts";
+import { entriesWith, SymbolSet } from "./symbols.ts";
 
 /** What to fetch: everything, or grains by ids or by symbols, ascending. */
 export type Wanted = { by: "all" } | { by: "ids" | "symbols"; named: Buffer };
@@ -141,9 +133,8 @@ function* everything(slice: LocalSlice, content: Content): Steps<Found> {
 
 /** The local grains of a difference by their ids. */
 function* inIds(content: Content, list: Buffer, { onlyRemote, onlyLocal }: SymbolDifference): Pieces<Found> {
-  const removed = yield* entriesWith(list, new SymbolSet(yield* ascending(onlyLocal)));
-  const named = yield* ascending(onlyRemote);
-  return { content, wanted: { by: "symbols", named }, removed: yield* idsOf(removed) };
+  const removed = yield* entriesWith(list, yield* SymbolSet.of(onlyLocal));
+  return { content, wanted: { by: "symbols", named: onlyRemote }, removed: yield* idsOf(removed) };
 }
 
 function* byLists(run: Run, slice: LocalSlice, content: Content): Steps<Found | Refused> {

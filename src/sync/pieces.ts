@@ -11,6 +11,17 @@ export function* ranged(count: number, each: number, work: (from: number, to: nu
   }
 }
 
+/** The parts back to back, each of which is forgotten as soon as it is copied. */
+export function* joined(parts: Buffer[]): Pieces<Buffer> {
+  const whole = Buffer.allocUnsafeSlow(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (let part = parts.shift(); part !== undefined; part = parts.shift()) {
+    at += part.copy(whole, at);
+    if (parts.length > 0) yield;
+  }
+  return whole;
+}
+
 /** Does it without a pause. */
 export function atOnce<T>(work: Pieces<T>): T {
   for (;;) {

@@ -23,6 +23,18 @@ type Row = SliceView & { key: SliceKey; content: ContentKey; name: string };
 
 const viewColumns = `s.slice_key AS key, s.content_key AS content, s.name, s.id, s.allow_sync AS "allowSync", s.hash, s.content_count AS count, s.content_bytes AS bytes`;
 
+/**
+ * The slice, if the partner may see it now. For the rest of the transaction row-level security looks at what is permitted of this
+ * one alone (0009-rights-by-index.sql).
+ */
+const viewSlice = (db: Pick<Database | Session, "query">, scope: Scope, id: string): Promise<Row[]> =>
+  db.query<Row>(
+    prepared(
+      `SELECT ${viewColumns}, set_config('sandpiper.serving', s.id::text, true) AS serving FROM slices s WHERE s.id = $2 AND ${sliceInScope(scope, "$1")}`,
+    ),
+    [scopeValue(scope), id],
+  );
+
 /** The slices among `ids` that the partner may see now. */
 export async function viewSlices(
   db: Pick<Database | Session, "query">,
@@ -35,18 +47,6 @@ export async function viewSlices(
     [scopeValue(scope), ids],
   );
 }
-
-/**
- * The slice, if the partner may see it now. For the rest of the transaction row-level security looks at what is permitted of this
- * one alone (0009-rights-by-index.sql).
- */
-const viewSlice = (db: Pick<Database | Session, "query">, scope: Scope, id: string): Promise<Row[]> =>
-  db.query<Row>(
-    prepared(
-      `SELECT ${viewColumns}, set_config('sandpiper.serving', s.id::text, true) AS serving FROM slices s WHERE s.id = $2 AND ${sliceInScope(scope, "$1")}`,
-    ),
-    [scopeValue(scope), id],
-  );
 
 /** Reads something of a slice together with the partner's view of it, in one snapshot. */
 export async function read<T>(

@@ -1,13 +1,13 @@
 /** Receiving the stream of a slice's grains: every record is checked against what was asked for before it is staged. Pure. */
 import { SandpiperError } from "../errors.ts";
 import { chunkBytes } from "../slices/slice.ts";
-import { SymbolSet } from "./coded-symbols.ts";
 import { nowOf, type Refused, type Wanted } from "./find-difference.ts";
 import { decodeFrame, type GrainRecord, idBytes, listEntryBytes, readRecords } from "./frames.ts";
 import { violation } from "./messages.ts";
 import { type Pieces, ranged } from "./pieces.ts";
 import { IdList, IdOrder, idsBeyond } from "./reconcile.ts";
 import { ask, type Content, inTurns, type Run, type StagedSoFar, type Steps, take } from "./secondary-port.ts";
+import { SymbolSet } from "./symbols.ts";
 
 /** What has arrived, and what may still come. */
 interface Progress {
@@ -85,7 +85,7 @@ function* receiveNames(
   content: Content,
   symbols: Buffer,
 ): Steps<Refused | { ids: Buffer; sequence: number }> {
-  const named = new Named(symbols);
+  const named = new Named(yield* inTurns(SymbolSet.of(symbols)));
   let sequence = 0;
   while (named.due > 0) {
     const incoming = yield* ask.receive();
@@ -98,7 +98,7 @@ function* receiveNames(
     }
     yield* inTurns(named.take(decodeFrame(incoming.binary, ["list"], sequence++).body));
   }
-  return { ids: named.ids.all(), sequence };
+  return { ids: yield* inTurns(named.ids.all()), sequence };
 }
 
 /** The grains that have the symbols that were asked for, as the primary names them. */
@@ -110,8 +110,8 @@ class Named {
   readonly #come: Uint8Array;
   readonly #order = new IdOrder();
 
-  constructor(symbols: Buffer) {
-    this.#symbols = new SymbolSet(symbols);
+  constructor(symbols: SymbolSet) {
+    this.#symbols = symbols;
     this.#come = new Uint8Array(this.#symbols.size);
     this.due = this.#symbols.size;
   }

@@ -1,7 +1,7 @@
 /** Comparing two sets of grains. Pure: lists in, ids out. */
 import { idBytes, listEntryBytes } from "./frames.ts";
 import { violation } from "./messages.ts";
-import { type Pieces, ranged } from "./pieces.ts";
+import { joined, type Pieces, ranged } from "./pieces.ts";
 
 /** What turns the local set into the primary's: ids, 16 bytes each, ascending. */
 export interface Difference {
@@ -32,9 +32,15 @@ export class ListComparison {
 
   /** Compares the next entries of the primary's list. @throws `protocol` when it does not ascend. */
   *take(remote: Buffer): Pieces<void> {
-    yield* ranged(remote.length / listEntryBytes, comparedAtOnce, (from, to) => {
-      for (let at = from * listEntryBytes; at < to * listEntryBytes; at += listEntryBytes) this.#compare(remote, at);
-    });
+    for (let at = 0, steps = 1; at < remote.length; at += listEntryBytes) {
+      if (!this.#order.follows(remote, at)) throw violation("the primary's list of grains does not ascend");
+      for (; this.#isBefore(remote, at); this.#here += listEntryBytes, steps++) {
+        this.#removed.add(this.#local, this.#here);
+        if (steps % comparedAtOnce === 0) yield;
+      }
+      this.#place(remote, at);
+      if (steps++ % comparedAtOnce === 0) yield;
+    }
   }
 
   /** Nothing more comes: whatever is left of the local list is not at the primary. */
@@ -43,24 +49,21 @@ export class ListComparison {
     yield* ranged(left.length / listEntryBytes, comparedAtOnce, (from, to) => {
       for (let at = from * listEntryBytes; at < to * listEntryBytes; at += listEntryBytes) this.#removed.add(left, at);
     });
-    return { wanted: this.#wanted.all(), removed: this.#removed.all() };
+    return { wanted: yield* this.#wanted.all(), removed: yield* this.#removed.all() };
   }
 
-  #compare(remote: Buffer, at: number): void {
+  /** Whether the next local grain is not at the primary, whose next is at `at`. */
+  #isBefore(remote: Buffer, at: number): boolean {
+    return this.#here < this.#local.length && compareIds(this.#local, this.#here, remote, at) < 0;
+  }
+
+  /** The primary's grain at `at`, before which nothing local is left. */
+  #place(remote: Buffer, at: number): void {
     const local = this.#local;
-    if (!this.#order.follows(remote, at)) throw violation("the primary's list of grains does not ascend");
-    for (; this.#here < local.length; this.#here += listEntryBytes) {
-      const order = compareIds(local, this.#here, remote, at);
-      if (order > 0) break;
-      if (order === 0) {
-        if (differ(local, this.#here, remote, at, idBytes, listEntryBytes) !== 0) {
-          this.#removed.add(local, this.#here);
-          this.#wanted.add(remote, at);
-        }
-        this.#here += listEntryBytes;
-        return;
-      }
-      this.#removed.add(local, this.#here);
+    if (this.#here < local.length && compareIds(local, this.#here, remote, at) === 0) {
+      this.#here += listEntryBytes;
+      if (differ(local, this.#here - listEntryBytes, remote, at, idBytes, listEntryBytes) === 0) return;
+      this.#removed.add(local, this.#here - listEntryBytes);
     }
     this.#wanted.add(remote, at);
   }
@@ -97,8 +100,9 @@ export class IdList {
     this.#used += idBytes;
   }
 
-  all(): Buffer {
-    return Buffer.concat([...this.#full, this.#current.subarray(0, this.#used)]);
+  /** All of them; nothing is added after that. */
+  all(): Pieces<Buffer> {
+    return joined([...this.#full.splice(0), this.#current.subarray(0, this.#used)]);
   }
 }
 

@@ -176,13 +176,19 @@ export class SecondaryAdapter implements SecondaryPort {
   }
 
   async apply(slice: LocalSlice, change: Change, confirm: Confirm): Promise<void> {
+    let committing = false;
+    const beforeCommit = () => {
+      committing = true;
+    };
     try {
       this.#o.room.addMetadata(change.content.metadata);
-      await applyChange(this.#o.session, this.#o.companyId, stored(slice), change, confirm, this.#arrived);
+      const { session, companyId } = this.#o;
+      await applyChange(session, companyId, stored(slice), change, confirm, this.#arrived, beforeCommit);
     } catch (thrown) {
       const error = asSandpiperError(thrown);
       // What was staged does not make the slice: nothing of it is kept for a next attempt.
       if (error.code === "verification") await this.#o.session.transaction((tx) => clearStage(tx, stored(slice).key));
+      if (!committing) throw error;
       if (error.code !== "storage" || !(await this.#committedAfterAll(confirm))) throw error;
     }
   }

@@ -13,7 +13,7 @@ import {
   usualBodyBytes,
 } from "./frames.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
-import { type Pieces, ranged } from "./pieces.ts";
+import { joined, type Pieces, ranged } from "./pieces.ts";
 import {
   ask,
   damaged,
@@ -92,7 +92,7 @@ function* receiveNamed(type: "ids" | "symbols", count: number, keep: boolean): S
     if (!follows || !(yield* inTurns(ascend(body, size)))) throw violation(`the ${type} of a fetch do not ascend`);
     parts.push(body);
   }
-  return Buffer.concat(parts);
+  return yield* inTurns(joined(parts));
 }
 
 /** Whether entries of `size` bytes ascend. */

@@ -6,12 +6,13 @@ import { setImmediate as breathe } from "node:timers/promises";
 import type { Database } from "../database.ts";
 import type { Scope } from "../scope.ts";
 import type { SliceKey } from "../slices/slice.ts";
-import { addList, Cells, encodeList, entriesWith, SymbolSet } from "./coded-symbols.ts";
+import { addList, Cells, encodeList } from "./coded-symbols.ts";
 import { cellBytes, listEntryBytes } from "./frames.ts";
 import { ListBuffer, listPieces } from "./grain-lists.ts";
 import type { Pieces } from "./pieces.ts";
 import type { Read } from "./primary-port.ts";
 import { read } from "./primary-store.ts";
+import { entriesWith, SymbolSet } from "./symbols.ts";
 
 /** Cells that are kept of a slice: 57 KB. */
 const keptCells = 4096;
@@ -56,7 +57,7 @@ export class SliceCache {
   async findSymbols(db: Database, scope: Scope, id: string, symbols: Buffer): Promise<Read<Buffer>> {
     const { view, data: entry } = await this.#entry(db, scope, id);
     if (entry === undefined) return { view, data: Buffer.alloc(0) };
-    const wanted = new SymbolSet(symbols);
+    const wanted = await inTurns(SymbolSet.of(symbols));
     const { list } = entry;
     if (list !== undefined) return { view, data: await this.#inTurn(() => inTurns(entriesWith(list, wanted))) };
     return this.#inTurn(() =>

@@ -26,8 +26,9 @@ const metadataAndStaged = (ofRow: number | string) =>
 /** Bytes that a primary has here, stored and staged, at most: without looking at each of its grains; and those that others have stored, about. */
 export async function estimateHeld(db: Queries, companyId: CompanyId): Promise<{ held: number; others: number }> {
   const found = await db.one<{ held: number; others: number }>(
-    `SELECT ((SELECT coalesce(sum(content_bytes + ${mostRowBytes} * content_count), 0) FROM slices WHERE company_id = $1) + ${metadataAndStaged(mostRowBytes)})::bigint AS held,
-       (SELECT coalesce(sum(content_bytes + ${rowBytes} * content_count), 0)::bigint FROM slices WHERE company_id <> $1) AS others`,
+    `SELECT (stored.held + ${metadataAndStaged(mostRowBytes)})::bigint AS held, stored.others FROM (
+       SELECT coalesce(sum(content_bytes + ${mostRowBytes} * content_count) FILTER (WHERE company_id = $1), 0) AS held,
+         coalesce(sum(content_bytes + ${rowBytes} * content_count) FILTER (WHERE company_id <> $1), 0)::bigint AS others FROM slices) stored`,
     [companyId],
   );
   return found!;

@@ -1,17 +1,17 @@
 /** First copies, against COPY. */
 import { baseline, type Measured, sync } from "./measure.ts";
 import { mb, median, round, rounds, type Scenario, seconds } from "./scenario.ts";
-import { empty, makeLarge, makeParts, makeWorld, settle, type World } from "./world.ts";
+import { type Condition, empty, makeLarge, makeParts, makeWorld, prepare, type World } from "./world.ts";
 
-/** Copies all that the primary has, in turn with the floor. */
-async function measureCopies(world: World, times: number) {
+/** Copies all that the primary has, in turn with the floor, which is measured in the same condition. */
+async function measureCopies(world: World, times: number, condition: Condition = "settled") {
   const floors: number[] = [];
   const runs: Measured[] = [];
   for (let i = 0; i < times; i++) {
     await empty(world.secondary);
-    await settle(world);
+    await prepare(world, condition);
     floors.push(await baseline(world.primary));
-    await settle(world);
+    await prepare(world, condition);
     runs.push(await sync(world));
   }
   const durations = runs.map((run) => run.ms);
@@ -32,29 +32,33 @@ async function measureCopies(world: World, times: number) {
   };
 }
 
-export const initial: Scenario = async (quick) => {
-  const world = await makeWorld();
-  await makeParts(world.primary, [world.secondary], "parts", quick ? 20_000 : 200_000, 1000, "noise");
-  const { ratio, mostRss, received, figures } = await measureCopies(world, rounds(quick));
-  return {
-    figures: { ...figures, wire_mb: mb(received) },
-    must: "ratio <= 1.35, RSS <= 220 MB",
-    pass: ratio <= 1.35 && mostRss <= 220e6,
+export const initial =
+  (condition: Condition): Scenario =>
+  async (quick) => {
+    const world = await makeWorld();
+    await makeParts(world.primary, [world.secondary], "parts", quick ? 20_000 : 200_000, 1000, "noise");
+    const { ratio, mostRss, received, figures } = await measureCopies(world, rounds(quick), condition);
+    return {
+      figures: { ...figures, wire_mb: mb(received) },
+      must: "ratio <= 1.35, RSS <= 220 MB",
+      pass: ratio <= 1.35 && mostRss <= 220e6,
+    };
   };
-};
 
-export const initial1m: Scenario = async (quick) => {
-  const world = await makeWorld();
-  const count = quick ? 30_000 : 1_000_000;
-  await makeParts(world.primary, [world.secondary], "parts", count, 200, "xml");
-  const { ratio, mostRss, received, figures } = await measureCopies(world, rounds(quick));
-  const share = received / (count * 200);
-  return {
-    figures: { ...figures, wire_percent: round(share * 100, 1) },
-    must: "ratio <= 1.6, RSS <= 300 MB, wire <= 40 % of payload",
-    pass: ratio <= 1.6 && mostRss <= 300e6 && share <= 0.4,
+export const initial1m =
+  (condition: Condition): Scenario =>
+  async (quick) => {
+    const world = await makeWorld();
+    const count = quick ? 30_000 : 1_000_000;
+    await makeParts(world.primary, [world.secondary], "parts", count, 200, "xml");
+    const { ratio, mostRss, received, figures } = await measureCopies(world, rounds(quick), condition);
+    const share = received / (count * 200);
+    return {
+      figures: { ...figures, wire_percent: round(share * 100, 1) },
+      must: "ratio <= 1.6, RSS <= 300 MB, wire <= 40 % of payload",
+      pass: ratio <= 1.6 && mostRss <= 300e6 && share <= 0.4,
+    };
   };
-};
 
 export const large: Scenario = async (quick) => {
   const world = await makeWorld();

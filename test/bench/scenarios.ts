@@ -7,9 +7,12 @@ import { resume } from "./resume.ts";
 import type { Scenario } from "./scenario.ts";
 
 export const scenarios: Record<string, Scenario> = {
-  initial,
-  "initial-1m": initial1m,
-  delta,
+  initial: initial("settled"),
+  "initial-cold": initial("cold"),
+  "initial-1m": initial1m("settled"),
+  "initial-1m-cold": initial1m("cold"),
+  delta: delta("settled"),
+  "delta-cold": delta("cold"),
   nochange,
   many,
   large,

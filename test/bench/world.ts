@@ -1,6 +1,6 @@
 /** What the benchmarks run on: a PostgreSQL on disk that they start themselves, a real server, and data made by SQL. */
 import { randomUUID } from "node:crypto";
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseConfig } from "../../src/config.ts";
@@ -21,18 +21,71 @@ export async function endAll(): Promise<void> {
   for (const end of endings.splice(0).reverse()) await end();
 }
 
+let postgres: { directory: string; release(): Promise<void> } | undefined;
+
 /** Starts the PostgreSQL of the whole run; databases are made in it by the test harness. */
 export async function startPostgres(): Promise<() => Promise<void>> {
   const directory = mkdtempSync(join(tmpdir(), "sp-bench-"));
   chmodSync(directory, 0o711);
   await createCluster(directory);
   const server = await acquireEmbedded(directory);
+  postgres = { directory, release: () => server.release() };
   const { host, port } = server.connection("postgres");
   process.env.SANDPIPER_TEST_DATABASE_URL = `postgresql://postgres@localhost/postgres?host=${encodeURIComponent(host)}&port=${port}`;
   return async () => {
-    await server.release();
+    await postgres!.release();
     rmSync(directory, { recursive: true, force: true });
   };
+}
+
+/** In which state the databases are when something is measured. */
+export type Condition = "settled" | "cold";
+
+/**
+ * Brings both databases into that state, so that one measurement does not pay for the one before: settled, that is vacuumed, analyzed and
+ * written to disk; or cold, as on a machine that has just started, with tables that nobody has ever analyzed.
+ */
+export async function prepare(world: World, condition: Condition): Promise<void> {
+  await (condition === "settled" ? settle(world) : chill(world));
+}
+
+async function settle({ primary, secondary }: World): Promise<void> {
+  for (const { database } of [primary, secondary]) {
+    await asOwner(database.url, async (owner) => {
+      await owner.run("VACUUM (ANALYZE)");
+      await owner.run("CHECKPOINT");
+    });
+  }
+}
+
+async function chill({ primary, secondary }: World): Promise<void> {
+  await primary.server!.kill9();
+  for (const party of [primary, secondary]) {
+    await party.close();
+    await asOwner(party.database.url, async (owner) => {
+      // Whatever autovacuum was quick enough to find out.
+      await owner.run("ALTER SYSTEM SET autovacuum = off");
+      await owner.run(`DELETE FROM pg_statistic WHERE starelid >= 16384`);
+      await owner.run(
+        "UPDATE pg_class SET reltuples = -1, relpages = 0, relallvisible = 0 WHERE oid >= 16384 AND relkind IN ('r', 'i')",
+      );
+      await owner.run("CHECKPOINT");
+    });
+  }
+  await postgres!.release();
+  forgetFiles();
+  const server = await acquireEmbedded(postgres!.directory);
+  postgres!.release = () => server.release();
+  await primary.serve({ port: new URL(primary.server!.url).port });
+}
+
+/** What the system has of files in memory, where we may make it forget that. */
+function forgetFiles(): void {
+  try {
+    writeFileSync("/proc/sys/vm/drop_caches", "1");
+  } catch {
+    // Then they are read from there.
+  }
 }
 
 /** A primary that serves, and a secondary that knows it. */
@@ -70,16 +123,6 @@ export async function empty(party: Party): Promise<void> {
     await owner.run(`TRUNCATE ${tables.map(({ name }) => name).join(", ")}`);
     await owner.run("UPDATE companies SET subs_etag = NULL");
   });
-}
-
-/** Makes both databases settle, so that one measurement does not pay for the one before. */
-export async function settle({ primary, secondary }: World): Promise<void> {
-  for (const { database } of [primary, secondary]) {
-    await asOwner(database.url, async (owner) => {
-      await owner.run("VACUUM (ANALYZE)");
-      await owner.run("CHECKPOINT");
-    });
-  }
 }
 
 /** Does something as the owner of a database. */
@@ -142,10 +185,11 @@ async function grow(tx: Session, parts: Parts, count: number): Promise<void> {
     '"/><Position id="' || (n % 30) || '"/><Part>F' || (n / 16) || '</Part><Note>with air conditioning</Note></App>', ${parts.bytes}, ' '), 'UTF8')`;
   const noise = `(SELECT substr(string_agg(sha512(convert_to(n::text || '.' || i::text, 'UTF8')), ''::bytea), 1, ${parts.bytes}) FROM generate_series(1, ${Math.ceil(parts.bytes / 64)}) i)`;
   await tx.run("SELECT 1 FROM slices WHERE slice_key = $1 FOR UPDATE", [parts.slice.key]);
+  // In the order of their numbers, in which the ids are random.
   await tx.run(
     `INSERT INTO grains (content_key, id, grain_key, source, encoding, payload_bytes, payload)
       SELECT $1::bigint, id, 'part ' || n, 'bench', 'raw', octet_length(payload), payload
-      FROM (SELECT md5(n::text || 'bench')::uuid AS id, n, ${parts.kind === "xml" ? xml : noise} AS payload FROM generate_series($2::bigint, $3::bigint) n) made ORDER BY id`,
+      FROM (SELECT md5(n::text || 'bench')::uuid AS id, n, ${parts.kind === "xml" ? xml : noise} AS payload FROM generate_series($2::bigint, $3::bigint) n ORDER BY n) made`,
     [parts.slice.contentKey, parts.to, parts.to + count - 1],
   );
   parts.to += count;

@@ -19,7 +19,7 @@ t.test("add and list", async (t) => {
   const add = ["add", "--slice", "pads"];
   t.match(await run([...add, "one.xml"]), { code: 0, stdout: /^Published one.xml in slice Pads \(16 bytes, \d+ comp/ });
   t.match(await run([...add, "one.xml"]), { code: 0, stdout: "Nothing to publish" });
-  t.match(await json([...add, "one.xml"]), { changed: false, bytes: 16 });
+  t.match(await json([...add, "one.xml"]), { changed: false, source: "one.xml", replaced: null, bytes: 16 });
 
   const question = /Replace what slice Pads holds since .* UTC\? \[y\/N\]/;
   t.match(await onTerminal([...add, "two.xml"], [["[y/N]", "n\r"]]), { code: 2, screen: question });

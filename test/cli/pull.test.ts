@@ -121,6 +121,39 @@ t.test("files come out as they went in", async (t) => {
   });
 });
 
+t.test("what became of an earlier file is told", async (t) => {
+  const { run, json, directory } = await sandbox(t, "primary");
+  const publish = async (name: string, text: string) => {
+    await writeFile(join(directory, name), text);
+    return run(["add", "--slice", "pads", name]);
+  };
+  await json(["slice", "add", "pads", "--type", "xml-file"]);
+  await publish("prices-30.xml", "prices");
+  await run(["pull", "out"]);
+  t.match(await publish("prices-31.xml", "prices"), {
+    code: 0,
+    stdout: /^Published prices-31.xml in slice pads, in place of prices-30.xml \(6 bytes, \d+ compressed\)\.\n$/,
+  });
+  t.same(await run(["pull", "out"]), {
+    code: 0,
+    signal: null,
+    stdout: "pads\twritten\t6\tpads/prices-31.xml\npads\tremoved\t\tpads/prices-30.xml\n",
+    stderr: "",
+  });
+  await publish("prices-01.xml", "new prices");
+  t.match(await json(["pull", "out"]), [
+    { slice: "pads", outcome: "written", file: "pads/prices-01.xml", removed: ["pads/prices-31.xml"], altered: [] },
+  ]);
+  await writeFile(join(directory, "out/pads/prices-01.xml"), "notes");
+  await publish("prices-02.xml", "newer prices");
+  t.match(await run(["pull", "out"]), {
+    code: 0,
+    stdout: "pads\twritten\t12\tpads/prices-02.xml\npads\taltered\t\tpads/prices-01.xml\n",
+    stderr: /^out\/pads\/prices-01.xml is superseded, but was altered since it was written: it stays\. .*\n$/,
+  });
+  t.same(await files(join(directory, "out")), ["pads/prices-01.xml", "pads/prices-02.xml", "sandpiper-manifest.json"]);
+});
+
 t.test("hostile names and sources stay inside", async (t) => {
   const box = await sandbox(t, "primary");
   const { run, refuses, directory } = box;

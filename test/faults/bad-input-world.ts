@@ -13,7 +13,8 @@ import { zeros } from "../harness/zeros.ts";
 import { addLines, introduce, offer, Party, subscribe } from "../integration/parties.ts";
 import type { Teardown } from "./subject.ts";
 
-const password = "a horse, a staple and a battery";
+/** Of everybody who logs in with one. */
+export const password = "a horse, a staple and a battery";
 
 export interface BadInputWorld {
   primary: Party;

@@ -1,6 +1,5 @@
 /** Sends every bad input (bad-inputs.ts) to servers that go on serving, and looks at what they answer, log, and lose, and what each costs them. */
 import { once } from "node:events";
-import { readFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { requestInit } from "../harness/request.ts";
@@ -9,6 +8,7 @@ import { type Crowd, guessIds, sayNothing } from "./bad-crowds.ts";
 import { type BadInputWorld, makeWorld } from "./bad-input-world.ts";
 import { type BadInput, badInputs, type Sent } from "./bad-inputs.ts";
 import type { Figures } from "./figures.ts";
+import { residentMb } from "./resident.ts";
 import type { Teardown } from "./subject.ts";
 import { closeCodeOf } from "./websocket-wire.ts";
 import { weighCommand } from "./weigh/command.ts";
@@ -206,12 +206,6 @@ class Book {
 
 const requestLines = ({ server }: Party): number =>
   server!.stderr().match(/"event":"(http\.request|sync\.refused)"/g)?.length ?? 0;
-
-/** Memory of a server, as Linux tells it. */
-async function residentMb({ server }: Party): Promise<number> {
-  const status = await readFile(`/proc/${server!.pid}/status`, "utf8").catch(() => "");
-  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) / 1024;
-}
 
 const alive = (party: Party): Promise<boolean> =>
   fetch(`${party.server!.url}/healthz`).then(

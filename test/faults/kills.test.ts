@@ -2,14 +2,8 @@
 import t from "tap";
 import { line, missed } from "./figures.ts";
 import { killEverything } from "./kills.ts";
-import { killPulls } from "./pull-kills.ts";
 
 t.test("whoever is killed, whenever", async (t) => {
   const figures = await killEverything(t, { places: 2, random: 3, commits: 3 }, (fault) => t.comment(fault));
-  t.same(missed(figures), [], line(figures));
-});
-
-t.test("`pull` is killed, whenever", async (t) => {
-  const figures = await killPulls(t, { places: 7, random: 2 }, (fault) => t.comment(fault));
   t.same(missed(figures), [], line(figures));
 });

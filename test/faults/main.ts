@@ -7,6 +7,7 @@
  */
 import t from "tap";
 import { sendBadInputs } from "./bad-input.ts";
+import { syncBesideAttacks } from "./beside-attacks.ts";
 import { sweepCuts } from "./cuts.ts";
 import { sufferEvil } from "./evil.ts";
 import { sufferCrowd } from "./evil-crowd.ts";
@@ -40,6 +41,7 @@ const series: Record<string, readonly Series[]> = {
   badinput: [
     (test) => sendBadInputs(test, { healthySyncs: 20, patient: true }, print),
     (test) => sufferCrowd(test, 5, print),
+    (test) => syncBesideAttacks(test, 20, print),
   ],
 };
 

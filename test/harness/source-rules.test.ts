@@ -51,8 +51,10 @@ const pureFiles = [
   "src/session-settings.ts",
   "src/slices/encoding.ts",
   "src/slices/file-name.ts",
+  "src/slices/grouped.ts",
   "src/slices/hash.ts",
   "src/slices/metadata.ts",
+  "src/slices/pull-turns.ts",
   "src/slices/slice-directory.ts",
   "src/slices/slice.ts",
   "src/slices/tuples.ts",
@@ -67,6 +69,7 @@ const pureFiles = [
   "src/sync/message-sizes.ts",
   "src/sync/messages.ts",
   "src/sync/offer-list.ts",
+  "src/sync/pieces.ts",
   "src/sync/primary-port.ts",
   "src/sync/primary-session.ts",
   "src/sync/receive-grains.ts",
@@ -76,6 +79,7 @@ const pureFiles = [
   "src/sync/secondary-session.ts",
   "src/sync/serve-difference.ts",
   "src/sync/serve-grains.ts",
+  "src/sync/symbols.ts",
 ];
 
 t.test("the patterns find what they should, and no words in comments or strings", async (t) => {

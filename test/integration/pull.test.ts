@@ -11,7 +11,7 @@ import { mountSmall } from "../harness/small-disk.ts";
 import { zeros } from "../harness/zeros.ts";
 import { introduce, makePair, offer, Party } from "./parties.ts";
 
-t.setTimeout(180_000);
+t.setTimeout(300_000);
 
 const failpoint = new URL("../harness/failpoint.js", import.meta.url).href;
 

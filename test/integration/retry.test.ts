@@ -118,7 +118,7 @@ t.test("a connection that is lost in the middle: what was done is not done again
   const { port } = new URL(primary.server!.url);
   await primary.server!.stop();
   const failpoint = new URL("../harness/failpoint.js", import.meta.url).href;
-  await primary.serve({ port, nodeArgs: ["--import", failpoint], env: { SP_FP: "p.grains:3:kill" } });
+  await primary.serve({ port, nodeArgs: ["--import", failpoint], env: { SP_FP: "p.grains:2:kill" } });
   const run = secondary.start(["sync", "--json"]);
   t.equal((await primary.server!.exited).signal, "SIGKILL");
   await until(() => retries(run.stdout()).length > 0, run);

@@ -106,7 +106,7 @@ t.test("a primary that unfolds more than the disk holds, slice after slice", asy
     ...fills,
     { name: "absurd", grains: 40_000_000, payloadBytes: mib },
     { name: "too-large", grains: 300, payloadBytes: mib },
-    { name: "long", grains: 1, payloadBytes: 1, sends: 0, metadataBytes: 4e6 },
+    { name: "long", grains: 1, payloadBytes: 1, sends: 0, metadataBytes: 900_000 },
   ];
   await honest.batch("large", addLines(20_000, 10_000, 1000));
   const second = await retailer.run(["sync", "--json", "--retry-for", "0"]);

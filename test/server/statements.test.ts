@@ -31,14 +31,21 @@ t.test("one statement to know the sender, one to read", async (t) => {
     `/grains/${slice}/a?payload=yes`,
     `/slices/${slice}`,
     "/slices/name/own",
-    "/slices",
     `/subs/${sub}`,
   ]) {
     if (path.startsWith("/subs")) t.equal((await statementsOf(() => server.get(path, who.epicor))).length, 2, path);
     else t.equal(await cost(t, path), 2, path);
   }
   for (const path of ["/me", "/server"]) t.equal(await cost(t, path), 1, path);
-  for (const path of ["/companies", "/subs", "/activity", `/grains/slice/${slice}`, `/slices/metadata/${slice}`])
+  for (const token of tokens) await server.get("/activity", token); // how many there were long ago is counted once an hour
+  for (const path of [
+    "/slices",
+    "/companies",
+    "/subs",
+    "/activity",
+    `/grains/slice/${slice}`,
+    `/slices/metadata/${slice}`,
+  ])
     t.ok((await cost(t, path)) <= 3, path);
 });
 

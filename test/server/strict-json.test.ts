@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import t from "tap";
 import { z } from "zod";
 import { checkShape, parseStrictJson } from "../../src/server/strict-json.ts";
@@ -45,6 +46,39 @@ t.test("a run of backslashes does not take quadratic time", async (t) => {
   const begun = performance.now();
   t.throws(() => parse(`"${String.raw`\"`.repeat(500_000)}${"\\".repeat(1_000_000)}`));
   t.ok(performance.now() - begun < 2000);
+});
+
+t.test("strings end where they end, however long and escaped", async (t) => {
+  const text = fc
+    .array(fc.constantFrom('"', "\\", "a", "[{,:}]", "é😀", "x".repeat(200), '\\"'.repeat(150), "\\".repeat(257)), {
+      maxLength: 12,
+    })
+    .map((parts) => parts.join(""));
+  fc.assert(
+    fc.property(fc.array(text, { maxLength: 5 }), (texts) => {
+      const value = Object.fromEntries(texts.map((one, n) => [`${n}${one}`, [one]]));
+      return JSON.stringify(parse(JSON.stringify(value))) === JSON.stringify(value);
+    }),
+  );
+  t.pass();
+});
+
+t.test("many values are refused before they are anything", async (t) => {
+  const value = (n: number) => `[${"0,".repeat(n - 2)}0]`;
+  t.equal((parse(value(1000)) as unknown[]).length, 999);
+  const many = ["0,", "[],", "{},", '"",', '"a":0,'].map((unit) => `[${unit.repeat(1_000_000)}0]`);
+  for (const text of [value(1001), ...many]) {
+    t.throws(() => parse(text), { code: "limit", message: /more than 1000 values/ });
+    const bytes = Buffer.from(text);
+    const begun = performance.now();
+    t.throws(() => parseStrictJson(bytes));
+    t.ok(performance.now() - begun < 100);
+  }
+  t.equal(
+    (parseStrictJson(Buffer.from(value(5000)), 5000) as unknown[]).length,
+    4999,
+    "unless it is said that there may be",
+  );
 });
 
 t.test("shape: names the member that is wrong", async (t) => {

@@ -444,7 +444,7 @@ export const contents: Record<string, Handler> = {
   },
 
   // space-store.ts
-  [`SELECT ((SELECT coalesce(sum(content_bytes + ${mostRowBytes} * content_count), 0) FROM slices WHERE company_id = $1) + ${besidesSql(mostRowBytes)})::bigint AS held, (SELECT coalesce(sum(content_bytes + ${rowBytes} * content_count), 0)::bigint FROM slices WHERE company_id <> $1) AS others`]:
+  [`SELECT (stored.held + ${besidesSql(mostRowBytes)})::bigint AS held, stored.others FROM ( SELECT coalesce(sum(content_bytes + ${mostRowBytes} * content_count) FILTER (WHERE company_id = $1), 0) AS held, coalesce(sum(content_bytes + ${rowBytes} * content_count) FILTER (WHERE company_id <> $1), 0)::bigint AS others FROM slices) stored`]:
     (tx: Tx, [company]: [string]) =>
       rows({
         held: held(

@@ -91,16 +91,15 @@ t.test("the same file again publishes nothing, and its bytes under another name 
   t.match(await grainsOf(db, target), [{ source: "two.xml" }]);
 });
 
-t.test("a file that no partner would unfold is not published", async (t) => {
+t.test("a file that no partner would unfold is stored as it is", async (t) => {
   const { db, slice } = await openTestDatabase(t);
   const directory = await scratch(t);
   const target = await slice("unfolding");
   await writeFile(join(directory, "zeros.bin"), Buffer.alloc(3_000_000));
-  await t.rejects(publishFile(db, target, join(directory, "zeros.bin"), noLimit), {
-    code: "limit",
-    message: /is \d{3,4} times as large as its gzip/,
-  });
-  t.match(await requireSlice(db, "unfolding"), { count: 0, hash: emptyHash }, "nothing was changed");
+  const zeros = { changed: true, fileBytes: 3_000_000, storedBytes: 3_000_000 };
+  t.match(await publishFile(db, target, join(directory, "zeros.bin"), noLimit), zeros);
+  t.match(await grainsOf(db, target), [{ encoding: "b64", bytes: 3_000_000 }]);
+  t.match(await publishFile(db, target, join(directory, "zeros.bin"), noLimit), { changed: false });
   await writeFile(join(directory, "small.bin"), Buffer.alloc(1_000_000));
   t.match(
     await publishFile(db, target, join(directory, "small.bin"), noLimit),

@@ -37,7 +37,7 @@ export const manifest = async (directory: string): Promise<Entry[]> =>
   JSON.parse(await readFile(join(directory, manifestName), "utf8"));
 
 /** As a person would tell it: `name: outcome file`, and what became of old files; or the error. */
-export const told = (results: readonly Pulled[]): string[] =>
+const told = (results: readonly Pulled[]): string[] =>
   results.flatMap((one) => [
     `${one.slice.name}: ${one.outcome}${"entry" in one ? ` ${one.entry.file}` : ""}${"error" in one ? ` ${one.error.code} ${one.error.message}` : ""}`,
     ...one.superseded.map(({ file, outcome }) => `${one.slice.name}: ${outcome} ${file}`),

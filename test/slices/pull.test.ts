@@ -4,6 +4,8 @@ import { join } from "node:path";
 import t from "tap";
 import { applyBatch } from "../../src/slices/batch.ts";
 import { Listing, prepareTarget } from "../../src/slices/pull-file.ts";
+import { inTurns } from "../../src/slices/pull-turns.ts";
+import type { Slice } from "../../src/slices/slice.ts";
 import { removeSlice } from "../../src/slices/slice-store.ts";
 import { scratch } from "../harness/scratch.ts";
 import { journalName, manifest, manifestName, PullPlace, tree } from "./pull-place.ts";
@@ -230,6 +232,23 @@ t.test("a file system that takes one name for another is noticed", async (t) => 
     message: /takes .*PROGRA~1 for a directory of another name/,
   });
   t.equal(await prepareTarget(root, "new", "x", listing), join(root, "new/x"));
+});
+
+t.test("companies take turns, so that none fills the disk before the others", async (t) => {
+  const place = await PullPlace.make(t);
+  const evil = await place.company("Evil");
+  const prim = await place.company("Prim");
+  const slices: Slice[] = [];
+  for (const name of ["a", "b", "c", "d"]) slices.push(await place.slice(evil, name, "x"));
+  for (const name of ["y", "z"]) slices.push(await place.slice(prim, name, "x"));
+  const taken = new Map<string, number>();
+  const order: string[] = [];
+  for (const slice of inTurns(slices, (company) => taken.get(company) ?? 0)) {
+    order.push(slice.name);
+    taken.set(slice.companyId, (taken.get(slice.companyId) ?? 0) + (slice.companyId === evil ? 100 : 60));
+  }
+  t.same(order, ["a", "y", "z", "b", "c", "d"]);
+  t.match(await place.pull(), ["a: ", "b: ", "c: ", "d: ", "y: ", "z: "], "the report is in order of name");
 });
 
 t.test("temporary files of killed pulls are swept, and nobody else's", async (t) => {

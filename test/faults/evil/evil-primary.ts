@@ -81,7 +81,12 @@ export class EvilPrimary {
   /** Sessions that were begun. */
   sessions = 0;
   readonly #server: Server;
-  readonly #sockets = new WebSocketServer({ noServer: true, handleProtocols: () => subprotocol, maxPayload: 2 ** 30 });
+  readonly #sockets = new WebSocketServer({
+    noServer: true,
+    handleProtocols: () => subprotocol,
+    maxPayload: 2 ** 30,
+    autoPong: false, // a pong among the bytes of a script would be what is wrong with them
+  });
 
   private constructor(
     private readonly honestUrl: string,
@@ -137,6 +142,7 @@ export class EvilPrimary {
       this.script.takeOver(socket, wire);
       return;
     }
+    socket.on("ping", (data: Buffer) => socket.pong(data));
     const there = new WebSocket(`${this.honestUrl.replace("http", "ws")}/v1/sync`, [subprotocol], {
       headers: { authorization: request.headers.authorization },
     });

@@ -2,6 +2,10 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 
+// Whoever started it may be gone before it is ready.
+process.on("disconnect", () => process.exit());
+if (!process.connected) process.exit();
+
 /** Takes the thread for so much time of a core, however long that takes on this machine. */
 function work(ms: number): void {
   const begun = process.cpuUsage();
@@ -23,4 +27,3 @@ const server = createServer((request, response) => {
   response.end("{}");
 });
 server.listen(0, "127.0.0.1", () => console.log(`http://127.0.0.1:${(server.address() as AddressInfo).port}`));
-process.on("disconnect", () => process.exit());

@@ -71,4 +71,6 @@ process.on("message", async (subject: Subject | "end") => {
   await Promise.all(watches);
   process.disconnect();
 });
+// The parent may be gone already.
 process.on("disconnect", () => process.exit(0));
+if (!process.connected) process.exit(0);
