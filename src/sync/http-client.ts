@@ -64,7 +64,15 @@ export async function requestJson<Body>(
   const { status } = answer;
   const where = url.origin;
   if (status === 304 && options.etag) return answer;
-  if (status >= 300 && status < 400) throw redirected(where, answer.headers.location);
+  if (status >= 300 && status < 400) {
+    throw new SandpiperError(
+      "protocol",
+      `${where} redirects${elsewhere(where, answer.headers.location)}, which is not followed`,
+      {
+        hint: "Register the address that the partner's server really has (--sync-addr). If that one is not the partner's, a proxy or captive portal is in between.",
+      },
+    );
+  }
   const type = typeOf(answer);
   // Without JSON it is a portal or a proxy that speaks, and knows nothing of our key.
   if ((status === 401 || status === 403) && /^application\/(problem\+)?json$/.test(type)) {
@@ -87,16 +95,11 @@ const typeOf = ({ headers }: { headers: http.IncomingHttpHeaders }): string =>
 const hasJson = (answer: { status: number; headers: http.IncomingHttpHeaders }): boolean =>
   answer.status === 200 && typeOf(answer) === "application/json";
 
-/** The address that it names is not followed, and repeated without what follows its host, where there may be secrets. */
-function redirected(where: string, location: string | undefined): SandpiperError {
-  const to = location !== undefined && URL.canParse(location, where) ? new URL(location, where).origin : where;
-  return new SandpiperError(
-    "protocol",
-    `${where} redirects${to === where || to === "null" ? "" : ` to ${to}`}, which is not followed`,
-    {
-      hint: "Register the address that the partner's server really has (--sync-addr). If that one is not the partner's, a proxy or captive portal is in between.",
-    },
-  );
+/** Where a redirect leads, without what follows the host: there may be secrets. Empty when it stays there. */
+function elsewhere(where: string, location: string | undefined): string {
+  if (location === undefined || !URL.canParse(location, where)) return "";
+  const { origin } = new URL(location, where);
+  return origin === where || origin === "null" ? "" : ` to ${origin}`;
 }
 
 function send<Body>(
