@@ -7,6 +7,7 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { BadInputWorld } from "./bad-input-world.ts";
+import { opcodes, upgradeRequest, wireFrame } from "./websocket-wire.ts";
 
 export interface Attack {
   name: string;
@@ -21,7 +22,9 @@ export interface Attack {
 /** A world with a grain of 12 MB that the partner `prober` may read. */
 export interface AttackedWorld extends BadInputWorld {
   largeGrain: string;
+  /** A slice of 41 grains, of 40 MB in all. */
   pictures: string;
+  picturesHash: string;
 }
 
 export const attacks: readonly Attack[] = [
@@ -69,7 +72,78 @@ export const attacks: readonly Attack[] = [
     run: (world, stop) =>
       repeat(world, stop, "127.0.0.19", 4, () => whole("/v1/activity", `[${"{},".repeat(40_000)}{}]`, world.prober)),
   },
+  {
+    name: "a websocket on which comparisons of four million wrong elements come",
+    run: (world, stop) => overWebsocket(world, stop, [wireFrame(opcodes.text, wrongComparison)], false),
+  },
+  {
+    name: "a websocket on which messages of nothing come without an end",
+    run: (world, stop) => overWebsocket(world, stop, [text(comparison(world))], true),
+  },
+  {
+    name: "2 websockets that fetch 40 MB and do not read it",
+    run: async (world, stop) => {
+      const { pictures: id, picturesHash: hash } = world;
+      const fetched = text({ type: "fetch", id, hash, by: "all", count: 41, after: null });
+      const one = () => overWebsocket(world, stop, [text(comparison(world)), fetched], false);
+      return (await Promise.all([one(), one()])).reduce((sum, n) => sum + n);
+    },
+  },
 ];
+
+/** A message of a secondary. */
+const text = (message: object) => wireFrame(opcodes.text, JSON.stringify(message));
+const comparison = ({ pictures }: AttackedWorld) => ({
+  type: "compare",
+  run_id: pictures,
+  test: false,
+  program: "a crowd",
+  ids: [pictures],
+  hashes: [""],
+  counts: [0],
+});
+const wrongComparison = `{"type":"compare","ids":[${"0,".repeat(4_000_000)}0]}`;
+/** A thousand messages of no bytes. */
+const nothings = Buffer.concat(Array.from({ length: 1000 }, () => wireFrame(opcodes.text)));
+
+/**
+ * Upgrades again and again, says `first` and, if `more`, nothing a million times over; does not read after `begin`.
+ *
+ * @returns how often the server began a session.
+ */
+async function overWebsocket(
+  { primary, prober }: AttackedWorld,
+  stop: AbortSignal,
+  first: readonly Buffer[],
+  more: boolean,
+): Promise<number> {
+  const { port, hostname: host } = new URL(primary.server!.url);
+  let begun = 0;
+  while (!stop.aborted) {
+    const socket = connect({ port: Number(port), host, localAddress: "127.0.0.20" });
+    const closed = once(
+      socket.on("error", () => {}),
+      "close",
+    ).catch(() => {});
+    socket.write(upgradeRequest([`Authorization: Bearer ${prober}`]));
+    let seen = "";
+    socket.on("data", (piece) => {
+      seen += piece.toString("latin1");
+      if (!seen.includes('"begin"')) return;
+      begun++;
+      socket.removeAllListeners("data").pause();
+      for (const bytes of first) socket.write(bytes);
+      const pour = (): void => {
+        if (!stop.aborted && socket.writable) socket.write(nothings, () => setImmediate(pour));
+      };
+      if (more) pour();
+    });
+    await Promise.race([closed, sleep(10_000, undefined, { signal: stop }).catch(() => {})]);
+    socket.destroy();
+    await sleep(20);
+  }
+  return begun;
+}
 
 const get = ({ prober }: AttackedWorld, path: string) =>
   `GET ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${prober}\r\n\r\n`;

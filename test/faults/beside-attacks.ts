@@ -117,8 +117,13 @@ async function prepareWorld(test: Teardown): Promise<AttackedWorld> {
     ...Array.from({ length: 40 }, (_, n) => picture(`small ${n}`, 700_000)),
   ]);
   const db = await primary.db();
-  const { id, key } = await requireSlice(db, "Pictures", everything);
-  return { ...world, pictures: id, largeGrain: (await findGrainByKey(db, everything, key, "large"))!.id };
+  const { id, key, hash } = await requireSlice(db, "Pictures", everything);
+  return {
+    ...world,
+    pictures: id,
+    picturesHash: hash,
+    largeGrain: (await findGrainByKey(db, everything, key, "large"))!.id,
+  };
 }
 
 async function login({ server }: Party): Promise<number> {
