@@ -58,6 +58,8 @@ async function converge(world: World, secondary: SecondaryNode, primary: Primary
       if (world.clock.nowMs - begun > mostMs)
         world.oracle.fail(`${secondary.name}: healing took ${world.clock.nowMs - begun} ms`);
       const company = world.companyOf(secondary);
+      // A primary may still be noting what it was told when the partner has all it wants.
+      while (primary.connections.size > 0) await world.clock.wait(10);
       world.oracle.atConverged(secondary.name, owner, company, secondary.db.tables, primary.tables);
       return;
     }
