@@ -1,11 +1,12 @@
 /** What a command or a server works with: configuration, database, log; opened together, closed in reverse order. */
-import { type Config, loadConfig } from "./config.ts";
-import { type Database, openDatabase } from "./database.ts";
+
+import type { Server } from "./companies/company.ts";
+import { readServer } from "./companies/company-store.ts";
+import { type Config, loadConfig } from "./config/config.ts";
+import { type Database, openDatabase } from "./database/database.ts";
+import { requireCurrentSchema } from "./database/migrate.ts";
+import { tidyWhatChanged } from "./database/tidy.ts";
 import { createLogger, type Logger } from "./log.ts";
-import { tidyWhatChanged } from "./maintenance/tidy.ts";
-import { requireCurrentSchema } from "./migrate.ts";
-import type { Server } from "./subscriptions/company.ts";
-import { readServer } from "./subscriptions/company-store.ts";
 
 export interface App {
   config: Config;

@@ -1,8 +1,8 @@
 /** `sandpiper activity`: what was synced, when, by whom, how it ended. */
 import type { Command } from "commander";
-import { everything } from "../scope.ts";
-import { type Activity, listActivity } from "../subscriptions/activity-store.ts";
-import { requireCompany } from "../subscriptions/company-store.ts";
+import { type Activity, listActivity } from "../activity/activity-store.ts";
+import { requireCompany } from "../companies/company-store.ts";
+import { everything } from "../database/scope.ts";
 import { action, addCommand, type Context } from "./command.ts";
 import { wholeNumber } from "./whole-number.ts";
 

@@ -1,10 +1,10 @@
 /** `sandpiper add`: publishes a file. */
 import { stat } from "node:fs/promises";
 import type { Command } from "commander";
+import { requireRole } from "../companies/company-store.ts";
 import { SandpiperError } from "../errors.ts";
 import { publishFile } from "../slices/publish.ts";
 import { requireSlice } from "../slices/slice-store.ts";
-import { requireRole } from "../subscriptions/company-store.ts";
 import { action, addCommand, type Context } from "./command.ts";
 
 export function registerAdd(program: Command, context: Context): void {

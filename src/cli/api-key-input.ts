@@ -1,8 +1,8 @@
 /** API keys come from a file, from standard input or from the environment; never from an argument, which others can read. */
 import { createReadStream } from "node:fs";
-import { apiKeyFromEnvironment } from "../config.ts";
+import { parseApiKey } from "../companies/api-key.ts";
+import { apiKeyFromEnvironment } from "../config/config.ts";
 import { SandpiperError } from "../errors.ts";
-import { parseApiKey } from "../subscriptions/api-key.ts";
 import type { Run } from "./command.ts";
 
 /** Reads and checks an API key. @param file as given to --api-key-file; `-` is standard input. */

@@ -1,7 +1,7 @@
 /** What all commands have in common: help with examples, --config and --json, and what they are given when they run. */
 import { type Command, InvalidArgumentError } from "commander";
 import { type App, withApp } from "../app.ts";
-import { defaultConfigFile, tlsVariableIgnored } from "../config.ts";
+import { defaultConfigFile, tlsVariableIgnored } from "../config/config.ts";
 import { interruptible } from "./interruptible.ts";
 import { Output } from "./output.ts";
 import { Prompt } from "./prompt.ts";

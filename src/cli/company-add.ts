@@ -1,13 +1,13 @@
 /** `sandpiper company add`: on a primary a partner, on a secondary a primary. */
 import type { Command } from "commander";
 import type { App } from "../app.ts";
-import { requireSecret } from "../config.ts";
+import { sealApiKey } from "../companies/api-key.ts";
+import { addApiKey, addCompany, requireRole } from "../companies/company-store.ts";
+import { checkSyncAddress } from "../companies/sync-address.ts";
+import { requireSecret } from "../config/config.ts";
 import { SandpiperError } from "../errors.ts";
-import { checkName, isUuid } from "../slices/slice.ts";
-import { sealApiKey } from "../subscriptions/api-key.ts";
-import { addApiKey, addCompany, requireRole } from "../subscriptions/company-store.ts";
-import { checkSyncAddress } from "../subscriptions/sync-address.ts";
-import { checkPrimary } from "../sync/primary-client.ts";
+import { checkName, isUuid } from "../slices/rules/slice.ts";
+import { checkPrimary } from "../sync/transport/primary-client.ts";
 import { readApiKey } from "./api-key-input.ts";
 import { action, addCommand, type Context, type Run } from "./command.ts";
 import { shellWord } from "./printable.ts";

@@ -1,12 +1,8 @@
 /** `sandpiper company list --status`: how far everybody has got, those in trouble first. */
-import type { Database } from "../database.ts";
-import type { ServerRole } from "../subscriptions/company.ts";
-import {
-  listPartnerFacts,
-  listPrimaryFacts,
-  type PartnerFacts,
-  type PrimaryFacts,
-} from "../subscriptions/status-store.ts";
+
+import { listPartnerFacts, listPrimaryFacts, type PartnerFacts, type PrimaryFacts } from "../activity/status-store.ts";
+import type { ServerRole } from "../companies/company.ts";
+import type { Database } from "../database/database.ts";
 import type { Run } from "./command.ts";
 import type { Column } from "./output.ts";
 

@@ -1,19 +1,19 @@
 /** `sandpiper company`: trading partners, and ourselves. */
 import type { Command } from "commander";
 import type { App } from "../app.ts";
-import { requireSecret } from "../config.ts";
-import { SandpiperError } from "../errors.ts";
-import { sealApiKey } from "../subscriptions/api-key.ts";
-import type { Company } from "../subscriptions/company.ts";
+import { sealApiKey } from "../companies/api-key.ts";
+import type { Company } from "../companies/company.ts";
 import {
   addApiKey,
   listCompanies,
   requireCompany,
   setCompanyActive,
   setSyncCredentials,
-} from "../subscriptions/company-store.ts";
-import { checkSyncAddress } from "../subscriptions/sync-address.ts";
-import { checkPrimary } from "../sync/primary-client.ts";
+} from "../companies/company-store.ts";
+import { checkSyncAddress } from "../companies/sync-address.ts";
+import { requireSecret } from "../config/config.ts";
+import { SandpiperError } from "../errors.ts";
+import { checkPrimary } from "../sync/transport/primary-client.ts";
 import { readApiKey } from "./api-key-input.ts";
 import { action, addCommand, addGroup, type Context, type Run } from "./command.ts";
 import { noteOtherId, registerCompanyAdd, showApiKey } from "./company-add.ts";

@@ -1,11 +1,11 @@
 /** `sandpiper init`: sets up a server. */
 import { resolve } from "node:path";
 import { type Command, Option } from "commander";
-import { defaultConfigFile } from "../config.ts";
+import type { ServerRole } from "../companies/company.ts";
+import { checkSyncAddress } from "../companies/sync-address.ts";
+import { defaultConfigFile } from "../config/config.ts";
 import { SandpiperError } from "../errors.ts";
-import { checkName, isUuid } from "../slices/slice.ts";
-import type { ServerRole } from "../subscriptions/company.ts";
-import { checkSyncAddress } from "../subscriptions/sync-address.ts";
+import { checkName, isUuid } from "../slices/rules/slice.ts";
 import { action, addCommand, type Context, type Run } from "./command.ts";
 import { shellWord } from "./printable.ts";
 import { setUp } from "./set-up.ts";

@@ -1,5 +1,5 @@
 /** A database that stops at the next statement once the user has pressed Ctrl-C: the transaction is then rolled back. */
-import type { Database, Session } from "../database.ts";
+import type { Database, Session } from "../database/database.ts";
 
 /** As `db`, but every call throws the signal's reason once it is aborted. A commit that has begun is carried out. */
 export function interruptible(db: Database, signal: AbortSignal): Database {

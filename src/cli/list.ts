@@ -1,9 +1,9 @@
 /** `sandpiper list`: what the slices hold. */
 import type { Command } from "commander";
-import type { Database } from "../database.ts";
-import { everything } from "../scope.ts";
+import type { Database } from "../database/database.ts";
+import { everything } from "../database/scope.ts";
 import { type GrainRow, listGrainsAfter } from "../slices/grain-store.ts";
-import type { Slice } from "../slices/slice.ts";
+import type { Slice } from "../slices/rules/slice.ts";
 import { listSlices, requireSlice } from "../slices/slice-store.ts";
 import { action, addCommand, type Context, type Run } from "./command.ts";
 import { type Column, record } from "./output.ts";

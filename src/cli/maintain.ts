@@ -1,8 +1,8 @@
 /** `sandpiper maintain`: cleans up in the database, now. */
 import type { Command } from "commander";
-import { openDatabase } from "../database.ts";
-import { forgetOld } from "../maintenance/retention-store.ts";
-import { type Tidied, tidyEverything } from "../maintenance/tidy.ts";
+import { forgetOld } from "../activity/retention-store.ts";
+import { openDatabase } from "../database/database.ts";
+import { type Tidied, tidyEverything } from "../database/tidy.ts";
 import { action, addCommand, type Context } from "./command.ts";
 import { type Column, record } from "./output.ts";
 

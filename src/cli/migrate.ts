@@ -1,8 +1,8 @@
 /** `sandpiper migrate`: brings the database up to this program. */
 import type { Command } from "commander";
-import { loadConfig } from "../config.ts";
-import { openDatabase } from "../database.ts";
-import { migrate } from "../migrate.ts";
+import { loadConfig } from "../config/config.ts";
+import { openDatabase } from "../database/database.ts";
+import { migrate } from "../database/migrate.ts";
 import { action, addCommand, type Context } from "./command.ts";
 
 export function registerMigrate(program: Command, context: Context): void {

@@ -1,6 +1,6 @@
 /** The program: its commands, and what becomes of what they throw. */
 import { Command } from "commander";
-import { defaultConfigFile, ignoreTlsVariable, loadConfig, splitFlags } from "../config.ts";
+import { defaultConfigFile, ignoreTlsVariable, loadConfig, splitFlags } from "../config/config.ts";
 import { asSandpiperError, SandpiperError, worstExit } from "../errors.ts";
 import { version } from "../version.ts";
 import { registerActivity } from "./activity.ts";

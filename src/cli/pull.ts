@@ -2,8 +2,8 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import { meanings, SandpiperError, worstExit } from "../errors.ts";
-import { type Pulled, pullFiles } from "../slices/pull.ts";
-import type { Superseded } from "../slices/pull-superseded.ts";
+import { type Pulled, pullFiles } from "../files/pull.ts";
+import type { Superseded } from "../files/pull-superseded.ts";
 import { requireSlice } from "../slices/slice-store.ts";
 import { action, addCommand, type Context } from "./command.ts";
 import { type Column, record } from "./output.ts";

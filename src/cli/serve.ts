@@ -1,7 +1,7 @@
 /** `sandpiper serve`. */
 import type { Command } from "commander";
 import { withApp } from "../app.ts";
-import { tlsVariableIgnored } from "../config.ts";
+import { tlsVariableIgnored } from "../config/config.ts";
 import { action, addCommand, type Context, tlsWarning } from "./command.ts";
 
 export function registerServe(parent: Command, context: Context): void {
@@ -15,7 +15,7 @@ export function registerServe(parent: Command, context: Context): void {
     action(context, async (run) => {
       run.signals?.keepThroughHangUp();
       // Loaded here alone: the other commands start faster without an HTTP server in them.
-      const { serve } = await import("../server/serve.ts");
+      const { serve } = await import("../daemon/serve.ts");
       await withApp(run.source, "sandpiper serve", run.signal, (app) => {
         if (run.signals !== undefined)
           run.signals.onIgnored = (name) => app.log.warn({ event: "server.signal_ignored", signal: name });

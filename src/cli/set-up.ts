@@ -2,13 +2,13 @@
 import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
-import { type Config, loadConfig, requireSecret } from "../config.ts";
-import { type Database, openDatabase } from "../database.ts";
+import type { Server, ServerRole } from "../companies/company.ts";
+import { initServer, readServer } from "../companies/company-store.ts";
+import { type Config, loadConfig, requireSecret } from "../config/config.ts";
+import { type Database, openDatabase } from "../database/database.ts";
+import { migrate, requireCurrentSchema } from "../database/migrate.ts";
+import { createCluster } from "../database/postgres/embedded.ts";
 import { SandpiperError } from "../errors.ts";
-import { migrate, requireCurrentSchema } from "../migrate.ts";
-import { createCluster } from "../postgres/embedded.ts";
-import type { Server, ServerRole } from "../subscriptions/company.ts";
-import { initServer, readServer } from "../subscriptions/company-store.ts";
 import { writeConfigFile } from "./config-file.ts";
 
 export interface Wanted {

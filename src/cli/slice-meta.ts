@@ -1,9 +1,9 @@
 /** `sandpiper slice meta`: shows or changes a slice's metadata. */
 import type { Command } from "commander";
+import { requireRole } from "../companies/company-store.ts";
 import { SandpiperError } from "../errors.ts";
 import { applyBatch } from "../slices/batch.ts";
 import { readMetadata, requireSlice } from "../slices/slice-store.ts";
-import { requireRole } from "../subscriptions/company-store.ts";
 import { action, addCommand, type Context, collect } from "./command.ts";
 
 export function registerSliceMeta(group: Command, context: Context): void {

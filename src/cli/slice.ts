@@ -1,11 +1,11 @@
 /** `sandpiper slice`: the sets of data that partners can subscribe to. */
 import type { Command } from "commander";
+import { requireRole } from "../companies/company-store.ts";
+import { everything } from "../database/scope.ts";
 import { SandpiperError } from "../errors.ts";
-import { everything } from "../scope.ts";
-import { sortMetadata } from "../slices/hash.ts";
-import { type Slice, sliceTypes } from "../slices/slice.ts";
+import { sortMetadata } from "../slices/rules/hash.ts";
+import { type Slice, sliceTypes } from "../slices/rules/slice.ts";
 import { addSlice, listSlices, removeSlice, requireSlice, setAllowSync } from "../slices/slice-store.ts";
-import { requireRole } from "../subscriptions/company-store.ts";
 import { listSubscriptions } from "../subscriptions/subscription-store.ts";
 import { action, addCommand, addGroup, type Context, collect } from "./command.ts";
 import type { Column } from "./output.ts";

@@ -1,9 +1,9 @@
 /** `sandpiper subscription`: which company gets which slice. */
 import type { Command } from "commander";
+import type { Subscription } from "../companies/company.ts";
+import { requireCompany, requireRole } from "../companies/company-store.ts";
 import { SandpiperError } from "../errors.ts";
 import { requireSlice } from "../slices/slice-store.ts";
-import type { Subscription } from "../subscriptions/company.ts";
-import { requireCompany, requireRole } from "../subscriptions/company-store.ts";
 import {
   addSubscription,
   listSubscriptions,

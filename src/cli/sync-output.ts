@@ -2,10 +2,11 @@
  * What a sync says. For people: a line per slice that is not simply in sync, a line per primary, a total; for programs
  * (--json) one object a line. Progress goes to a terminal only, and only when a slice takes longer than two seconds.
  */
+
+import type { Company } from "../companies/company.ts";
 import type { SandpiperError } from "../errors.ts";
-import type { Company } from "../subscriptions/company.ts";
-import { type PartnerReport, type SyncReport, summary } from "../sync/report.ts";
-import type { LocalSlice, SliceResult } from "../sync/secondary-port.ts";
+import type { LocalSlice, SliceResult } from "../sync/protocol/secondary-port.ts";
+import { type PartnerReport, type SyncReport, summary } from "../sync/run/report.ts";
 import { oneLine, printableJson } from "./printable.ts";
 import { type Printer, processPrinter } from "./printer.ts";
 

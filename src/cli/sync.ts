@@ -1,9 +1,9 @@
 /** `sandpiper sync`. */
 import type { Command } from "commander";
+import { forgetOld } from "../activity/retention-store.ts";
 import { withApp } from "../app.ts";
+import { requireRole } from "../companies/company-store.ts";
 import { SandpiperError } from "../errors.ts";
-import { forgetOld } from "../maintenance/retention-store.ts";
-import { requireRole } from "../subscriptions/company-store.ts";
 import { action, addCommand, type Context } from "./command.ts";
 import { SyncOutput } from "./sync-output.ts";
 import { wholeNumber } from "./whole-number.ts";
@@ -50,7 +50,7 @@ export function registerSync(parent: Command, context: Context): void {
     .action(
       action(context, async (run, options: Options) => {
         // Loaded here alone: the other commands start faster without a websocket client in them.
-        const { runSync } = await import("../sync/run.ts");
+        const { runSync } = await import("../sync/run/run.ts");
         const test = options.noupdate === true;
         if (options.detailedExitcode && !test) {
           throw new SandpiperError("usage", "--detailed-exitcode goes with --noupdate", {

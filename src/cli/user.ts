@@ -1,10 +1,10 @@
 /** `sandpiper user`: people who may log in to the server. */
 import { type Command, Option } from "commander";
+import { roles } from "../companies/company.ts";
+import { requireCompany } from "../companies/company-store.ts";
+import { addUser, countNamesakes, loginName, minPasswordLength } from "../companies/user-store.ts";
 import { SandpiperError } from "../errors.ts";
-import { checkName } from "../slices/slice.ts";
-import { roles } from "../subscriptions/company.ts";
-import { requireCompany } from "../subscriptions/company-store.ts";
-import { addUser, countNamesakes, loginName, minPasswordLength } from "../subscriptions/user-store.ts";
+import { checkName } from "../slices/rules/slice.ts";
 import { action, addCommand, addGroup, type Context, type Run } from "./command.ts";
 
 type PersonRole = Exclude<keyof typeof roles, "sync">;

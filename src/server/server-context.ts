@@ -2,11 +2,11 @@
 import { randomBytes } from "node:crypto";
 import type { BlockList } from "node:net";
 import type { App } from "../app.ts";
-import { requireSecret } from "../config.ts";
-import { proxyList } from "./client-address.ts";
-import { RequestLines } from "./request-lines.ts";
-import { createTokenKey, type TokenKey } from "./token.ts";
-import { WaitingConnections } from "./waiting-connections.ts";
+import { requireSecret } from "../config/config.ts";
+import { createTokenKey, type TokenKey } from "./auth/token.ts";
+import { proxyList } from "./http/client-address.ts";
+import { RequestLines } from "./http/request-lines.ts";
+import { WaitingConnections } from "./http/waiting-connections.ts";
 
 export interface ServerContext {
   readonly app: App;

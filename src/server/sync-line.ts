@@ -1,8 +1,8 @@
 /** The line of sessions before the places: who waits is told so, and leaves when its socket closes. */
 import { SandpiperError } from "../errors.ts";
-import type { Channel } from "../sync/channel.ts";
-import type { PrimaryMessage } from "../sync/messages.ts";
-import { FairLine } from "./fair-line.ts";
+import type { PrimaryMessage } from "../sync/protocol/messages.ts";
+import type { Channel } from "../sync/transport/channel.ts";
+import { FairLine } from "./http/fair-line.ts";
 
 /** How often a waiting partner hears how many are before it. */
 const tellSeconds = 5;

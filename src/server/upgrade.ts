@@ -2,23 +2,23 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { WebSocketServer } from "ws";
+import { roles } from "../companies/company.ts";
 import { asSandpiperError, meanings, SandpiperError } from "../errors.ts";
 import { step } from "../step.ts";
-import { roles } from "../subscriptions/company.ts";
-import { Channel, socketOptions } from "../sync/channel.ts";
-import { drive } from "../sync/effects.ts";
-import { compareSize } from "../sync/message-sizes.ts";
-import { subprotocol } from "../sync/messages.ts";
-import { PrimaryAdapter } from "../sync/primary-adapter.ts";
-import { primarySession } from "../sync/primary-session.ts";
-import { SliceCache } from "../sync/slice-cache.ts";
-import { authenticateRequest, identityStillValid, recheckMs } from "./authenticate.ts";
-import { clientAddress } from "./client-address.ts";
-import { checkFraming, splitAddress } from "./framing.ts";
-import { noSuchAddress, RequestError, refuseSocket } from "./problem.ts";
+import { PrimaryAdapter } from "../sync/primary/primary-adapter.ts";
+import { SliceCache } from "../sync/primary/slice-cache.ts";
+import { drive } from "../sync/protocol/effects.ts";
+import { compareSize } from "../sync/protocol/message-sizes.ts";
+import { subprotocol } from "../sync/protocol/messages.ts";
+import { primarySession } from "../sync/protocol/primary-session.ts";
+import { Channel, socketOptions } from "../sync/transport/channel.ts";
+import { authenticateRequest, identityStillValid, recheckMs } from "./auth/authenticate.ts";
+import type { Identity } from "./auth/token.ts";
+import { clientAddress } from "./http/client-address.ts";
+import { checkFraming, splitAddress } from "./http/framing.ts";
+import { noSuchAddress, RequestError, refuseSocket } from "./http/problem.ts";
 import { aborted, type ServerContext } from "./server-context.ts";
 import { SyncLine } from "./sync-line.ts";
-import type { Identity } from "./token.ts";
 
 const socketsPerPartner = 5;
 

@@ -8,12 +8,11 @@
  */
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
-import type { Database, Session } from "../database.ts";
+import type { Database, Session } from "../database/database.ts";
+import type { Disk } from "../database/postgres/disk.ts";
+import { everything } from "../database/scope.ts";
 import { SandpiperError } from "../errors.ts";
-import type { Disk } from "../postgres/disk.ts";
-import { everything } from "../scope.ts";
 import { step } from "../step.ts";
-import { unarmour } from "./encoding.ts";
 import {
   clearGrains,
   deleteGrains,
@@ -22,10 +21,11 @@ import {
   insertLargeGrain,
   type SmallGrain,
 } from "./grain-store.ts";
-import { MetadataEdit } from "./metadata.ts";
 import { changeSlice } from "./publish.ts";
 import type { SliceContent } from "./refresh.ts";
-import { chunkBytes, encodings, grainTextProblem, maxKeyBytes, type Slice } from "./slice.ts";
+import { unarmour } from "./rules/encoding.ts";
+import { MetadataEdit } from "./rules/metadata.ts";
+import { chunkBytes, encodings, grainTextProblem, maxKeyBytes, type Slice } from "./rules/slice.ts";
 import { readMetadata, replaceMetadata } from "./slice-store.ts";
 
 /** Longest payload in its armour: what a line of a batch has room for (ndjson.ts). */

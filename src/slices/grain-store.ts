@@ -1,10 +1,10 @@
 /** Grains in the database: reading one or a page of them, and adding and deleting inside a transaction. */
-import type { Database, Session } from "../database.ts";
-import { violatedConstraint } from "../database-errors.ts";
+import type { Database, Session } from "../database/database.ts";
+import { violatedConstraint } from "../database/database-errors.ts";
+import { prepared } from "../database/prepared.ts";
+import { type Scope, scopeValue, sliceInScope, slicesInScope } from "../database/scope.ts";
 import { SandpiperError } from "../errors.ts";
-import { prepared } from "../prepared.ts";
-import { type Scope, scopeValue, sliceInScope, slicesInScope } from "../scope.ts";
-import { type ContentKey, chunkBytes, type Encoding, type SliceKey } from "./slice.ts";
+import { type ContentKey, chunkBytes, type Encoding, type SliceKey } from "./rules/slice.ts";
 import type { Page } from "./slice-store.ts";
 
 type Queries = Pick<Session | Database, "query" | "one" | "run">;

@@ -7,14 +7,14 @@ import { createReadStream } from "node:fs";
 import { basename } from "node:path";
 import { pipeline, Readable } from "node:stream";
 import { createGunzip, createGzip } from "node:zlib";
-import type { Database, Session } from "../database.ts";
+import type { Database, Session } from "../database/database.ts";
+import { everything } from "../database/scope.ts";
 import { asSandpiperError, SandpiperError } from "../errors.ts";
-import { everything } from "../scope.ts";
 import { step } from "../step.ts";
-import { isGzip, mostInflated } from "./encoding.ts";
 import { clearGrains, type GrainRow, insertLargeGrain, listGrains, readPayload } from "./grain-store.ts";
 import { refreshSlice, type SliceContent } from "./refresh.ts";
-import { grainTextProblem, levelOneKey, type Slice } from "./slice.ts";
+import { isGzip, mostInflated } from "./rules/encoding.ts";
+import { grainTextProblem, levelOneKey, type Slice } from "./rules/slice.ts";
 
 /**
  * Changes a slice in one transaction: takes its row (or fails at once if somebody else has it), lets `change` do its work,

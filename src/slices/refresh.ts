@@ -1,9 +1,9 @@
 /** Recomputing a slice's hash and count from the rows that are stored: the proof of every change. */
-import type { Session } from "../database.ts";
-import { hashUnitBytes, type Metadata, type SliceDigest, SliceHasher } from "./hash.ts";
-import type { ContentKey, Slice, SliceKey } from "./slice.ts";
+import type { Session } from "../database/database.ts";
+import { hashUnitBytes, type Metadata, type SliceDigest, SliceHasher } from "./rules/hash.ts";
+import type { ContentKey, Slice, SliceKey } from "./rules/slice.ts";
+import { fixedTuples, gather } from "./rules/tuples.ts";
 import { readMetadata } from "./slice-store.ts";
-import { fixedTuples, gather } from "./tuples.ts";
 
 export interface SliceContent extends SliceDigest {
   /** Stored payload bytes. */

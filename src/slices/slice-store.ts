@@ -1,11 +1,11 @@
 /** Slices and their metadata in the database. */
-import type { Database, Session } from "../database.ts";
-import { violatedConstraint } from "../database-errors.ts";
+import type { Database, Session } from "../database/database.ts";
+import { violatedConstraint } from "../database/database-errors.ts";
+import { prepared } from "../database/prepared.ts";
+import { everything, type Scope, scopeValue, sliceInScope, slicesInScope } from "../database/scope.ts";
 import { SandpiperError } from "../errors.ts";
-import { prepared } from "../prepared.ts";
-import { everything, type Scope, scopeValue, sliceInScope, slicesInScope } from "../scope.ts";
-import { type Metadata, SliceHasher, sortMetadata } from "./hash.ts";
-import { checkMetadata } from "./metadata.ts";
+import { type Metadata, SliceHasher, sortMetadata } from "./rules/hash.ts";
+import { checkMetadata } from "./rules/metadata.ts";
 import {
   type CompanyId,
   type ContentKey,
@@ -15,7 +15,7 @@ import {
   type Slice,
   type SliceKey,
   sliceTypes,
-} from "./slice.ts";
+} from "./rules/slice.ts";
 
 type Queries = Pick<Session | Database, "query" | "one" | "run">;
 

@@ -1,10 +1,11 @@
 /** Subscriptions in the database. */
 import { randomUUID } from "node:crypto";
-import type { Database, Session } from "../database.ts";
-import { violatedConstraint } from "../database-errors.ts";
+import type { Subscription } from "../companies/company.ts";
+import type { Database, Session } from "../database/database.ts";
+import { violatedConstraint } from "../database/database-errors.ts";
+import { prepared } from "../database/prepared.ts";
+import { companyInScope, everything, type Scope, scopeValue } from "../database/scope.ts";
 import { SandpiperError } from "../errors.ts";
-import { prepared } from "../prepared.ts";
-import { companyInScope, everything, type Scope, scopeValue } from "../scope.ts";
 import {
   type CompanyId,
   checkName,
@@ -13,10 +14,9 @@ import {
   type Slice,
   type SliceId,
   type SliceKey,
-} from "../slices/slice.ts";
+} from "../slices/rules/slice.ts";
 import { insertCopies, type Page, renameSlice, setSliceType } from "../slices/slice-store.ts";
-import type { Subscription } from "./company.ts";
-import type { KnownSlice, SubscriptionPlan } from "./rules.ts";
+import type { KnownSlice, SubscriptionPlan } from "./rules/rules.ts";
 
 type Queries = Pick<Session | Database, "query" | "one" | "run">;
 

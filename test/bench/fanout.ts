@@ -1,8 +1,9 @@
 /** Many partners at once, against the same ones one after another. */
-import { requireSecret } from "../../src/config.ts";
-import { everything } from "../../src/scope.ts";
+
+import { addCompany, issueApiKey, readServer } from "../../src/companies/company-store.ts";
+import { requireSecret } from "../../src/config/config.ts";
+import { everything } from "../../src/database/scope.ts";
 import { listSlices } from "../../src/slices/slice-store.ts";
-import { addCompany, issueApiKey, readServer } from "../../src/subscriptions/company-store.ts";
 import type { Party } from "../integration/parties.ts";
 import { highWater } from "./measure.ts";
 import { type Copy, hashUnit, MemoryPartner } from "./memory-partner.ts";

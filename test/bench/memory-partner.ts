@@ -1,15 +1,15 @@
 /** A partner in one process with many others: the real session over a real websocket, with a copy in memory that is ids and digests only. */
 import { createHash } from "node:crypto";
 import { SandpiperError } from "../../src/errors.ts";
-import { grainSymbol, hashUnitBytes, idBytes, SliceHasher, sortMetadata } from "../../src/slices/hash.ts";
-import { uuidText } from "../../src/slices/slice.ts";
-import { unpack } from "../../src/sync/compression.ts";
-import { connectChannel } from "../../src/sync/connect.ts";
-import { drive } from "../../src/sync/effects.ts";
-import { type GrainRecord, listEntryBytes, readRecords } from "../../src/sync/frames.ts";
-import { fetchOffers, login } from "../../src/sync/primary-client.ts";
-import type { LocalSlice, Run, SecondaryPort } from "../../src/sync/secondary-port.ts";
-import { secondarySession } from "../../src/sync/secondary-session.ts";
+import { grainSymbol, hashUnitBytes, idBytes, SliceHasher, sortMetadata } from "../../src/slices/rules/hash.ts";
+import { uuidText } from "../../src/slices/rules/slice.ts";
+import { drive } from "../../src/sync/protocol/effects.ts";
+import { type GrainRecord, listEntryBytes, readRecords } from "../../src/sync/protocol/frames.ts";
+import type { LocalSlice, Run, SecondaryPort } from "../../src/sync/protocol/secondary-port.ts";
+import { secondarySession } from "../../src/sync/protocol/secondary-session.ts";
+import { unpack } from "../../src/sync/transport/compression.ts";
+import { connectChannel } from "../../src/sync/transport/connect.ts";
+import { fetchOffers, login } from "../../src/sync/transport/primary-client.ts";
 
 /** A slice, as a hash unit (id and digest) for each grain by its id. Never changed: many partners may share one. */
 export type Copy = LocalSlice & { units: ReadonlyMap<string, Buffer> };

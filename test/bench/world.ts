@@ -3,13 +3,13 @@ import { randomUUID } from "node:crypto";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseConfig } from "../../src/config.ts";
-import { type Database, openDatabase, type Session } from "../../src/database.ts";
-import { acquireEmbedded, createCluster } from "../../src/postgres/embedded.ts";
-import { everything } from "../../src/scope.ts";
+import { parseConfig } from "../../src/config/config.ts";
+import { type Database, openDatabase, type Session } from "../../src/database/database.ts";
+import { acquireEmbedded, createCluster } from "../../src/database/postgres/embedded.ts";
+import { everything } from "../../src/database/scope.ts";
 import { clearGrains, digestChunks, insertGrains } from "../../src/slices/grain-store.ts";
 import { refreshSlice } from "../../src/slices/refresh.ts";
-import type { Slice } from "../../src/slices/slice.ts";
+import type { Slice } from "../../src/slices/rules/slice.ts";
 import { listSlices, requireSlice } from "../../src/slices/slice-store.ts";
 import { introduce, offer, Party } from "../integration/parties.ts";
 

@@ -3,9 +3,9 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import t from "tap";
-import { loadConfig, requireSecret } from "../../src/config.ts";
-import { openApiKey, parseApiKey, secretMatches } from "../../src/subscriptions/api-key.ts";
-import { findApiKey, findCompany, readSealedKey } from "../../src/subscriptions/company-store.ts";
+import { openApiKey, parseApiKey, secretMatches } from "../../src/companies/api-key.ts";
+import { findApiKey, findCompany, readSealedKey } from "../../src/companies/company-store.ts";
+import { loadConfig, requireSecret } from "../../src/config/config.ts";
 import { sandbox } from "./sandbox.ts";
 
 t.setTimeout(120_000);

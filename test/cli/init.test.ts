@@ -2,7 +2,7 @@ import { access, mkdir, readdir, readFile, stat, utimes, writeFile } from "node:
 import { join } from "node:path";
 import t from "tap";
 import { parse } from "yaml";
-import { loadConfig } from "../../src/config.ts";
+import { loadConfig } from "../../src/config/config.ts";
 import { sandpiper } from "../harness/process.ts";
 import { scratch } from "../harness/scratch.ts";
 import { emptySandbox } from "./sandbox.ts";

@@ -3,7 +3,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import t from "tap";
-import { everything } from "../../src/scope.ts";
+import { everything } from "../../src/database/scope.ts";
 import { applyBatch, type BatchLine } from "../../src/slices/batch.ts";
 import { findSlice } from "../../src/slices/slice-store.ts";
 import { sandpiperProgram } from "../harness/process.ts";

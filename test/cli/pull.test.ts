@@ -3,9 +3,9 @@ import { lstat, mkdir, readdir, readFile, rm, stat, symlink, utimes, writeFile }
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import t from "tap";
-import { everything } from "../../src/scope.ts";
+import { everything } from "../../src/database/scope.ts";
 import { applyBatch, type BatchLine } from "../../src/slices/batch.ts";
-import { levelOneKey } from "../../src/slices/slice.ts";
+import { levelOneKey } from "../../src/slices/rules/slice.ts";
 import { findSlice } from "../../src/slices/slice-store.ts";
 import { type Sandbox, sandbox } from "./sandbox.ts";
 

@@ -1,5 +1,5 @@
 import t from "tap";
-import { everything } from "../../src/scope.ts";
+import { everything } from "../../src/database/scope.ts";
 import { computeContent } from "../../src/slices/refresh.ts";
 import { findSlice } from "../../src/slices/slice-store.ts";
 import { sandbox } from "./sandbox.ts";

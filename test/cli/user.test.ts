@@ -1,7 +1,7 @@
 import t from "tap";
-import { addActivity } from "../../src/subscriptions/activity-store.ts";
-import { requireCompany } from "../../src/subscriptions/company-store.ts";
-import { authenticateUser } from "../../src/subscriptions/user-store.ts";
+import { addActivity } from "../../src/activity/activity-store.ts";
+import { requireCompany } from "../../src/companies/company-store.ts";
+import { authenticateUser } from "../../src/companies/user-store.ts";
 import { sandbox } from "./sandbox.ts";
 
 t.setTimeout(120_000);

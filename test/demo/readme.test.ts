@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import t from "tap";
-import { configKeys, parseConfig } from "../../src/config.ts";
+import { configKeys, parseConfig } from "../../src/config/config.ts";
 import { meanings, worstExit } from "../../src/errors.ts";
 import { projectRoot } from "../harness/project-root.ts";
 import { commandsAndFlags } from "./help.ts";

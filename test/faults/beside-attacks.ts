@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
-import { everything } from "../../src/scope.ts";
+import { everything } from "../../src/database/scope.ts";
 import { findGrainByKey } from "../../src/slices/grain-store.ts";
 import { requireSlice } from "../../src/slices/slice-store.ts";
 import { offer, type Party, subscribe } from "../integration/parties.ts";

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { levelOneKey } from "../../src/slices/slice.ts";
+import { levelOneKey } from "../../src/slices/rules/slice.ts";
 import { Random } from "../harness/random.ts";
 import { offer, Party } from "../integration/parties.ts";
 import type { Figures } from "./figures.ts";

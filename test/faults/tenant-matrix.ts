@@ -6,17 +6,17 @@
 import { randomUUID } from "node:crypto";
 import type { Router } from "express";
 import { WebSocket } from "ws";
-import { openDatabase } from "../../src/database.ts";
-import { createRouter } from "../../src/server/routes.ts";
-import { OrderedRuns } from "../../src/server/sync-run.ts";
+import { roles } from "../../src/companies/company.ts";
+import { addCompany, issueApiKey } from "../../src/companies/company-store.ts";
+import { addUser } from "../../src/companies/user-store.ts";
+import { openDatabase } from "../../src/database/database.ts";
+import { createRouter } from "../../src/server/rest/routes.ts";
+import { OrderedRuns } from "../../src/server/rest/sync-run.ts";
 import { createUpgrade, type Upgrade } from "../../src/server/upgrade.ts";
 import { applyBatch } from "../../src/slices/batch.ts";
 import { addSlice } from "../../src/slices/slice-store.ts";
-import { roles } from "../../src/subscriptions/company.ts";
-import { addCompany, issueApiKey } from "../../src/subscriptions/company-store.ts";
 import { addSubscription } from "../../src/subscriptions/subscription-store.ts";
-import { addUser } from "../../src/subscriptions/user-store.ts";
-import { secondaryMessageTypes } from "../../src/sync/messages.ts";
+import { secondaryMessageTypes } from "../../src/sync/protocol/messages.ts";
 import { keyLogin, password, serverOf, type TestServer } from "../server/support.ts";
 
 /** What a request may be about. */

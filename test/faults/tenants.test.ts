@@ -1,7 +1,7 @@
 /** The quick form of `npm run test:tenants`, and the proof that it would see a leak. */
 import t from "tap";
-import { parseConfig } from "../../src/config.ts";
-import { openDatabase } from "../../src/database.ts";
+import { parseConfig } from "../../src/config/config.ts";
+import { openDatabase } from "../../src/database/database.ts";
 import { Party } from "../integration/parties.ts";
 import { filters, runMatrix, runWithout } from "./tenants.ts";
 

@@ -7,7 +7,7 @@ import { once } from "node:events";
 import type { Socket } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { acquireEmbedded, createCluster } from "../../src/postgres/embedded.ts";
+import { acquireEmbedded, createCluster } from "../../src/database/postgres/embedded.ts";
 import { makeScratch } from "./scratch.ts";
 
 export interface TestCluster {

@@ -1,5 +1,5 @@
 /** A database that explains every statement before it is run: how its rows were found, and how many were looked at in vain. */
-import type { Database, Session } from "../../src/database.ts";
+import type { Database, Session } from "../../src/database/database.ts";
 
 /** A part of a plan, as EXPLAIN (ANALYZE, FORMAT JSON) says it. */
 export interface PlanNode {

@@ -1,5 +1,5 @@
 /** A disk of which a test says how much is free. What is cleared away does not show on it; how often that was done does. */
-import { Disk } from "../../src/postgres/disk.ts";
+import { Disk } from "../../src/database/postgres/disk.ts";
 
 const mib = 2 ** 20;
 

@@ -1,10 +1,11 @@
 /** A fresh database, opened as the program opens it, for tests of what works on one. */
-import { parseConfig } from "../../src/config.ts";
-import { type Database, openDatabase } from "../../src/database.ts";
-import type { Slice } from "../../src/slices/slice.ts";
+
+import type { Server, ServerRole } from "../../src/companies/company.ts";
+import { initServer } from "../../src/companies/company-store.ts";
+import { parseConfig } from "../../src/config/config.ts";
+import { type Database, openDatabase } from "../../src/database/database.ts";
+import type { Slice } from "../../src/slices/rules/slice.ts";
 import { addSlice } from "../../src/slices/slice-store.ts";
-import type { Server, ServerRole } from "../../src/subscriptions/company.ts";
-import { initServer } from "../../src/subscriptions/company-store.ts";
 import { createTestDatabase } from "./test-database.ts";
 
 export interface Opened {

@@ -1,8 +1,8 @@
 /** A PostgreSQL server for one database, with durability, that a test stops without a word and starts again. */
 import { join } from "node:path";
-import { startServer } from "../../src/postgres/cluster.ts";
-import { layoutOf, port } from "../../src/postgres/data-dir.ts";
-import { createCluster } from "../../src/postgres/embedded.ts";
+import { startServer } from "../../src/database/postgres/cluster.ts";
+import { layoutOf, port } from "../../src/database/postgres/data-dir.ts";
+import { createCluster } from "../../src/database/postgres/embedded.ts";
 import { endGuard, socketUrl, startGuard } from "./cluster.ts";
 import { endPostmaster } from "./postmaster.ts";
 import { makeScratch } from "./scratch.ts";

@@ -10,7 +10,7 @@ export interface PatchedCopy {
   remove(): void;
 }
 
-/** @param edits by file (as `src/sync/apply.js`), what becomes of its text. @throws when an edit changes nothing. */
+/** @param edits by file (as `src/sync/secondary/apply.js`), what becomes of its text. @throws when an edit changes nothing. */
 export function patchedCopy(edits: Readonly<Record<string, (text: string) => string>>): PatchedCopy {
   const directory = mkdtempSync(join(tmpdir(), "sp-patched-"));
   const remove = () => rmSync(directory, { recursive: true, force: true });

@@ -9,9 +9,9 @@
  */
 import { randomBytes } from "node:crypto";
 import t from "tap";
-import { parseConfig } from "../../src/config.ts";
-import { type Database, openDatabase } from "../../src/database.ts";
-import { migrate } from "../../src/migrate.ts";
+import { parseConfig } from "../../src/config/config.ts";
+import { type Database, openDatabase } from "../../src/database/database.ts";
+import { migrate } from "../../src/database/migrate.ts";
 import { startCluster } from "./cluster.ts";
 import { scratchVariable } from "./scratch.ts";
 

@@ -1,5 +1,5 @@
 /** Tuples of PostgreSQL's binary COPY format, put together field by field: what the program itself never needs. */
-import { nullLength } from "../../src/slices/tuples.ts";
+import { nullLength } from "../../src/slices/rules/tuples.ts";
 
 /** A tuple of these fields. */
 export function encodeTuple(fields: readonly (Uint8Array | null)[]): Buffer {

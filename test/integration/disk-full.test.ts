@@ -1,8 +1,8 @@
 /** A disk that is full at the secondary: exit 9, all as before, the other slices done; and success once there is space. */
 import { chownSync, statSync } from "node:fs";
 import t from "tap";
-import { parseConfig } from "../../src/config.ts";
-import { openDatabase } from "../../src/database.ts";
+import { parseConfig } from "../../src/config/config.ts";
+import { openDatabase } from "../../src/database/database.ts";
 import { noSmallDisk, resize, smallDisk } from "../harness/small-disk.ts";
 import { addLines, events, makePair, offer, type Party } from "./parties.ts";
 

@@ -1,10 +1,10 @@
 /** The sync of the command without its process: most of what a process costs is to start it. */
 import type { App } from "../../src/app.ts";
-import { openDatabase } from "../../src/database.ts";
+import { readServer } from "../../src/companies/company-store.ts";
+import { openDatabase } from "../../src/database/database.ts";
 import { asSandpiperError } from "../../src/errors.ts";
 import { createLogger } from "../../src/log.ts";
-import { readServer } from "../../src/subscriptions/company-store.ts";
-import { runSync } from "../../src/sync/run.ts";
+import { runSync } from "../../src/sync/run/run.ts";
 import type { Party } from "./parties.ts";
 
 /** What `sync` takes, in seconds. */

@@ -1,5 +1,5 @@
 /** What a database holds, for whoever must find it as it was, or as another one is. */
-import type { Database } from "../../src/database.ts";
+import type { Database } from "../../src/database/database.ts";
 
 /** Everything that counts of the slices of a database, or of one company there, by id: what two parties must agree on. */
 export async function sliceContents(db: Database, companyId: string | null = null): Promise<Record<string, unknown>> {

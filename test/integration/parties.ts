@@ -3,13 +3,13 @@
 import { readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { type Config, parseConfig, requireSecret } from "../../src/config.ts";
-import { type Database, openDatabase } from "../../src/database.ts";
-import { everything } from "../../src/scope.ts";
+import { sealApiKey } from "../../src/companies/api-key.ts";
+import { addCompany, issueApiKey, readServer, requireCompany } from "../../src/companies/company-store.ts";
+import { type Config, parseConfig, requireSecret } from "../../src/config/config.ts";
+import { type Database, openDatabase } from "../../src/database/database.ts";
+import { everything } from "../../src/database/scope.ts";
 import { applyBatch, type BatchLine } from "../../src/slices/batch.ts";
 import { addSlice, requireSlice } from "../../src/slices/slice-store.ts";
-import { sealApiKey } from "../../src/subscriptions/api-key.ts";
-import { addCompany, issueApiKey, readServer, requireCompany } from "../../src/subscriptions/company-store.ts";
 import { addSubscription } from "../../src/subscriptions/subscription-store.ts";
 import {
   type Outcome,

@@ -4,11 +4,13 @@
  */
 import { randomUUID } from "node:crypto";
 import t from "tap";
+import { listPartnerFacts, listPrimaryFacts } from "../../src/activity/status-store.ts";
 import type { App } from "../../src/app.ts";
-import { type Database, openDatabase } from "../../src/database.ts";
+import { readServer, requireCompany } from "../../src/companies/company-store.ts";
+import { type Database, openDatabase } from "../../src/database/database.ts";
+import { everything, type Scope } from "../../src/database/scope.ts";
 import { createLogger } from "../../src/log.ts";
-import { everything, type Scope } from "../../src/scope.ts";
-import { startServer } from "../../src/server/http-server.ts";
+import { startServer } from "../../src/server/http/http-server.ts";
 import { createContext } from "../../src/server/server-context.ts";
 import { createUpgrade } from "../../src/server/upgrade.ts";
 import { applyBatch } from "../../src/slices/batch.ts";
@@ -20,12 +22,10 @@ import {
   listGrainsAfter,
 } from "../../src/slices/grain-store.ts";
 import { refreshSlice } from "../../src/slices/refresh.ts";
-import type { CompanyId } from "../../src/slices/slice.ts";
+import type { CompanyId } from "../../src/slices/rules/slice.ts";
 import { findSlice, listSlices, requireSlice } from "../../src/slices/slice-store.ts";
-import { readServer, requireCompany } from "../../src/subscriptions/company-store.ts";
-import { listPartnerFacts, listPrimaryFacts } from "../../src/subscriptions/status-store.ts";
 import { listSubscriptions } from "../../src/subscriptions/subscription-store.ts";
-import { runPartner } from "../../src/sync/run-partner.ts";
+import { runPartner } from "../../src/sync/run/run-partner.ts";
 import { asOwner } from "../bench/world.ts";
 import { explained, nodesOf, type PlanNode } from "../harness/explained.ts";
 import { addLines, introduce, Party } from "./parties.ts";

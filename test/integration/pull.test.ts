@@ -3,7 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
-import { levelOneKey } from "../../src/slices/slice.ts";
+import { levelOneKey } from "../../src/slices/rules/slice.ts";
 import { renameSlice, requireSlice } from "../../src/slices/slice-store.ts";
 import { Random } from "../harness/random.ts";
 import { scratch } from "../harness/scratch.ts";

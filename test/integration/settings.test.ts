@@ -2,7 +2,7 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
-import { asEver, sessionSettings, settingNames } from "../../src/session-settings.ts";
+import { asEver, sessionSettings, settingNames } from "../../src/database/session-settings.ts";
 import { socketUrl } from "../harness/cluster.ts";
 import { oddDatabase, oddEnvironment, setDifferently } from "../harness/odd-database.ts";
 import { sandpiper } from "../harness/process.ts";
@@ -108,7 +108,7 @@ t.test("the embedded server", async (t) => {
   };
   await ok("init", "--role", "primary", "--company", "ABC Brakes");
   await ok("slice", "add", "first", "--type", "aces-file");
-  const { acquireEmbedded } = await import("../../src/postgres/embedded.ts");
+  const { acquireEmbedded } = await import("../../src/database/postgres/embedded.ts");
   const server = await acquireEmbedded(join(directory, "sandpiper-data"));
   t.teardown(() => server.release());
   const { host, port } = server.connection("postgres");

@@ -3,9 +3,9 @@ import { randomUUID } from "node:crypto";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { WebSocket, WebSocketServer } from "ws";
-import { uuidBytes } from "../../src/slices/slice.ts";
-import { mintApiKey } from "../../src/subscriptions/api-key.ts";
-import { subprotocol } from "../../src/sync/messages.ts";
+import { mintApiKey } from "../../src/companies/api-key.ts";
+import { uuidBytes } from "../../src/slices/rules/slice.ts";
+import { subprotocol } from "../../src/sync/protocol/messages.ts";
 import { packed, squeezed } from "../faults/evil/primary-script.ts";
 import { encodeTuple, int8 } from "../harness/tuples.ts";
 

@@ -1,9 +1,9 @@
 /** A primary that unfolds a few bytes to more than the disk of the secondary holds: it hurts nobody but itself. */
 import t, { type Test } from "tap";
-import { requireSecret } from "../../src/config.ts";
-import type { CompanyId } from "../../src/slices/slice.ts";
+import { addCompany, issueApiKey } from "../../src/companies/company-store.ts";
+import { requireSecret } from "../../src/config/config.ts";
+import type { CompanyId } from "../../src/slices/rules/slice.ts";
 import { requireSlice } from "../../src/slices/slice-store.ts";
-import { addCompany, issueApiKey } from "../../src/subscriptions/company-store.ts";
 import { addSubscription } from "../../src/subscriptions/subscription-store.ts";
 import { type Outcome, type RunOptions, sandpiper } from "../harness/process.ts";
 import { freeOn, noSmallDisk, smallDisk } from "../harness/small-disk.ts";

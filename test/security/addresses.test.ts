@@ -2,15 +2,15 @@
 import dns from "node:dns";
 import net, { type AddressInfo } from "node:net";
 import t, { type Test } from "tap";
-import { requireSecret } from "../../src/config.ts";
-import { sealApiKey } from "../../src/subscriptions/api-key.ts";
-import { roles } from "../../src/subscriptions/company.ts";
-import { findCompany, readSealedKey, setSyncCredentials } from "../../src/subscriptions/company-store.ts";
-import { checkSyncAddress, whyRefused } from "../../src/subscriptions/sync-address.ts";
-import { addUser } from "../../src/subscriptions/user-store.ts";
-import { connectChannel } from "../../src/sync/connect.ts";
-import { checkPrimary } from "../../src/sync/primary-client.ts";
-import { runPartner } from "../../src/sync/run-partner.ts";
+import { sealApiKey } from "../../src/companies/api-key.ts";
+import { roles } from "../../src/companies/company.ts";
+import { findCompany, readSealedKey, setSyncCredentials } from "../../src/companies/company-store.ts";
+import { checkSyncAddress, whyRefused } from "../../src/companies/sync-address.ts";
+import { addUser } from "../../src/companies/user-store.ts";
+import { requireSecret } from "../../src/config/config.ts";
+import { runPartner } from "../../src/sync/run/run-partner.ts";
+import { connectChannel } from "../../src/sync/transport/connect.ts";
+import { checkPrimary } from "../../src/sync/transport/primary-client.ts";
 import { cast, password, serverOf, type TestServer } from "../server/support.ts";
 
 const privateForms = [

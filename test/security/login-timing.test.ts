@@ -2,10 +2,10 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
-import type { CompanyId } from "../../src/slices/slice.ts";
-import { mintApiKey } from "../../src/subscriptions/api-key.ts";
-import { addCompany, setCompanyActive } from "../../src/subscriptions/company-store.ts";
-import { addUser, updateUser } from "../../src/subscriptions/user-store.ts";
+import { mintApiKey } from "../../src/companies/api-key.ts";
+import { addCompany, setCompanyActive } from "../../src/companies/company-store.ts";
+import { addUser, updateUser } from "../../src/companies/user-store.ts";
+import type { CompanyId } from "../../src/slices/rules/slice.ts";
 import { type Answer, cast, password, serverOf } from "../server/support.ts";
 
 t.setTimeout(180_000);

@@ -4,7 +4,7 @@ import http from "node:http";
 import net from "node:net";
 import type { Duplex } from "node:stream";
 import t from "tap";
-import { startServer } from "../../src/server/http-server.ts";
+import { startServer } from "../../src/server/http/http-server.ts";
 import { cast, sendRaw, serverOf, sliceWithGrains, statusOf } from "./support.ts";
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -1,7 +1,7 @@
 /** The simulated database is held to the real one: what was done in the one is done again in the other, with the same results. */
 import t from "tap";
-import { parseConfig } from "../../src/config.ts";
-import { openDatabase } from "../../src/database.ts";
+import { parseConfig } from "../../src/config/config.ts";
+import { openDatabase } from "../../src/database/database.ts";
 import { createTestDatabase } from "../harness/test-database.ts";
 import { ask } from "./ask.ts";
 import type { Trace } from "./operation.ts";

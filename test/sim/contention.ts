@@ -1,18 +1,19 @@
 /** A few sessions in one database that get in each other's way: for traces in which locks are waited for, and of what syncs seldom do. */
-import type { Database, Session } from "../../src/database.ts";
+
+import type { Company } from "../../src/companies/company.ts";
+import type { Database, Session } from "../../src/database/database.ts";
 import { insertGrains } from "../../src/slices/grain-store.ts";
 import { changeSlice } from "../../src/slices/publish.ts";
-import type { CompanyId, ContentKey, Slice, SliceKey } from "../../src/slices/slice.ts";
-import { chunkBytes, uuidBytes } from "../../src/slices/slice.ts";
+import type { CompanyId, ContentKey, Slice, SliceKey } from "../../src/slices/rules/slice.ts";
+import { chunkBytes, uuidBytes } from "../../src/slices/rules/slice.ts";
 import { removeSlice, setAllowSync } from "../../src/slices/slice-store.ts";
-import type { Company } from "../../src/subscriptions/company.ts";
 import { removeSubscription, setSubscriptionActive } from "../../src/subscriptions/subscription-store.ts";
-import type { Confirm } from "../../src/sync/messages.ts";
-import { finishRun, noteApplied, startRun, wasCommitted } from "../../src/sync/outbox-store.ts";
-import { recordConfirm } from "../../src/sync/primary-store.ts";
-import { estimateHeld, giveUpStage, listStages, measureHeld } from "../../src/sync/space-store.ts";
-import { clearStage, openStage, Stage, sweepStages } from "../../src/sync/stage.ts";
-import { updateSubscriptions } from "../../src/sync/update-subscriptions.ts";
+import { recordConfirm } from "../../src/sync/primary/primary-store.ts";
+import type { Confirm } from "../../src/sync/protocol/messages.ts";
+import { updateSubscriptions } from "../../src/sync/run/update-subscriptions.ts";
+import { finishRun, noteApplied, startRun, wasCommitted } from "../../src/sync/secondary/outbox-store.ts";
+import { estimateHeld, giveUpStage, listStages, measureHeld } from "../../src/sync/secondary/space-store.ts";
+import { clearStage, openStage, Stage, sweepStages } from "../../src/sync/secondary/stage.ts";
 import { Random } from "../harness/random.ts";
 import { encodeTuple, int8 } from "../harness/tuples.ts";
 import { Clock } from "./clock.ts";

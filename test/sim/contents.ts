@@ -1,7 +1,7 @@
 /** Statements about slices, grains and what is staged. */
 import { createHash } from "node:crypto";
-import { sliceInScope } from "../../src/scope.ts";
-import { mostRowBytes, rowBytes } from "../../src/sync/budget.ts";
+import { sliceInScope } from "../../src/database/scope.ts";
+import { mostRowBytes, rowBytes } from "../../src/sync/rules/budget.ts";
 import { checkDisk, type Handler, plain, readable, rows, touched, visible } from "./handler.ts";
 import { addGrains, Grain, pgError, refer, type SliceRow, type StagingRow, type Tx } from "./tables.ts";
 

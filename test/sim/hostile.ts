@@ -1,5 +1,5 @@
 /** A hostile primary: the program's own, with every now and then something else on the wire than it meant to send. */
-import { compressedFlag, frameTypes, headerBytes } from "../../src/sync/frames.ts";
+import { compressedFlag, frameTypes, headerBytes } from "../../src/sync/protocol/frames.ts";
 import type { Random } from "../harness/random.ts";
 import { encodeTuple, int8 } from "../harness/tuples.ts";
 import { idOf } from "./names.ts";

@@ -8,8 +8,8 @@ export interface Mutant {
   neighbours: Guard;
 }
 
-const apply = "src/sync/apply.js";
-const stage = "src/sync/stage.js";
+const apply = "src/sync/secondary/apply.js";
+const stage = "src/sync/secondary/stage.js";
 const edit = (file: string, from: string, to: string): Edits => ({ [file]: [[from, to]] });
 
 const noProof = edit(
@@ -36,11 +36,15 @@ export const guards = {
   },
   "row-level security": { "test/sim/world.js": [["plan.dbMs, true);", "plan.dbMs, false);"]] },
   "the order of grains": {
-    "src/sync/receive-grains.js": [["if (lastId !== null && body.compare(lastId", "if (false && body.compare(lastId"]],
+    "src/sync/protocol/receive-grains.js": [
+      ["if (lastId !== null && body.compare(lastId", "if (false && body.compare(lastId"],
+    ],
   },
-  "the sequence of frames": { "src/sync/frames.js": [["if (frame.sequence !== expected)", "if (false)"]] },
+  "the sequence of frames": { "src/sync/protocol/frames.js": [["if (frame.sequence !== expected)", "if (false)"]] },
   "the look at the slice before it is changed": {
-    "src/sync/apply.js": [["if (now?.hash !== slice.hash || now.count !== slice.count)", "if (now === undefined)"]],
+    "src/sync/secondary/apply.js": [
+      ["if (now?.hash !== slice.hash || now.count !== slice.count)", "if (now === undefined)"],
+    ],
   },
 } as const satisfies Record<string, Record<string, readonly (readonly [string, string])[]>>;
 
@@ -55,7 +59,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "rights are looked at once a session",
     edits: edit(
-      "src/sync/primary-adapter.js",
+      "src/sync/primary/primary-adapter.js",
       "return viewSlices(this.#db, this.#scope, ids);",
       "return (this.seen ??= viewSlices(this.#db, this.#scope, ids));",
     ),
@@ -64,7 +68,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "rights are not looked at before a frame",
     edits: edit(
-      "src/sync/primary-port.js",
+      "src/sync/protocol/primary-port.js",
       "const refusal = judge(view, hash);\n    if (refusal !== undefined)\n        return refusal;\n    yield* ask.sendFrame",
       "yield* ask.sendFrame",
     ),
@@ -72,7 +76,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "the filter of a query is forgotten",
-    edits: edit("src/sync/primary-store.js", `\${slicesInScope(scope, "$1")}`, "($1::uuid IS NULL OR TRUE)"),
+    edits: edit("src/sync/primary/primary-store.js", `\${slicesInScope(scope, "$1")}`, "($1::uuid IS NULL OR TRUE)"),
     neighbours: "row-level security",
   },
   {
@@ -83,7 +87,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "slices of any primary are taken for this one's",
     edits: edit(
-      "src/sync/update-subscriptions.js",
+      "src/sync/run/update-subscriptions.js",
       "FROM slices WHERE company_id = $1', [company.id]",
       "FROM slices WHERE $1 IS NOT NULL', [company.id]",
     ),
@@ -97,7 +101,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "a commit whose answer is lost is taken for a failure",
     edits: edit(
-      "src/sync/secondary-adapter.js",
+      "src/sync/secondary/secondary-adapter.js",
       'if (error.code !== "storage" || !(await this.#committedAfterAll(confirm)))',
       "if (true)",
     ),
@@ -106,7 +110,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "a commit whose answer is lost is taken for a success",
     edits: edit(
-      "src/sync/secondary-adapter.js",
+      "src/sync/secondary/secondary-adapter.js",
       'if (error.code !== "storage" || !(await this.#committedAfterAll(confirm)))',
       'if (error.code !== "storage")',
     ),
@@ -114,7 +118,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "the lock of the pair is kept",
-    edits: edit("src/session-lock.js", "SELECT pg_advisory_unlock(", "SELECT pg_advisory_unlock_all("),
+    edits: edit("src/database/session-lock.js", "SELECT pg_advisory_unlock(", "SELECT pg_advisory_unlock_all("),
     neighbours: "the look at the slice before it is changed",
   },
   {
@@ -133,7 +137,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "grains are taken that were not asked for",
-    edits: edit("src/sync/receive-grains.js", "if (wanted !== null &&", "if (false &&"),
+    edits: edit("src/sync/protocol/receive-grains.js", "if (wanted !== null &&", "if (false &&"),
     neighbours: "the proof before the commit",
   },
   {
@@ -143,22 +147,22 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "more grains are taken than were declared",
-    edits: edit("src/sync/receive-grains.js", "if (progress.grains === progress.due)", "if (false)"),
+    edits: edit("src/sync/protocol/receive-grains.js", "if (progress.grains === progress.due)", "if (false)"),
     neighbours: "the proof before the commit",
   },
   {
     name: "more bytes are taken than were declared",
-    edits: edit("src/sync/receive-grains.js", "if (progress.bytes > content.bytes)", "if (false)"),
+    edits: edit("src/sync/protocol/receive-grains.js", "if (progress.bytes > content.bytes)", "if (false)"),
     neighbours: "the proof before the commit",
   },
   {
     name: "the answer may be for another slice",
-    edits: edit("src/sync/find-difference.js", "if (content.id !== slice.id)", "if (false)"),
+    edits: edit("src/sync/protocol/find-difference.js", "if (content.id !== slice.id)", "if (false)"),
     neighbours: "the proof before the commit",
   },
   {
     name: "what is acknowledged need not have been sent",
-    edits: edit("src/sync/secondary-port.js", "if (run.unconfirmed === 0)", "if (false)"),
+    edits: edit("src/sync/protocol/secondary-port.js", "if (run.unconfirmed === 0)", "if (false)"),
     neighbours: "the sequence of frames",
   },
   {
@@ -184,7 +188,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "nothing is written down to be confirmed",
     edits: edit(
-      "src/sync/outbox-store.js",
+      "src/sync/secondary/outbox-store.js",
       "(company_id, run_id, slice_id, body) VALUES ($6, $7, $8, $9))",
       "(company_id, run_id, slice_id, body) SELECT NULL, NULL, NULL, NULL WHERE $9 IS NULL)",
     ),
@@ -192,23 +196,23 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "a token is good for ever",
-    edits: edit("src/sync/primary-adapter.js", "this.#expired = expired;", "this.#expired = () => false;"),
+    edits: edit("src/sync/primary/primary-adapter.js", "this.#expired = expired;", "this.#expired = () => false;"),
     neighbours: "row-level security",
   },
   {
     name: "the cache does not ask which state of a slice it holds",
-    edits: edit("src/sync/slice-cache.js", "entry.hash !== hash", "false"),
+    edits: edit("src/sync/primary/slice-cache.js", "entry.hash !== hash", "false"),
     neighbours: "the proof before the commit",
   },
   {
     name: "it is tried again for ever",
-    edits: edit("src/sync/retry.js", "(leftMs <= 0 && !held)", "false"),
+    edits: edit("src/sync/rules/retry.js", "(leftMs <= 0 && !held)", "false"),
     neighbours: "the sequence of frames",
   },
   {
     name: "a slice may lose all its grains",
     edits: edit(
-      "src/sync/secondary-session.js",
+      "src/sync/protocol/secondary-session.js",
       "if (isDrop(slice.count, content.count) && !run.allowDrops)",
       "if (false)",
     ),
@@ -216,7 +220,11 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "all subscriptions may disappear at once",
-    edits: edit("src/subscriptions/rules.js", "if (gone.length * 2 > present.length && !allowDrops)", "if (false)"),
+    edits: edit(
+      "src/subscriptions/rules/rules.js",
+      "if (gone.length * 2 > present.length && !allowDrops)",
+      "if (false)",
+    ),
     neighbours: "the look at the slice before it is changed",
   },
   {
@@ -231,18 +239,22 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "confirmations that got lost are not sent again",
-    edits: edit("src/sync/secondary-session.js", "of yield* ask.readOutbox())", "of (yield* ask.readOutbox(), []))"),
+    edits: edit(
+      "src/sync/protocol/secondary-session.js",
+      "of yield* ask.readOutbox())",
+      "of (yield* ask.readOutbox(), []))",
+    ),
     neighbours: "the sequence of frames",
   },
   {
     name: "what a comparison shows is not noted",
-    edits: edit("src/sync/primary-session.js", "if (!message.test)", "if (false)"),
+    edits: edit("src/sync/protocol/primary-session.js", "if (!message.test)", "if (false)"),
     neighbours: "row-level security",
   },
   {
     name: "a commit that goes on is not waited for",
     edits: edit(
-      "src/sync/outbox-store.js",
+      "src/sync/secondary/outbox-store.js",
       'await tx.run("SELECT 1 FROM slices WHERE company_id = $1 AND id = $2 FOR UPDATE", [companyId, sliceId]);',
       "",
     ),
@@ -255,13 +267,13 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "what the operator switched off is on again",
-    edits: edit("src/subscriptions/rules.js", "active: row.active && offer.active,", "active: offer.active,"),
+    edits: edit("src/subscriptions/rules/rules.js", "active: row.active && offer.active,", "active: offer.active,"),
     neighbours: "the look at the slice before it is changed",
   },
   // What the simulation found in the program, put back.
   {
     name: "a list goes on after its last entry",
-    edits: edit("src/sync/serve-difference.js", "sent < count;)", ";)"),
+    edits: edit("src/sync/protocol/serve-difference.js", "sent < count;)", ";)"),
     neighbours: "row-level security",
   },
   {
@@ -276,7 +288,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "a list is applied while subscriptions are changed here",
     edits: edit(
-      "src/sync/update-subscriptions.js",
+      "src/sync/run/update-subscriptions.js",
       'await tx.run("SELECT 1 FROM companies WHERE id = $1 FOR NO KEY UPDATE", [company.id]);',
       "void 0;",
     ),
@@ -284,17 +296,21 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "a stage that cannot be closed is left as it is",
-    edits: edit("src/sync/secondary-adapter.js", "await stage?.keep();", ""),
+    edits: edit("src/sync/secondary/secondary-adapter.js", "await stage?.keep();", ""),
     neighbours: "the proof before the commit",
   },
   {
     name: "a slice that was removed and is back counts as done",
-    edits: edit("src/sync/partner-run.js", "this.#removedHere ||= ", "void "),
+    edits: edit("src/sync/run/partner-run.js", "this.#removedHere ||= ", "void "),
     neighbours: "the proof before the commit",
   },
   {
     name: "a slice that was removed here is the primary's fault",
-    edits: edit("src/sync/secondary-adapter.js", "if (list.length !== slice.count * listEntryBytes)", "if (false)"),
+    edits: edit(
+      "src/sync/secondary/secondary-adapter.js",
+      "if (list.length !== slice.count * listEntryBytes)",
+      "if (false)",
+    ),
     neighbours: "the look at the slice before it is changed",
   },
   {
@@ -312,7 +328,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "what follows a fetch that fails is left on the line",
-    edits: edit("src/sync/serve-grains.js", "return { failure };", "throw failure;"),
+    edits: edit("src/sync/protocol/serve-grains.js", "return { failure };", "throw failure;"),
     neighbours: "the sequence of frames",
   },
 ];

@@ -1,7 +1,7 @@
 /** A simulated network: websockets that carry the bytes of the real codec in order, with latency, and all that can happen to a connection. */
 import { SandpiperError } from "../../src/errors.ts";
-import { closeError, lost, timedOut, type Wire } from "../../src/sync/channel.ts";
-import type { Incoming } from "../../src/sync/messages.ts";
+import type { Incoming } from "../../src/sync/protocol/messages.ts";
+import { closeError, lost, timedOut, type Wire } from "../../src/sync/transport/channel.ts";
 import type { Random } from "../harness/random.ts";
 import type { Clock } from "./clock.ts";
 

@@ -1,6 +1,6 @@
 /** What a session does in a database, and what comes of it, as plain data: a trace of it can be repeated in another database. */
 import pg from "pg";
-import type { TransactionOptions } from "../../src/database.ts";
+import type { TransactionOptions } from "../../src/database/database.ts";
 import { asSandpiperError } from "../../src/errors.ts";
 import type { Rows } from "./table-rows.ts";
 

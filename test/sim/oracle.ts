@@ -1,9 +1,9 @@
 /** What must hold at every frame and every commit, looked at from outside with code of its own. */
 import { createHash } from "node:crypto";
 import { asSandpiperError } from "../../src/errors.ts";
-import type { PrimaryMessage } from "../../src/sync/messages.ts";
-import type { PrimaryPort } from "../../src/sync/primary-port.ts";
-import type { SliceResult } from "../../src/sync/secondary-port.ts";
+import type { PrimaryMessage } from "../../src/sync/protocol/messages.ts";
+import type { PrimaryPort } from "../../src/sync/protocol/primary-port.ts";
+import type { SliceResult } from "../../src/sync/protocol/secondary-port.ts";
 import { tagsIn } from "./names.ts";
 import {
   type Changes,

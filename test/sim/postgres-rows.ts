@@ -1,5 +1,5 @@
 /** The rows of table-rows.ts in a real database. */
-import type { Database } from "../../src/database.ts";
+import type { Database } from "../../src/database/database.ts";
 import type { Rows, RowsName } from "./table-rows.ts";
 
 type Kind = "uuid" | "text" | "bigint" | "integer" | "boolean" | "jsonb" | "hex" | "hex, computed" | "whether";

@@ -1,13 +1,13 @@
 /** A primary in the simulation: the program's own session, adapter and store, behind a login and a list as the server gives them. */
 import { asSandpiperError, meanings, SandpiperError } from "../../src/errors.ts";
-import type { CompanyId } from "../../src/slices/slice.ts";
+import type { CompanyId } from "../../src/slices/rules/slice.ts";
 import { readOffers } from "../../src/subscriptions/subscription-store.ts";
-import { drive } from "../../src/sync/effects.ts";
-import { PrimaryAdapter } from "../../src/sync/primary-adapter.ts";
-import type { Login } from "../../src/sync/primary-client.ts";
-import type { PrimaryPort } from "../../src/sync/primary-port.ts";
-import { primarySession } from "../../src/sync/primary-session.ts";
-import { SliceCache } from "../../src/sync/slice-cache.ts";
+import { PrimaryAdapter } from "../../src/sync/primary/primary-adapter.ts";
+import { SliceCache } from "../../src/sync/primary/slice-cache.ts";
+import { drive } from "../../src/sync/protocol/effects.ts";
+import type { PrimaryPort } from "../../src/sync/protocol/primary-port.ts";
+import { primarySession } from "../../src/sync/protocol/primary-session.ts";
+import type { Login } from "../../src/sync/transport/primary-client.ts";
 import type { Connection } from "./network.ts";
 import type { SimDatabase } from "./sim-database.ts";
 import { SimPool } from "./sim-pool.ts";
@@ -68,7 +68,7 @@ export class PrimaryNode {
     return { token, serverId: this.id, companyId: company.id };
   }
 
-  /** As server/sync-subs.ts. */
+  /** As server/rest/sync-subs.ts. */
   async offers(token: string, etag: string | null): Promise<ListAnswer> {
     const { company } = this.#identity(token);
     const known = etag === null ? undefined : etag.slice(1, -1);

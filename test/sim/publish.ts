@@ -1,9 +1,9 @@
 /** An operator of a primary changes a slice, by the program's own way of publishing. */
 import { clearGrains, deleteGrains, insertGrains, insertLargeGrain } from "../../src/slices/grain-store.ts";
-import { sortMetadata } from "../../src/slices/hash.ts";
 import { changeSlice } from "../../src/slices/publish.ts";
-import type { Slice } from "../../src/slices/slice.ts";
-import { chunkBytes } from "../../src/slices/slice.ts";
+import { sortMetadata } from "../../src/slices/rules/hash.ts";
+import type { Slice } from "../../src/slices/rules/slice.ts";
+import { chunkBytes } from "../../src/slices/rules/slice.ts";
 import { replaceMetadata } from "../../src/slices/slice-store.ts";
 import { Random } from "../harness/random.ts";
 import { idOf, tagOf } from "./names.ts";

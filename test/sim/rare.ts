@@ -1,6 +1,6 @@
 /** What must have happened in a batch of schedules, or it has proved too little. */
 import type { SandpiperError } from "../../src/errors.ts";
-import { compressedFlag, frameTypes } from "../../src/sync/frames.ts";
+import { compressedFlag, frameTypes } from "../../src/sync/protocol/frames.ts";
 
 /** How a run's or a slice's error is called. */
 const errors: readonly [name: string, code: string, message: RegExp, hostile?: boolean][] = [

@@ -1,7 +1,7 @@
 /** Sessions of a real database that are kept open, by number. */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Database, Session, TransactionOptions } from "../../src/database.ts";
-import { asEver } from "../../src/session-settings.ts";
+import type { Database, Session, TransactionOptions } from "../../src/database/database.ts";
+import { asEver } from "../../src/database/session-settings.ts";
 import type { Told } from "./operation.ts";
 
 /** Whatever a trace may have left in a session. */

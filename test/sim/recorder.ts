@@ -1,6 +1,6 @@
 /** Records what the sessions of a simulated database do, in traces that begin when nobody is in the middle of something. */
 import pg from "pg";
-import { translate } from "../../src/database-errors.ts";
+import { translate } from "../../src/database/database-errors.ts";
 import { SandpiperError } from "../../src/errors.ts";
 import {
   type Operation,

@@ -1,9 +1,9 @@
 /** Repeats a trace of the simulated database in a real one, step by step, and says where that does something else. */
 import { once } from "node:events";
 import type { Readable } from "node:stream";
-import type { Database, Session } from "../../src/database.ts";
-import { translate } from "../../src/database-errors.ts";
-import { copyHeader, copyTrailer } from "../../src/slices/tuples.ts";
+import type { Database, Session } from "../../src/database/database.ts";
+import { translate } from "../../src/database/database-errors.ts";
+import { copyHeader, copyTrailer } from "../../src/slices/rules/tuples.ts";
 import { differentAnswers, differentTables, history } from "./differences.ts";
 import { type Operation, type Step, type Told, type Trace, tellError, tellRows, unpacked } from "./operation.ts";
 import { readRows, replaceRows, writeCompanies } from "./postgres-rows.ts";

@@ -1,13 +1,13 @@
 /** A secondary in the simulation: runs of the program, against databases, primaries and a clock that are simulated. */
 import type { App } from "../../src/app.ts";
+import type { Company } from "../../src/companies/company.ts";
 import { SandpiperError } from "../../src/errors.ts";
-import type { Company } from "../../src/subscriptions/company.ts";
-import type { Wire } from "../../src/sync/channel.ts";
-import { OfferList } from "../../src/sync/offer-list.ts";
-import type { Outside } from "../../src/sync/outside.ts";
-import type { Login, Offers } from "../../src/sync/primary-client.ts";
-import type { PartnerReport } from "../../src/sync/report.ts";
-import { runPartner } from "../../src/sync/run-partner.ts";
+import { OfferList } from "../../src/sync/protocol/offer-list.ts";
+import type { Outside } from "../../src/sync/run/outside.ts";
+import type { PartnerReport } from "../../src/sync/run/report.ts";
+import { runPartner } from "../../src/sync/run/run-partner.ts";
+import type { Wire } from "../../src/sync/transport/channel.ts";
+import type { Login, Offers } from "../../src/sync/transport/primary-client.ts";
 import type { Random } from "../harness/random.ts";
 import { Connection, type Watcher } from "./network.ts";
 import type { ListAnswer, PrimaryNode } from "./primary-node.ts";

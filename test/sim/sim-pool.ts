@@ -1,8 +1,8 @@
 /** The connections that a process of the simulation has to its database, as the program is given them. */
-import type { Database, Session } from "../../src/database.ts";
-import { translate } from "../../src/database-errors.ts";
+import type { Database, Session } from "../../src/database/database.ts";
+import { translate } from "../../src/database/database-errors.ts";
+import { everything, type Scope, scopeName } from "../../src/database/scope.ts";
 import { SandpiperError } from "../../src/errors.ts";
-import { everything, type Scope, scopeName } from "../../src/scope.ts";
 import type { SimDatabase } from "./sim-database.ts";
 import { SimSession } from "./sim-session.ts";
 

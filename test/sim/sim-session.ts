@@ -1,9 +1,9 @@
 /** A connection to a simulated database: its transaction, what it waits for, and how it ends. */
 import { EventEmitter } from "node:events";
 import type { Writable } from "node:stream";
-import type { Session, TransactionOptions } from "../../src/database.ts";
-import { translate } from "../../src/database-errors.ts";
-import { copyHeader, copyTrailer } from "../../src/slices/tuples.ts";
+import type { Session, TransactionOptions } from "../../src/database/database.ts";
+import { translate } from "../../src/database/database-errors.ts";
+import { copyHeader, copyTrailer } from "../../src/slices/rules/tuples.ts";
 import { Blocked } from "./locks.ts";
 import type { Operation } from "./operation.ts";
 import type { Connected, SimDatabase } from "./sim-database.ts";

@@ -3,22 +3,22 @@ import { type PatchedCopy, patchedCopy } from "../harness/patched-copy.ts";
 
 /** By file: what stands there, and what instead. */
 const limits: Record<string, [from: string, to: string][]> = {
-  "src/slices/slice.js": [["chunkBytes = 1024 * 1024", "chunkBytes = 256"]],
-  "src/sync/frames.js": [
+  "src/slices/rules/slice.js": [["chunkBytes = 1024 * 1024", "chunkBytes = 256"]],
+  "src/sync/protocol/frames.js": [
     ["firstCells = 128", "firstCells = 8"],
     ["usualBodyBytes = chunkBytes / 4", "usualBodyBytes = chunkBytes"],
   ],
-  "src/sync/compression.js": [
+  "src/sync/transport/compression.js": [
     ["leastBytes = 512", "leastBytes = 64"],
     ["firstPause = 15", "firstPause = 2"],
   ],
-  "src/sync/reconcile.js": [["before > 100", "before > 5"]],
-  "src/sync/slice-cache.js": [["keptCells = 4096", "keptCells = 16"]],
-  "src/sync/primary-store.js": [["listPage = 100_000", "listPage = 4"]],
-  "src/sync/find-difference.js": [["largeListBytes = 24 * 1024 * 1024", "largeListBytes = 64"]],
-  "src/sync/arrivals.js": [["heldBytes = 64 * 1024", "heldBytes = 200"]],
-  "src/sync/secondary-adapter.js": [["settledAtOnce = 100", "settledAtOnce = 2"]],
-  "src/sync/apply.js": [["deleteBatch = 10_000", "deleteBatch = 3"]],
+  "src/sync/protocol/reconcile.js": [["before > 100", "before > 5"]],
+  "src/sync/primary/slice-cache.js": [["keptCells = 4096", "keptCells = 16"]],
+  "src/sync/primary/primary-store.js": [["listPage = 100_000", "listPage = 4"]],
+  "src/sync/protocol/find-difference.js": [["largeListBytes = 24 * 1024 * 1024", "largeListBytes = 64"]],
+  "src/sync/secondary/arrivals.js": [["heldBytes = 64 * 1024", "heldBytes = 200"]],
+  "src/sync/secondary/secondary-adapter.js": [["settledAtOnce = 100", "settledAtOnce = 2"]],
+  "src/sync/secondary/apply.js": [["deleteBatch = 10_000", "deleteBatch = 3"]],
 };
 
 export type Edits = Record<string, [from: string, to: string][]>;

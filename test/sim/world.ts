@@ -1,9 +1,9 @@
 /** The world of one schedule: primaries, secondaries, their databases and the network, and what may be done to them. */
-import type { Database } from "../../src/database.ts";
+import type { Database } from "../../src/database/database.ts";
 import { SandpiperError } from "../../src/errors.ts";
-import type { CompanyId, SliceKey } from "../../src/slices/slice.ts";
+import type { CompanyId, SliceKey } from "../../src/slices/rules/slice.ts";
 import { addSubscription } from "../../src/subscriptions/subscription-store.ts";
-import type { PartnerReport } from "../../src/sync/report.ts";
+import type { PartnerReport } from "../../src/sync/run/report.ts";
 import { Random } from "../harness/random.ts";
 import { Clock } from "./clock.ts";
 import { listTamperer, tamperer } from "./hostile.ts";

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from "node:crypto";
 import t from "tap";
-import type { Session } from "../../src/database.ts";
-import { everything } from "../../src/scope.ts";
+import type { Session } from "../../src/database/database.ts";
+import { everything } from "../../src/database/scope.ts";
 import {
   clearGrains,
   deleteGrains,
@@ -14,7 +14,7 @@ import {
   readPayload,
 } from "../../src/slices/grain-store.ts";
 import { changeSlice } from "../../src/slices/publish.ts";
-import { type ContentKey, chunkBytes, type Encoding } from "../../src/slices/slice.ts";
+import { type ContentKey, chunkBytes, type Encoding } from "../../src/slices/rules/slice.ts";
 import { openTestDatabase } from "../harness/open-database.ts";
 import { Random } from "../harness/random.ts";
 

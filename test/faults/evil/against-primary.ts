@@ -1,10 +1,10 @@
 /** The moves of an evil secondary, one after another, each with ever more of the guards that it meets switched off. */
 
+import { addCompany, issueApiKey } from "../../../src/companies/company-store.ts";
 import { meanings } from "../../../src/errors.ts";
 import type { BatchLine } from "../../../src/slices/batch.ts";
 import { applyBatch } from "../../../src/slices/batch.ts";
 import { addSlice, requireSlice } from "../../../src/slices/slice-store.ts";
-import { addCompany, issueApiKey } from "../../../src/subscriptions/company-store.ts";
 import { addSubscription } from "../../../src/subscriptions/subscription-store.ts";
 import { keyLogin } from "../../server/support.ts";
 import { weighSecondaryMove } from "./alone.ts";

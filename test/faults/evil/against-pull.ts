@@ -1,9 +1,9 @@
 /** What an evil primary does to the files of others, by what it calls its slices and by what it lets them unfold to: `pull` at the secondary. */
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { type Pulled, pullFiles } from "../../../src/files/pull.ts";
 import { applyBatch } from "../../../src/slices/batch.ts";
-import { type Pulled, pullFiles } from "../../../src/slices/pull.ts";
-import { type CompanyId, levelOneKey } from "../../../src/slices/slice.ts";
+import { type CompanyId, levelOneKey } from "../../../src/slices/rules/slice.ts";
 import { addSlice, requireSlice } from "../../../src/slices/slice-store.ts";
 import { addSubscription } from "../../../src/subscriptions/subscription-store.ts";
 import { scratch } from "../../harness/scratch.ts";

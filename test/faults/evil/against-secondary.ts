@@ -1,7 +1,7 @@
 /** The moves of an evil primary, one after another, each with ever more of the guards that it meets switched off. */
 
 import { meanings } from "../../../src/errors.ts";
-import type { PartnerReport } from "../../../src/sync/report.ts";
+import type { PartnerReport } from "../../../src/sync/run/report.ts";
 import { weighPrimaryMove } from "./alone.ts";
 import { lay, type PrimaryMove } from "./primary-script.ts";
 import type { Suspects } from "./suspects.ts";

@@ -4,8 +4,8 @@
  */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { roles } from "../../../src/subscriptions/company.ts";
-import { addUser } from "../../../src/subscriptions/user-store.ts";
+import { roles } from "../../../src/companies/company.ts";
+import { addUser } from "../../../src/companies/user-store.ts";
 import { type ServerProcess, startServer } from "../../harness/process.ts";
 import { requestInit } from "../../harness/request.ts";
 import { makeScratch, removeScratch } from "../../harness/scratch.ts";

@@ -13,8 +13,8 @@ import {
   frameTypes,
   headerBytes,
   readRecords,
-} from "../../../src/sync/frames.ts";
-import { subprotocol } from "../../../src/sync/messages.ts";
+} from "../../../src/sync/protocol/frames.ts";
+import { subprotocol } from "../../../src/sync/protocol/messages.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: whatever a script makes of it
 export type Message = Record<string, any>;

@@ -1,7 +1,7 @@
 /** A secondary that lies: a websocket of its own to an honest primary, whatever is sent, and every byte that came back. */
 import type { Duplex } from "node:stream";
 import { WebSocket } from "ws";
-import { subprotocol } from "../../../src/sync/messages.ts";
+import { subprotocol } from "../../../src/sync/protocol/messages.ts";
 import type { SliceName } from "./world.ts";
 
 /** What a partner knows of the primary's slices. */

@@ -21,9 +21,9 @@ const mention = /\bviolation\(|new SandpiperError\("(?:verification|limit|protoc
 
 /** What makes such an error for others, or hands it to somebody. */
 const notStatements: Readonly<Record<string, number>> = {
-  "src/sync/messages.js": 2, // violation() itself
-  "src/sync/http-client.js": 1, // handed to a request that is destroyed
-  "src/sync/connect-error.js": 2, // notSandpiper, noWebsocket
+  "src/sync/protocol/messages.js": 2, // violation() itself
+  "src/sync/transport/http-client.js": 1, // handed to a request that is destroyed
+  "src/sync/transport/connect-error.js": 2, // notSandpiper, noWebsocket
 };
 
 /** The last lock, which stays: the hash of what is stored, recomputed before the commit. */

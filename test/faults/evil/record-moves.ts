@@ -1,5 +1,5 @@
 /** What an evil primary does inside of frames: their headers, and the records of grains. */
-import { maxBodyBytes, maxFrameBytes } from "../../../src/sync/frames.ts";
+import { maxBodyBytes, maxFrameBytes } from "../../../src/sync/protocol/frames.ts";
 import {
   at,
   bent,

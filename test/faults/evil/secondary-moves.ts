@@ -1,6 +1,6 @@
 /** What an evil secondary does to a primary. */
-import { uuidBytes } from "../../../src/slices/slice.ts";
-import { type EntryFrame, encodeFrame, firstCells } from "../../../src/sync/frames.ts";
+import { uuidBytes } from "../../../src/slices/rules/slice.ts";
+import { type EntryFrame, encodeFrame, firstCells } from "../../../src/sync/protocol/frames.ts";
 import type { EvilSecondary } from "./evil-secondary.ts";
 import { bent, ofNobody, packed } from "./primary-script.ts";
 

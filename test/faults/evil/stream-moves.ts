@@ -1,7 +1,7 @@
 /** What an evil primary does with the order of frames, with grains, lists and chunks. */
-import { uuidBytes } from "../../../src/slices/slice.ts";
-import { tupleFields } from "../../../src/slices/tuples.ts";
-import type { Frame } from "../../../src/sync/frames.ts";
+import { uuidBytes } from "../../../src/slices/rules/slice.ts";
+import { tupleFields } from "../../../src/slices/rules/tuples.ts";
+import type { Frame } from "../../../src/sync/protocol/frames.ts";
 import type { Passing } from "./evil-primary.ts";
 import {
   altered,

@@ -3,18 +3,18 @@
  * and subscriptions; one is honest, the other is {@link EvilPrimary}. After each run it is looked at whether anything is where it must not be.
  */
 import { randomUUID } from "node:crypto";
-import { requireSecret } from "../../../src/config.ts";
-import { OrderedRuns } from "../../../src/server/sync-run.ts";
+import { sealApiKey } from "../../../src/companies/api-key.ts";
+import { addCompany, issueApiKey } from "../../../src/companies/company-store.ts";
+import { requireSecret } from "../../../src/config/config.ts";
+import { OrderedRuns } from "../../../src/server/rest/sync-run.ts";
 import { createUpgrade, type Upgrade } from "../../../src/server/upgrade.ts";
 import { applyBatch, type BatchLine } from "../../../src/slices/batch.ts";
 import { clearGrains } from "../../../src/slices/grain-store.ts";
-import type { Slice } from "../../../src/slices/slice.ts";
+import type { Slice } from "../../../src/slices/rules/slice.ts";
 import { addSlice } from "../../../src/slices/slice-store.ts";
-import { sealApiKey } from "../../../src/subscriptions/api-key.ts";
-import { addCompany, issueApiKey } from "../../../src/subscriptions/company-store.ts";
 import { addSubscription } from "../../../src/subscriptions/subscription-store.ts";
-import type { PartnerReport } from "../../../src/sync/report.ts";
-import { runSync } from "../../../src/sync/run.ts";
+import type { PartnerReport } from "../../../src/sync/run/report.ts";
+import { runSync } from "../../../src/sync/run/run.ts";
 import { heldLocks, sliceContents } from "../../integration/oracle.ts";
 import { addLines, withIds } from "../../integration/parties.ts";
 import { serverOf, type TestServer } from "../../server/support.ts";

@@ -1,0 +1,26 @@
+/** What a server that runs for months does for its database once a day: old log entries are forgotten, and what changed much is vacuumed. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { forgetOld } from "../activity/retention-store.ts";
+import type { App } from "../app.ts";
+import { openDatabase } from "../database/database.ts";
+import { tidyWhatChanged } from "../database/tidy.ts";
+
+/** The first time is soon: a server may be restarted every day. */
+const daily = { firstMs: 5 * 60_000, everyMs: 86_400_000 };
+const limitMs = 10 * 60_000;
+
+/** Goes on until `signal` is aborted. Never throws: what fails is logged, and tried again the next day. */
+export async function keepUp(app: App, signal: AbortSignal, { firstMs, everyMs } = daily): Promise<void> {
+  for (let waitMs = firstMs; ; waitMs = everyMs) {
+    await sleep(waitMs, undefined, { signal, ref: false }).catch(() => {});
+    if (signal.aborted) return;
+    try {
+      const forgotten = await forgetOld(app.db, app.config.retention.days, { limitMs, signal });
+      const owner = await openDatabase(app.config, { as: "owner", name: "sandpiper upkeep" });
+      const tidied = await tidyWhatChanged(owner, { limitMs, signal }).finally(() => owner.close());
+      app.log.info({ event: "maintenance.done", forgotten, tables: tidied.map(({ table }) => table) });
+    } catch (error) {
+      if (!signal.aborted) app.log.warn({ event: "maintenance.failed", err: error });
+    }
+  }
+}

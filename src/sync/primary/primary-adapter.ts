@@ -1,0 +1,166 @@
+/** The primary's port in production: a channel to one partner, and the database in that partner's scope. */
+import { setImmediate as breathe } from "node:timers/promises";
+import type { Database } from "../../database/database.ts";
+import type { Scope } from "../../database/scope.ts";
+import { SandpiperError } from "../../errors.ts";
+import type { Metadata } from "../../slices/rules/hash.ts";
+import type { CompanyId } from "../../slices/rules/slice.ts";
+import { step } from "../../step.ts";
+import type { Cells } from "../protocol/coded-symbols.ts";
+import type { Confirm, Incoming, PrimaryMessage } from "../protocol/messages.ts";
+import type { Held, PrimaryPort, Read, Records, SliceView } from "../protocol/primary-port.ts";
+import type { Wire } from "../transport/channel.ts";
+import { FrameCompressor } from "../transport/compression.ts";
+import {
+  readChunk,
+  readGrains,
+  readSliceList,
+  readSliceMetadata,
+  recordConfirm,
+  recordHeld,
+  viewSlices,
+} from "./primary-store.ts";
+import type { SliceCache } from "./slice-cache.ts";
+
+/** A partner that is connected and asks nothing is dropped after this. */
+const idleRequestMs = 15 * 60 * 1000;
+/** The first request comes at once. */
+const firstRequestMs = 15_000;
+
+export class PrimaryAdapter implements PrimaryPort {
+  readonly #db: Database;
+  readonly #cache: SliceCache;
+  readonly #companyId: CompanyId;
+  readonly #scope: Scope;
+  readonly #channel: Wire;
+  readonly #expired: () => boolean;
+  readonly #onFailure: (sliceId: string, error: SandpiperError) => void;
+  #compressor: FrameCompressor | undefined;
+  #waiting = false;
+  /** The slice that is being served. */
+  #serving: string | undefined;
+  #heard = false;
+  #frames = 0;
+  #bytes = 0;
+  #slices = 0;
+
+  /**
+   * @param expired whether the partner's token has run out.
+   * @param onFailure is told why a slice could not be served.
+   */
+  constructor(
+    db: Database,
+    cache: SliceCache,
+    companyId: CompanyId,
+    channel: Wire,
+    expired: () => boolean,
+    onFailure: (sliceId: string, error: SandpiperError) => void,
+  ) {
+    this.#db = db.as({ company: companyId });
+    this.#cache = cache;
+    this.#companyId = companyId;
+    this.#scope = { company: companyId };
+    this.#channel = channel;
+    this.#expired = expired;
+    this.#onFailure = onFailure;
+  }
+
+  /** What was served so far, for the log. */
+  counters(): { slices: number; frames: number; bytes: number } {
+    return { slices: this.#slices, frames: this.#frames, bytes: this.#bytes };
+  }
+
+  /** Ends a connection whose token has run out, unless it is in the middle of an answer: that may finish, under rights that are re-read. */
+  closeIfExpired(): void {
+    if (this.#waiting && this.#expired()) void this.#channel.close(4401, "the token has expired");
+  }
+
+  /** Whether the partner may still have what is on its way to it; asked while it is behind, and the session cannot look by itself. */
+  async mayHave(): Promise<boolean> {
+    return this.#serving === undefined || (await viewSlices(this.#db, this.#scope, [this.#serving])).length > 0;
+  }
+
+  async receive(): Promise<Incoming> {
+    this.#waiting = true;
+    try {
+      const incoming = await this.#channel.receive(this.#heard ? idleRequestMs : firstRequestMs);
+      if (this.#expired()) throw new SandpiperError("auth", "the token has expired");
+      return incoming;
+    } finally {
+      this.#waiting = false;
+      this.#heard = true;
+    }
+  }
+
+  async send(message: PrimaryMessage): Promise<void> {
+    if (message.type === "compared") step("p.compare");
+    if (message.type === "end") step("p.end");
+    if (message.type === "content") this.#slices++;
+    await this.#channel.send(JSON.stringify(message));
+  }
+
+  async sendFrame(frame: Buffer): Promise<void> {
+    const packed = this.#compressor === undefined ? frame : await this.#compressor.pack(frame);
+    this.#frames++;
+    this.#bytes += packed.length;
+    await this.#channel.send(packed);
+  }
+
+  async useCompression(): Promise<void> {
+    this.#compressor = new FrameCompressor();
+  }
+
+  look(ids: readonly string[]): Promise<SliceView[]> {
+    return viewSlices(this.#db, this.#scope, ids);
+  }
+
+  readMetadata(id: string): Promise<Read<Metadata>> {
+    this.#serving = id;
+    return readSliceMetadata(this.#db, this.#scope, id);
+  }
+
+  readList(id: string, after: Buffer | null): Promise<Read<Buffer>> {
+    step("p.list");
+    this.#serving = id;
+    return readSliceList(this.#db, this.#scope, id, after);
+  }
+
+  readCells(id: string, length: number): Promise<Read<Cells>> {
+    step("p.cells");
+    this.#serving = id;
+    return this.#cache.readCells(this.#db, this.#scope, id, length);
+  }
+
+  findSymbols(id: string, symbols: Buffer): Promise<Read<Buffer>> {
+    this.#serving = id;
+    return this.#cache.findSymbols(this.#db, this.#scope, id, symbols);
+  }
+
+  readGrains(id: string, after: Buffer | null, wanted: Buffer | null): Promise<Read<Records>> {
+    step("p.grains");
+    this.#serving = id;
+    return readGrains(this.#db, this.#scope, id, after, wanted);
+  }
+
+  readChunk(id: string, grainId: Buffer, sequence: number): Promise<Read<Buffer>> {
+    this.#serving = id;
+    return readChunk(this.#db, this.#scope, id, grainId, sequence);
+  }
+
+  breathe(): Promise<void> {
+    return breathe();
+  }
+
+  async failed(id: string, error: SandpiperError): Promise<void> {
+    this.#onFailure(id, error);
+  }
+
+  recordHeld(held: Held): Promise<void> {
+    return recordHeld(this.#db, this.#companyId, held);
+  }
+
+  record(confirm: Confirm): Promise<void> {
+    step("p.confirm");
+    return recordConfirm(this.#db, this.#companyId, confirm);
+  }
+}

@@ -1,0 +1,174 @@
+/**
+ * The question "what differs?": asks the primary for a slice's content and finds out what to fetch and delete. An empty slice wants
+ * everything; small ones are compared by plain lists; all others by coded symbols, which cost as much as the difference. When these
+ * would weigh more than the list, the list is asked for. Pure.
+ */
+import { SandpiperError } from "../../errors.ts";
+import { Cells, encodeList, estimateDifference, peel, type SymbolDifference } from "./coded-symbols.ts";
+import { cellBytes, decodeFrame, firstCells, idBytes, listEntryBytes } from "./frames.ts";
+import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
+import type { Pieces } from "./pieces.ts";
+import { idsOf, ListComparison } from "./reconcile.ts";
+import { ask, type Content, expect, inTurns, type LocalSlice, type Run, type Steps, take } from "./secondary-port.ts";
+import { entriesWith, SymbolSet } from "./symbols.ts";
+
+/** What to fetch: everything, or grains by ids or by symbols, ascending. */
+export type Wanted = { by: "all" } | { by: "ids" | "symbols"; named: Buffer };
+
+export interface Found {
+  content: Content;
+  wanted: Wanted;
+  /** Ids of local grains to delete, ascending. */
+  removed: Buffer;
+}
+
+/** The state of a slice at the primary that is to be reached. */
+export interface Target {
+  hash: string;
+  count: number;
+}
+
+export interface Refused {
+  refused: Refusal;
+  /** What the slice is now, when it changed. */
+  now: Target | undefined;
+}
+
+/** Most cells that are asked for of a slice, from the first on: 14 MB. */
+const mostCells = 1_000_000;
+/** A list that weighs more is not worth it for a slice that has become several times as large: then everything is fetched. */
+const largeListBytes = 24 * 1024 * 1024;
+
+/**
+ * @param byList compares by plain lists whatever the size: the same symbols would fail the same way.
+ * @throws `protocol` when the primary's answer does not fit the question, `limit` for too many grains.
+ */
+export function* findDifference(run: Run, slice: LocalSlice, target: Target, byList: boolean): Steps<Found | Refused> {
+  if (target.count > run.maxGrains) {
+    throw new SandpiperError(
+      "limit",
+      `slice ${slice.name} has ${target.count} grains, more than the ${run.maxGrains} that are accepted`,
+      {
+        hint: "Raise limits.max_grains if that is right.",
+      },
+    );
+  }
+  const want = question(slice, target, byList);
+  const content = yield* askContent(slice, target, want, run);
+  if ("refused" in content) return content;
+  if (want === "content")
+    return slice.count === 0
+      ? { content, wanted: { by: "all" }, removed: Buffer.alloc(0) }
+      : yield* everything(slice, content);
+  if (want === "list") return yield* byLists(run, slice, content);
+  const found = yield* byCells(run, slice, content);
+  if (found !== undefined) return found;
+  const again = yield* askContent(slice, target, "list", run);
+  return "refused" in again ? again : yield* byLists(run, slice, again);
+}
+
+type Want = Extract<SecondaryMessage, { type: "reconcile" }>["want"];
+
+function question(slice: LocalSlice, target: Target, byList: boolean): Want {
+  if (slice.count === 0) return "content";
+  if (target.count > 4 * slice.count && target.count * listEntryBytes > largeListBytes) return "content";
+  return byList || slice.count * listEntryBytes <= firstCells * cellBytes ? "list" : "cells";
+}
+
+function* askContent(slice: LocalSlice, { hash, count }: Target, want: Want, run: Run): Steps<Content | Refused> {
+  yield* ask.send({ type: "reconcile", id: slice.id, hash, want });
+  const content = yield* expect(run, "content", "refused");
+  if (content.id !== slice.id) throw violation("the primary answered for another slice");
+  if (content.type === "refused") return { refused: content.reason, now: nowOf(content) };
+  if (content.hash !== hash || content.count !== count)
+    throw violation("the primary's content has another hash or count than was agreed");
+  return content;
+}
+
+/** What a refusal says that the slice is now. */
+export const nowOf = ({
+  hash,
+  count,
+}: {
+  hash?: string | undefined;
+  count?: number | undefined;
+}): Target | undefined => (hash === undefined || count === undefined ? undefined : { hash, count });
+
+/** @returns undefined when a list would weigh less than the cells that it takes. */
+function* byCells(run: Run, slice: LocalSlice, content: Content): Steps<Found | Refused | undefined> {
+  let remote = new Cells(firstCells);
+  const refused = yield* receiveCells(run, content.id, remote, 0);
+  if (refused !== undefined) return refused;
+  const list = yield* ask.readLocalList(slice);
+  for (;;) {
+    const local = yield* inTurns(encodeList(list, remote.length));
+    const difference = yield* inTurns(peel(remote, local));
+    if (difference !== undefined) return yield* inTurns(inIds(content, list, difference));
+    const estimate = yield* inTurns(estimateDifference(remote, local, content.count - slice.count));
+    const first = remote.length;
+    const end = Math.max(Math.ceil(first * 1.5), Math.ceil(estimate * 1.6));
+    if (end > mostCells || end * cellBytes > content.count * listEntryBytes) return undefined;
+    yield* ask.send({ type: "cells", id: content.id, hash: content.hash, first, end });
+    remote = remote.longer(end);
+    const late = yield* receiveCells(run, content.id, remote, first);
+    if (late !== undefined) return late;
+  }
+}
+
+/** Receives the cells from `first` on. */
+function receiveCells(run: Run, id: string, cells: Cells, first: number): Steps<Refused | undefined> {
+  let at = first;
+  return receiveEntries(run, id, "cells", cells.length - first, (body) => {
+    const from = at;
+    at += body.length / cellBytes;
+    return cells.decode(from, body);
+  });
+}
+
+/** Fetches all, deletes all. */
+function* everything(slice: LocalSlice, content: Content): Steps<Found> {
+  const list = yield* ask.readLocalList(slice);
+  return { content, wanted: { by: "all" }, removed: yield* inTurns(idsOf(list)) };
+}
+
+/** The local grains of a difference by their ids. */
+function* inIds(content: Content, list: Buffer, { onlyRemote, onlyLocal }: SymbolDifference): Pieces<Found> {
+  const removed = yield* entriesWith(list, yield* SymbolSet.of(onlyLocal));
+  return { content, wanted: { by: "symbols", named: onlyRemote }, removed: yield* idsOf(removed) };
+}
+
+function* byLists(run: Run, slice: LocalSlice, content: Content): Steps<Found | Refused> {
+  const comparison = new ListComparison(yield* ask.readLocalList(slice));
+  const refused = yield* receiveEntries(run, content.id, "list", content.count, (body) => comparison.take(body));
+  if (refused !== undefined) return refused;
+  const { wanted, removed } = yield* inTurns(comparison.end());
+  const everything = wanted.length / idBytes === content.count;
+  return { content, wanted: everything ? { by: "all" } : { by: "ids", named: wanted }, removed };
+}
+
+/** Receives exactly `count` entries in frames of one answer, each of which is given to `use`. */
+function* receiveEntries(
+  run: Run,
+  id: string,
+  type: "list" | "cells",
+  count: number,
+  use: (body: Buffer) => Pieces<void>,
+): Steps<Refused | undefined> {
+  let received = 0;
+  let sequence = 0;
+  while (received < count) {
+    const incoming = yield* ask.receive();
+    if ("text" in incoming) {
+      const message = yield* take(run, incoming);
+      if (message === undefined) continue;
+      if (message.type !== "refused" || message.id !== id)
+        throw violation(`the primary sent ${message.type} in the middle of frames`);
+      return { refused: message.reason, now: nowOf(message) };
+    }
+    const frame = decodeFrame(incoming.binary, [type], sequence++);
+    received += frame.entries;
+    if (received > count) throw violation(`the primary sent more ${type} entries than were due`);
+    yield* inTurns(use(frame.body));
+  }
+  return undefined;
+}

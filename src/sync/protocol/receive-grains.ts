@@ -1,0 +1,171 @@
+/** Receiving the stream of a slice's grains: every record is checked against what was asked for before it is staged. Pure. */
+import { SandpiperError } from "../../errors.ts";
+import { chunkBytes } from "../../slices/rules/slice.ts";
+import { nowOf, type Refused, type Wanted } from "./find-difference.ts";
+import { decodeFrame, type GrainRecord, idBytes, listEntryBytes, readRecords } from "./frames.ts";
+import { violation } from "./messages.ts";
+import { type Pieces, ranged } from "./pieces.ts";
+import { IdList, IdOrder, idsBeyond } from "./reconcile.ts";
+import { ask, type Content, inTurns, type Run, type StagedSoFar, type Steps, take } from "./secondary-port.ts";
+import { SymbolSet } from "./symbols.ts";
+
+/** What has arrived, and what may still come. */
+interface Progress {
+  readonly content: Content;
+  /** Ids asked for, ascending; null for the whole slice. */
+  readonly wanted: Buffer | null;
+  readonly due: number;
+  grains: number;
+  bytes: number;
+  lastId: Buffer | null;
+  /** The chunked grain whose chunks are arriving. */
+  large: { id: Buffer; left: number; sequence: number } | null;
+}
+
+/**
+ * Receives and stages grains until `end`.
+ *
+ * @param wanted what was asked for; those by symbols the primary names first.
+ * @param staged what is staged already, and does not come again.
+ * @returns the payload bytes that arrived, when all are staged.
+ * @throws `protocol` for a grain that was not asked for, is out of order, or comes beyond what was declared; `limit` for one that is too large.
+ */
+export function* receiveGrains(
+  run: Run,
+  content: Content,
+  wanted: Wanted,
+  staged: StagedSoFar,
+): Steps<Refused | { bytes: number }> {
+  let sequence = 0;
+  let ids: Buffer | null = wanted.by === "ids" ? wanted.named : null;
+  if (wanted.by === "symbols") {
+    const named = yield* receiveNames(run, content, wanted.named);
+    if ("refused" in named) return named;
+    ({ ids, sequence } = named);
+  }
+  if (ids !== null) ids = idsBeyond(ids, staged.after);
+  const due = ids === null ? content.count - staged.grains : ids.length / idBytes;
+  const progress: Progress = {
+    content,
+    wanted: ids,
+    due,
+    grains: 0,
+    bytes: staged.bytes,
+    lastId: staged.after,
+    large: staged.large === null ? null : { id: staged.after!, ...staged.large },
+  };
+  for (;;) {
+    const incoming = yield* ask.receive();
+    if ("text" in incoming) {
+      const message = yield* take(run, incoming);
+      if (message === undefined) continue;
+      if (message.type === "refused" && message.id === content.id)
+        return { refused: message.reason, now: nowOf(message) };
+      if (message.type !== "end" || message.id !== content.id)
+        throw violation(`the primary sent ${message.type} in the middle of a slice's grains`);
+      if (progress.large !== null || progress.grains !== due || message.grains !== due) {
+        throw violation(`the primary ended a slice after ${progress.grains} of ${due} grains`);
+      }
+      return { bytes: progress.bytes - staged.bytes };
+    }
+    const frame = decodeFrame(incoming.binary, [progress.large === null ? "grains" : "chunk"], sequence++);
+    if (progress.large !== null) {
+      yield* takeChunk(progress, frame.body);
+      continue;
+    }
+    for (const record of readRecords(frame)) check(progress, record, frame.body, run);
+    progress.lastId = Buffer.from(progress.lastId!);
+    yield* ask.stageGrains(frame.body, frame.entries);
+  }
+}
+
+/** Receives the ids of the grains that have the symbols that were asked for. */
+function* receiveNames(
+  run: Run,
+  content: Content,
+  symbols: Buffer,
+): Steps<Refused | { ids: Buffer; sequence: number }> {
+  const named = new Named(yield* inTurns(SymbolSet.of(symbols)));
+  let sequence = 0;
+  while (named.due > 0) {
+    const incoming = yield* ask.receive();
+    if ("text" in incoming) {
+      const message = yield* take(run, incoming);
+      if (message === undefined) continue;
+      if (message.type !== "refused" || message.id !== content.id)
+        throw violation(`the primary sent ${message.type} before it named the grains`);
+      return { refused: message.reason, now: nowOf(message) };
+    }
+    yield* inTurns(named.take(decodeFrame(incoming.binary, ["list"], sequence++).body));
+  }
+  return { ids: yield* inTurns(named.ids.all()), sequence };
+}
+
+/** The grains that have the symbols that were asked for, as the primary names them. */
+class Named {
+  readonly ids = new IdList();
+  /** How many are still to come. */
+  due: number;
+  readonly #symbols: SymbolSet;
+  readonly #come: Uint8Array;
+  readonly #order = new IdOrder();
+
+  constructor(symbols: SymbolSet) {
+    this.#symbols = symbols;
+    this.#come = new Uint8Array(this.#symbols.size);
+    this.due = this.#symbols.size;
+  }
+
+  /** @throws `protocol` for names that do not ascend, or were not asked for. */
+  *take(entries: Buffer): Pieces<void> {
+    yield* ranged(entries.length / listEntryBytes, 16_384, (from, to) => {
+      for (let at = from * listEntryBytes; at < to * listEntryBytes; at += listEntryBytes) {
+        if (!this.#order.follows(entries, at)) throw violation("the names of grains do not ascend");
+        const n = this.#symbols.find(entries.readUInt32BE(at + idBytes), entries.readUInt32BE(at + idBytes + 4));
+        if (n < 0 || this.#come[n] === 1) throw violation("the primary named a grain that was not asked for");
+        this.#come[n] = 1;
+        this.due--;
+        this.ids.add(entries, at);
+      }
+    });
+  }
+}
+
+function check(progress: Progress, record: GrainRecord, body: Buffer, run: Run): void {
+  const { wanted, lastId, content } = progress;
+  if (progress.grains === progress.due) throw violation("the primary sent more grains than it declared");
+  if (lastId !== null && body.compare(lastId, 0, idBytes, record.idAt, record.idAt + idBytes) <= 0)
+    throw violation("grains do not come in ascending order of id");
+  if (
+    wanted !== null &&
+    wanted.compare(
+      body,
+      record.idAt,
+      record.idAt + idBytes,
+      progress.grains * idBytes,
+      (progress.grains + 1) * idBytes,
+    ) !== 0
+  ) {
+    throw violation("the primary sent a grain that was not asked for, or left one out");
+  }
+  if (record.payloadBytes > run.maxGrainBytes) {
+    throw new SandpiperError(
+      "limit",
+      `a grain has ${record.payloadBytes} bytes, more than the ${run.maxGrainBytes} that are accepted`,
+      { hint: "Raise limits.max_grain_bytes if that is right." },
+    );
+  }
+  progress.bytes += record.payloadBytes;
+  if (progress.bytes > content.bytes) throw violation("the primary sent more bytes than it declared");
+  progress.grains++;
+  progress.lastId = body.subarray(record.idAt, record.idAt + idBytes);
+  if (record.chunked) progress.large = { id: Buffer.from(progress.lastId), left: record.payloadBytes, sequence: 0 };
+}
+
+function* takeChunk(progress: Progress, data: Buffer): Steps<void> {
+  const large = progress.large!;
+  if (data.length !== Math.min(chunkBytes, large.left)) throw violation("a chunk does not have the size that is due");
+  yield* ask.stageChunk(large.id, large.sequence++, data);
+  large.left -= data.length;
+  if (large.left === 0) progress.large = null;
+}

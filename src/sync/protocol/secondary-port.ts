@@ -1,0 +1,151 @@
+/** What the secondary's session works with: its port, its facts, and the steps that all its parts share. Pure. */
+import type { SandpiperError } from "../../errors.ts";
+import { asker, inPieces, type Session } from "./effects.ts";
+import { comparedSize, contentSize } from "./message-sizes.ts";
+import {
+  type Confirm,
+  type Due as DueMessages,
+  type Incoming,
+  type outcomes,
+  type PrimaryMessage,
+  parsePrimaryMessage,
+  type SecondaryMessage,
+  violation,
+} from "./messages.ts";
+import type { Pieces } from "./pieces.ts";
+
+/** A slice that this side wants in sync. */
+export interface LocalSlice {
+  id: string;
+  name: string;
+  /** The subscription's name: what an operator knows it by. */
+  subscription: string;
+  hash: string;
+  count: number;
+}
+
+/** What the primary says a slice holds. */
+export type Content = Extract<PrimaryMessage, { type: "content" }>;
+
+/** All that turns a local slice into the primary's, once its grains are staged. */
+export interface Change {
+  content: Content;
+  /** Ids of grains to delete. */
+  removed: Buffer;
+}
+
+/** How a slice fared. */
+export interface SliceResult {
+  slice: LocalSlice;
+  outcome: "unchanged" | (typeof outcomes)[number];
+  /** Grains. */
+  added: number;
+  removed: number;
+  /** Payload bytes. */
+  bytes: number;
+  error?: SandpiperError;
+}
+
+/** Grains of (slice, hash) that an earlier run staged before it died: all up to the id `after`. */
+export interface StagedSoFar {
+  after: Buffer | null;
+  grains: number;
+  bytes: number;
+  /** The grain `after` is in chunks, and not all of them are there: bytes that are left, and the next chunk. */
+  large: { left: number; sequence: number } | null;
+}
+
+/** Grains that are to come, and about how many bytes of payload. */
+export interface Due {
+  grains: number;
+  bytes: number;
+}
+
+/** What the secondary's session asks of the world. */
+export interface SecondaryPort {
+  receive(): Promise<Incoming>;
+  /** The primary has no place for us yet: this many syncs come first. */
+  queued(ahead: number): Promise<void>;
+  send(message: SecondaryMessage): Promise<void>;
+  sendFrame(frame: Buffer): Promise<void>;
+  /** Confirmations of earlier runs that were not acknowledged. */
+  readOutbox(): Promise<Confirm[]>;
+  /** An acknowledged confirmation is forgotten. */
+  settle(runId: string, sliceId: string): Promise<void>;
+  /** List entries (id, symbol) of a local slice, ascending. */
+  readLocalList(slice: LocalSlice): Promise<Buffer>;
+  /** Makes room for the grains of (slice, hash), and says which of them are there already. */
+  openStage(slice: LocalSlice, hash: string, due: Due): Promise<StagedSoFar>;
+  /** Stages whole records, `body` as it came. */
+  stageGrains(body: Buffer, entries: number): Promise<void>;
+  stageChunk(grainId: Buffer, sequence: number, data: Buffer): Promise<void>;
+  /** All grains are staged, durably. */
+  closeStage(): Promise<void>;
+  /** Applies in one transaction, verified from what is stored, with the confirmation in the outbox. */
+  apply(slice: LocalSlice, change: Change, confirm: Confirm): Promise<void>;
+  /** Milliseconds since the run began. */
+  elapsedMs(): Promise<number>;
+  /** Lets others have their turn, in the middle of long work. */
+  breathe(): Promise<void>;
+  /** A slice is done with. @returns whether for good: if not, the run tries it again, and nobody is told yet. */
+  finished(result: SliceResult): Promise<boolean>;
+}
+
+export const ask = asker<SecondaryPort>();
+export type Steps<T> = Session<SecondaryPort, T>;
+/** Does long work, and lets others have their turn in between. */
+export const inTurns = <T>(work: Pieces<T>): Steps<T> => inPieces<SecondaryPort, T>(work, ask.breathe);
+
+/** What a run is about, and the one thing that its session remembers. */
+export interface Run {
+  readonly id: string;
+  /** A rehearsal: everything is decided, nothing is fetched or changed. */
+  readonly test: boolean;
+  /** The primary's id as it was when it was registered. */
+  readonly primaryId: string;
+  readonly slices: readonly LocalSlice[];
+  readonly allowDrops: boolean;
+  readonly maxGrains: number;
+  readonly maxGrainBytes: number;
+  /** Name and version of this program. */
+  readonly program: string;
+  /** Confirmations that were sent and not acknowledged. */
+  unconfirmed: number;
+}
+
+/** The next message, which must be of one of these types; acknowledgements in between are taken care of. */
+export function* expect<T extends PrimaryMessage["type"]>(
+  run: Run,
+  ...types: T[]
+): Steps<Extract<PrimaryMessage, { type: T }>> {
+  const due = sizes(run, types);
+  for (;;) {
+    const message = yield* take(run, yield* ask.receive(), due);
+    if (message === undefined) continue;
+    if (!(types as string[]).includes(message.type))
+      throw violation(`the primary sent ${message.type} where ${types.join(" or ")} is due`);
+    return message as Extract<PrimaryMessage, { type: T }>;
+  }
+}
+
+/** How large those of these types may be that are larger than usual. */
+function sizes(run: Run, types: readonly string[]): DueMessages<PrimaryMessage> {
+  return {
+    ...(types.includes("compared") && { compared: comparedSize(run.slices.length) }),
+    ...(types.includes("content") && { content: contentSize }),
+  };
+}
+
+/** Reads a message; undefined for an acknowledgement, which is dealt with here. */
+export function* take(
+  run: Run,
+  incoming: Incoming,
+  due: DueMessages<PrimaryMessage> = {},
+): Steps<PrimaryMessage | undefined> {
+  const message = parsePrimaryMessage(incoming, due);
+  if (message.type !== "confirmed") return message;
+  if (run.unconfirmed === 0) throw violation("the primary acknowledged what was not sent");
+  run.unconfirmed--;
+  yield* ask.settle(message.run_id, message.id);
+  return undefined;
+}

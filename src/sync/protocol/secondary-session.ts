@@ -1,0 +1,298 @@
+/**
+ * The secondary's side of a sync, as pure decisions: compare all slices in one round trip, then bring those that
+ * differ up to date, one after another (primary-session.ts shows the order of messages). Each slice ends with a
+ * result; what is wrong with one does not stop the next. Only what concerns the whole connection is thrown.
+ */
+import { asSandpiperError, type ErrorCode, SandpiperError } from "../../errors.ts";
+import { uuidText } from "../../slices/rules/slice.ts";
+import { type Found, findDifference, type Target } from "./find-difference.ts";
+import { entryFrames, idBytes, symbolBytes } from "./frames.ts";
+import { type Confirm, frameCompression, protocolVersion, type Refusal, violation } from "./messages.ts";
+import { receiveGrains } from "./receive-grains.ts";
+import { idCount, isDrop } from "./reconcile.ts";
+import {
+  ask,
+  expect,
+  type LocalSlice,
+  type Run,
+  type SliceResult,
+  type StagedSoFar,
+  type Steps,
+  take,
+} from "./secondary-port.ts";
+
+/** How often a slice that changes while it is transferred is begun, in all. */
+const maxAttempts = 3;
+
+/** Syncs the run's slices. @throws what ends the connection; slices that were not `finished` were not reached. */
+export function* secondarySession(run: Run): Steps<void> {
+  yield* greet(run);
+  if (!run.test) {
+    for (const confirm of yield* ask.readOutbox()) yield* sendConfirm(run, confirm);
+  }
+  const differing = yield* compare(run);
+  for (const { slice, state, hash, count } of differing) {
+    const done =
+      state === "differs" ? yield* syncSlice(run, slice, { hash: hash!, count: count! }) : refusedResult(slice, state);
+    const final = yield* ask.finished(done);
+    if (final && done.outcome !== "unchanged") yield* sendConfirm(run, confirmation(run, done, yield* ask.elapsedMs()));
+  }
+  // From here on the data is in place whatever happens: a confirmation that gets lost is in the outbox.
+  while (run.unconfirmed > 0) {
+    const other = yield* take(run, yield* ask.receive());
+    if (other !== undefined) throw violation(`the primary sent ${other.type} where confirmed is due`);
+  }
+  yield* ask.send({ type: "bye" });
+}
+
+function* greet(run: Run): Steps<void> {
+  let begin = yield* expect(run, "begin", "queued");
+  while (begin.type === "queued") {
+    yield* ask.queued(begin.ahead);
+    begin = yield* expect(run, "begin", "queued");
+  }
+  if (begin.server_id !== run.primaryId)
+    throw violation(`the server is ${begin.server_id}, not the ${run.primaryId} that was registered`);
+  if (begin.protocol.split(".")[0] !== protocolVersion.split(".")[0]) {
+    throw new SandpiperError(
+      "protocol",
+      `the primary speaks protocol ${begin.protocol}, this program ${protocolVersion}`,
+      {
+        hint: "Use the newer sandpiper on the older side.",
+      },
+    );
+  }
+  if (run.slices.length > begin.limits.slices) {
+    throw new SandpiperError(
+      "limit",
+      `${run.slices.length} slices are due, and the primary compares at most ${begin.limits.slices} at once`,
+      {
+        hint: "Sync subscriptions one by one with --sub, or ask the primary to raise limits.max_subscriptions.",
+      },
+    );
+  }
+}
+
+interface Differing {
+  slice: LocalSlice;
+  state: "differs" | "locked" | "unavailable";
+  hash?: string;
+  count?: number;
+}
+
+/** Asks about all slices at once, reports those that are the same, and returns the others in order. */
+function* compare(run: Run): Steps<Differing[]> {
+  yield* ask.send({
+    type: "compare",
+    run_id: run.id,
+    test: run.test,
+    program: run.program,
+    accept: [frameCompression],
+    ids: run.slices.map((slice) => slice.id),
+    hashes: run.slices.map((slice) => slice.hash),
+    counts: run.slices.map((slice) => slice.count),
+  });
+  const { slices } = yield* expect(run, "compared");
+  const answers = new Map(slices.map((answer) => [answer.id, answer]));
+  const asked = new Set(run.slices.map((slice) => slice.id));
+  if (answers.size !== slices.length) throw violation("the primary answered for a slice twice");
+  if (slices.some((answer) => !asked.has(answer.id)))
+    throw violation("the primary answered for a slice that was not asked about");
+  const differing: Differing[] = [];
+  for (const slice of run.slices) {
+    const answer = answers.get(slice.id);
+    if (answer === undefined) yield* ask.finished(result(slice, "unchanged"));
+    else differing.push({ slice, ...answer });
+  }
+  return differing;
+}
+
+/** Errors after which the connection cannot be used, or is not worth using. */
+const fatal: readonly ErrorCode[] = [
+  "protocol",
+  "network",
+  "timeout",
+  "unavailable",
+  "auth",
+  "rate_limited",
+  "internal",
+  "interrupted",
+  "terminated",
+];
+
+/** Brings one slice up to date. @throws what ends the connection, after the slice was `finished` as failed. */
+function* syncSlice(run: Run, slice: LocalSlice, first: Target): Steps<SliceResult> {
+  // While grains stream, an error leaves frames on the way that nobody waits for: then the connection is given up.
+  const stream = { open: false };
+  try {
+    let target = first;
+    let byList = false;
+    for (let attempt = 1; attempt <= maxAttempts; attempt++) {
+      const done = yield* attemptSlice(run, slice, target, byList, stream);
+      if (!("again" in done)) return done;
+      if (done.again === "by list") byList = true;
+      else if (done.again !== "changed") return refusedResult(slice, done.again);
+      target = done.now ?? target;
+    }
+    return refusedResult(slice, "changed");
+  } catch (thrown) {
+    const error = asSandpiperError(thrown);
+    const failed = { ...result(slice, "failed"), error };
+    if (!stream.open && !fatal.includes(error.code)) return failed;
+    yield* ask.finished(failed);
+    throw error;
+  }
+}
+
+/** A result, or why it should be tried again, or was refused. */
+type Attempt = SliceResult | { again: Refusal | "by list"; now: Target | undefined };
+
+function* attemptSlice(
+  run: Run,
+  slice: LocalSlice,
+  target: Target,
+  byList: boolean,
+  stream: { open: boolean },
+): Steps<Attempt> {
+  stream.open = true;
+  const found = yield* findDifference(run, slice, target, byList);
+  stream.open = false;
+  if ("refused" in found) return { again: found.refused, now: found.now };
+  const { content, wanted, removed } = found;
+  const counts = { added: countOf(found), removed: idCount(removed) };
+  const wrong = checkDifference(run, slice, found, counts);
+  // Coded symbols may be peeled wrongly, once in a very long while; a list is not.
+  if (wrong !== undefined && wanted.by === "symbols") return { again: "by list", now: undefined };
+  if (wrong !== undefined) throw wrong;
+  if (run.test) return { ...result(slice, "would-update"), ...counts };
+
+  const due = { grains: counts.added, bytes: Math.ceil((content.bytes / Math.max(1, content.count)) * counts.added) };
+  const staged = yield* ask.openStage(slice, content.hash, due);
+  let bytes = 0;
+  if (counts.added > 0) {
+    stream.open = true;
+    yield* sendFetch(slice, found, staged);
+    const received = yield* receiveGrains(run, content, wanted, staged);
+    stream.open = false;
+    if ("refused" in received) {
+      yield* ask.closeStage();
+      return { again: received.refused, now: received.now };
+    }
+    bytes = received.bytes;
+  }
+  yield* ask.closeStage();
+  const holds = { ...result({ ...slice, hash: content.hash, count: content.count }, "updated"), ...counts, bytes };
+  try {
+    yield* ask.apply(slice, { content, removed }, confirmation(run, holds, yield* ask.elapsedMs()));
+  } catch (error) {
+    // Wrong may be what was peeled, or what an earlier run had staged: that is cleared now.
+    const mayBeOurs = wanted.by === "symbols" || staged.after !== null;
+    if (mayBeOurs && asSandpiperError(error).code === "verification") return { again: "by list", now: undefined };
+    throw error;
+  }
+  return holds;
+}
+
+const countOf = ({ content, wanted }: Found): number =>
+  wanted.by === "all" ? content.count : wanted.named.length / (wanted.by === "ids" ? idBytes : symbolBytes);
+
+function* sendFetch(slice: LocalSlice, found: Found, { after, large }: StagedSoFar): Steps<void> {
+  const { content, wanted } = found;
+  yield* ask.send({
+    type: "fetch",
+    id: slice.id,
+    hash: content.hash,
+    by: wanted.by,
+    count: countOf(found),
+    after: after === null ? null : uuidText(after),
+    ...(large === null ? {} : { chunk: large.sequence }),
+  });
+  if (wanted.by !== "all") for (const frame of entryFrames(wanted.by, wanted.named)) yield* ask.sendFrame(frame);
+}
+
+function checkDifference(
+  run: Run,
+  slice: LocalSlice,
+  { content }: Found,
+  counts: { added: number; removed: number },
+): SandpiperError | undefined {
+  if (slice.count - counts.removed + counts.added !== content.count) {
+    return new SandpiperError(
+      "verification",
+      `the primary says that slice ${slice.name} has ${content.count} grains, and lists another number`,
+      {
+        hint: "Nothing was changed. The primary's operator should refresh the slice.",
+      },
+    );
+  }
+  if (isDrop(slice.count, content.count) && !run.allowDrops) {
+    throw new SandpiperError("limit", `slice ${slice.name} would go from ${slice.count} grains to ${content.count}`, {
+      hint: "Nothing was changed. Ask the primary whether that is right; if so, run once with --allow-drops.",
+    });
+  }
+  return undefined;
+}
+
+const result = (slice: LocalSlice, outcome: SliceResult["outcome"]): SliceResult => ({
+  slice,
+  outcome,
+  added: 0,
+  removed: 0,
+  bytes: 0,
+});
+
+function refusedResult(slice: LocalSlice, reason: Refusal): SliceResult {
+  const [outcome, code, message, hint] = refusalMeaning[reason];
+  return { ...result(slice, outcome), error: new SandpiperError(code, message.replace("%", slice.name), { hint }) };
+}
+
+const refusalMeaning: Record<Refusal, ["denied" | "deferred" | "failed", ErrorCode, string, string]> = {
+  unavailable: [
+    "denied",
+    "denied",
+    "the primary does not let us have slice %",
+    "Its data here is kept. Ask the primary whether the subscription has ended.",
+  ],
+  locked: [
+    "deferred",
+    "deferred",
+    "slice % is being updated at the primary",
+    "Its old content is whole; the next run tries again.",
+  ],
+  changed: [
+    "deferred",
+    "deferred",
+    "slice % kept changing at the primary while it was transferred",
+    "Its old content is whole; the next run tries again.",
+  ],
+  failed: [
+    "failed",
+    "unavailable",
+    "the primary could not serve slice %",
+    "Its old content is whole; run again later, and tell the primary if it stays so.",
+  ],
+};
+
+/** What the primary is told about a slice. */
+function confirmation(run: Run, done: SliceResult, durationMs: number): Confirm {
+  return {
+    type: "confirm",
+    run_id: run.id,
+    id: done.slice.id,
+    test: run.test,
+    outcome: done.outcome === "unchanged" ? "updated" : done.outcome,
+    hash: done.slice.hash,
+    count: done.slice.count,
+    added: done.added,
+    removed: done.removed,
+    bytes: done.bytes,
+    duration_ms: Math.max(0, Math.round(durationMs)),
+    // The primary learns what kind of failure it was; our own messages stay here.
+    message: done.error?.code ?? "",
+  };
+}
+
+function* sendConfirm(run: Run, confirm: Confirm): Steps<void> {
+  run.unconfirmed++;
+  yield* ask.send(confirm);
+}

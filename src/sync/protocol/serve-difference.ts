@@ -1,0 +1,74 @@
+/** The primary's answers to "what differs?": what a slice holds, the list of its grains, or coded symbols of it. Pure. */
+import { SandpiperError } from "../../errors.ts";
+import { metadataExcess } from "../../slices/rules/metadata.ts";
+import { chunkBytes } from "../../slices/rules/slice.ts";
+import { cellBytes, encodeFrame, entryFrames, firstCells, idBytes, listEntryBytes } from "./frames.ts";
+import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
+import { ask, damaged, judge, type Read, type Steps, sendFrame } from "./primary-port.ts";
+
+type Request<T> = Extract<SecondaryMessage, { type: T }>;
+
+/** Sends the content, and the list or the first cells if they are wanted. */
+export function* serveContent({ id, hash, want }: Request<"reconcile">): Steps<Refusal | undefined> {
+  const { view, data: metadata } = yield* ask.readMetadata(id);
+  const refusal = judge(view, hash);
+  if (refusal !== undefined) return refusal;
+  const { count, bytes } = view!;
+  const excess = metadataExcess(metadata);
+  if (excess !== undefined) throw tooMuch(id, excess);
+  yield* ask.send({ type: "content", id, hash, count, bytes, metadata: metadata.map(([key, value]) => [key, value]) });
+  if (want === "list") return yield* sendList(id, hash, count);
+  if (want === "cells") return yield* sendCells(id, hash, 0, firstCells);
+  return undefined;
+}
+
+/** It was filled before there was a limit. */
+const tooMuch = (id: string, excess: string) =>
+  new SandpiperError("storage", `no partner can take slice ${id}: it has ${excess}`, {
+    hint: "Remove some of it with `sandpiper slice meta NAME --unset KEY`.",
+  });
+
+/** Sends more cells. @throws `protocol` for more than a list would weigh. */
+export function* serveCells({ id, hash, first, end }: Request<"cells">): Steps<Refusal | undefined> {
+  const [view] = yield* ask.look([id]);
+  const refusal = judge(view, hash);
+  if (refusal !== undefined) return refusal;
+  if (first >= end || end * cellBytes > view!.count * listEntryBytes)
+    throw violation("more coded symbols were asked for than a list would weigh");
+  return yield* sendCells(id, hash, first, end);
+}
+
+function* sendCells(id: string, hash: string, first: number, end: number): Steps<Refusal | undefined> {
+  const { view, data: cells } = yield* ask.readCells(id, end);
+  const refusal = judge(view, hash);
+  if (refusal !== undefined) return refusal;
+  const each = Math.floor(chunkBytes / cellBytes);
+  for (let at = first, sequence = 0; at < end; at += each, sequence++) {
+    const to = Math.min(at + each, end);
+    const body = cells.encode(at, to);
+    const late = yield* sendFrame(id, hash, encodeFrame({ type: "cells", sequence, entries: to - at, body }));
+    if (late !== undefined) return late;
+  }
+  return undefined;
+}
+
+/** Sends exactly `count` entries: the partner waits for so many, and for nothing after them. */
+function* sendList(id: string, hash: string, count: number): Steps<Refusal | undefined> {
+  let sequence = 0;
+  let sent = 0;
+  for (let after: Buffer | null = null; sent < count; ) {
+    const read: Read<Buffer> = yield* ask.readList(id, after);
+    const refusal = judge(read.view, hash);
+    if (refusal !== undefined) return refusal;
+    const entries = read.data;
+    if (entries.length === 0) throw damaged(`slice ${id} has ${sent} grains, and says ${count}`);
+    for (const frame of entryFrames("list", entries, sequence)) {
+      const late = yield* sendFrame(id, hash, frame);
+      if (late !== undefined) return late;
+      sequence++;
+    }
+    sent += entries.length / listEntryBytes;
+    after = entries.subarray(entries.length - listEntryBytes, entries.length - listEntryBytes + idBytes);
+  }
+  return undefined;
+}

@@ -1,0 +1,192 @@
+/** The primary's answer to a fetch: the grains that were asked for, ascending by id, in frames. Pure. */
+import { chunkBytes, uuidBytes, uuidText } from "../../slices/rules/slice.ts";
+import {
+  decodeFrame,
+  encodeFrame,
+  entryFrames,
+  idBytes,
+  listEntryBytes,
+  newRecord,
+  readRecord,
+  readRecords,
+  symbolBytes,
+  usualBodyBytes,
+} from "./frames.ts";
+import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
+import { joined, type Pieces, ranged } from "./pieces.ts";
+import {
+  ask,
+  damaged,
+  inTurns,
+  judge,
+  lastIdOf,
+  type Read,
+  type Records,
+  type SliceView,
+  type Steps,
+  sendFrame,
+} from "./primary-port.ts";
+import { idsBeyond, idsOf } from "./reconcile.ts";
+
+/** One stream of frames of a slice. */
+interface Stream {
+  id: string;
+  hash: string;
+  sequence: number;
+  grains: number;
+  bytes: number;
+}
+
+type Request = Extract<SecondaryMessage, { type: "fetch" }>;
+
+/** @throws `protocol` when what is asked for cannot be meant. */
+export function* serveGrains(request: Request): Steps<Refusal | undefined> {
+  const { id, hash, by, count } = request;
+  // Where nothing is named, and nothing sent before the grains, what reads them judges.
+  const { refusal, failure } = by === "all" && request.after === null ? {} : yield* mayServe(request);
+  // What was named has to be read off the line even if it is not served.
+  const served = refusal === undefined && failure === undefined;
+  const named = by === "all" ? null : yield* receiveNamed(by, count, served);
+  if (failure !== undefined) throw failure;
+  if (refusal !== undefined) return refusal;
+  const stream = { id, hash, sequence: 0, grains: 0, bytes: 0 };
+  const after = request.after === null ? null : uuidBytes(request.after);
+  const wanted = by === "symbols" ? yield* sendNames(stream, named!) : named;
+  if (typeof wanted === "string") return wanted;
+  if (after !== null && request.chunk !== undefined) {
+    const cut = yield* sendRest(stream, after, request.chunk);
+    if (cut !== undefined) return cut;
+  }
+  return yield* sendGrains(stream, after, wanted === null ? null : idsBeyond(wanted, after));
+}
+
+/** Whether a fetch is served, or why not; `failure` when that could not be found out. @throws `protocol` when it names more grains than there are. */
+function* mayServe({ id, hash, by, count }: Request): Steps<{ refusal?: Refusal | undefined; failure?: unknown }> {
+  let view: SliceView | undefined;
+  try {
+    [view] = yield* ask.look([id]);
+  } catch (failure) {
+    return { failure };
+  }
+  const refusal = judge(view, hash);
+  if (refusal === undefined && by !== "all" && count > view!.count)
+    throw violation("more grains were asked for than there are");
+  return { refusal };
+}
+
+/** The ids or symbols that follow a fetch, ascending; forgotten as they come unless `keep`. */
+function* receiveNamed(type: "ids" | "symbols", count: number, keep: boolean): Steps<Buffer> {
+  const size = type === "ids" ? idBytes : symbolBytes;
+  const parts: Buffer[] = [];
+  let received = 0;
+  for (let sequence = 0; received < count; sequence++) {
+    const incoming = yield* ask.receive();
+    if (!("binary" in incoming)) throw violation(`a message came where frames of ${type} are due`);
+    const frame = decodeFrame(incoming.binary, [type], sequence);
+    received += frame.entries;
+    if (received > count) throw violation(`more ${type} came than the fetch says`);
+    if (!keep) continue;
+    const { body } = frame;
+    const last = parts.at(-1);
+    const follows = last === undefined || last.compare(body, 0, size, last.length - size) < 0;
+    if (!follows || !(yield* inTurns(ascend(body, size)))) throw violation(`the ${type} of a fetch do not ascend`);
+    parts.push(body);
+  }
+  return yield* inTurns(joined(parts));
+}
+
+/** Whether entries of `size` bytes ascend. */
+function* ascend(entries: Buffer, size: number): Pieces<boolean> {
+  let fine = true;
+  yield* ranged(entries.length / size, 16_384, (from, to) => {
+    for (let at = Math.max(1, from) * size; at < to * size && fine; at += size)
+      fine = entries.compare(entries, at, at + size, at - size, at) < 0;
+  });
+  return fine;
+}
+
+/** Says which grains have these symbols, so that the secondary knows what to expect; returns their ids. */
+function* sendNames(stream: Stream, symbols: Buffer): Steps<Buffer | Refusal> {
+  const { view, data: entries } = yield* ask.findSymbols(stream.id, symbols);
+  const refusal = judge(view, stream.hash);
+  if (refusal !== undefined) return refusal;
+  if (entries.length / listEntryBytes !== symbols.length / symbolBytes) return "changed";
+  const ids = yield* inTurns(idsOf(entries));
+  for (const frame of entryFrames("list", entries)) {
+    const late = yield* sendFrame(stream.id, stream.hash, frame);
+    if (late !== undefined) return late;
+    stream.sequence++;
+  }
+  return ids;
+}
+
+function* sendGrains(stream: Stream, after: Buffer | null, wanted: Buffer | null): Steps<Refusal | undefined> {
+  const { id, hash } = stream;
+  for (let last = after; ; ) {
+    const read: Read<Records> = yield* ask.readGrains(id, last, wanted);
+    const refusal = judge(read.view, hash) ?? (yield* sendRecords(stream, read.data));
+    if (refusal !== undefined) return refusal;
+    // How many are left of a whole slice is not known when some are not sent again: then the last read finds nothing.
+    const due = wanted === null ? (after === null ? read.view!.count : undefined) : wanted.length / idBytes;
+    const next = lastIdOf(read.data);
+    if (next === null || stream.grains === due) break;
+    last = next;
+  }
+  if (wanted !== null && stream.grains !== wanted.length / idBytes) return "changed";
+  yield* ask.send({ type: "end", id, grains: stream.grains, bytes: stream.bytes });
+  return undefined;
+}
+
+/** Packs records into frames, a chunked grain last in its frame and followed by its chunks. */
+function* sendRecords(stream: Stream, { bytes, ends }: Records): Steps<Refusal | undefined> {
+  const record = newRecord();
+  let start = 0;
+  let entries = 0;
+  let payload = 0;
+  for (let i = 0; i < ends.length; i++) {
+    readRecord(bytes, record.end, record);
+    const { end, chunked } = record;
+    entries++;
+    payload += record.payloadBytes;
+    if (!chunked && i + 1 < ends.length && ends[i + 1]! - start <= usualBodyBytes) continue;
+    const frame = { type: "grains" as const, sequence: stream.sequence++, entries, body: bytes.subarray(start, end) };
+    const refusal = yield* sendFrame(stream.id, stream.hash, encodeFrame(frame));
+    if (refusal !== undefined) return refusal;
+    stream.grains += entries;
+    stream.bytes += payload;
+    if (chunked) {
+      const grainId = bytes.subarray(record.idAt, record.idAt + idBytes);
+      const late = yield* sendChunks(stream, grainId, record.payloadBytes);
+      if (late !== undefined) return late;
+    }
+    start = end;
+    entries = 0;
+    payload = 0;
+  }
+  return undefined;
+}
+
+/** Sends the chunks of a grain from chunk `first` on: the stream of an earlier run was cut off among them. */
+function* sendRest(stream: Stream, grainId: Buffer, first: number): Steps<Refusal | undefined> {
+  const { view, data } = yield* ask.readGrains(stream.id, null, grainId);
+  const refusal = judge(view, stream.hash);
+  if (refusal !== undefined) return refusal;
+  const [grain] = readRecords({ entries: data.ends.length, body: data.bytes });
+  if (!grain?.chunked || first * chunkBytes >= grain.payloadBytes)
+    throw violation("a fetch goes on with a chunk that there is not");
+  return yield* sendChunks(stream, grainId, grain.payloadBytes, first);
+}
+
+function* sendChunks(stream: Stream, grainId: Buffer, payloadBytes: number, first = 0): Steps<Refusal | undefined> {
+  for (let sent = first * chunkBytes, n = first; sent < payloadBytes; n++) {
+    const { view, data } = yield* ask.readChunk(stream.id, grainId, n);
+    const refusal = judge(view, stream.hash);
+    if (refusal !== undefined) return refusal;
+    if (data.length === 0) throw damaged(`chunk ${n} of grain ${uuidText(grainId)} is not stored`);
+    sent += data.length;
+    const frame = encodeFrame({ type: "chunk", sequence: stream.sequence++, entries: 1, body: data });
+    const late = yield* sendFrame(stream.id, stream.hash, frame);
+    if (late !== undefined) return late;
+  }
+  return undefined;
+}

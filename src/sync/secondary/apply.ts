@@ -1,0 +1,156 @@
+/**
+ * Applying a slice: one transaction that deletes, adds, replaces the metadata, recomputes hash and count from the tables and
+ * compares them with the primary's. The slice is wholly old or wholly new, whatever happens.
+ */
+import { isDeepStrictEqual } from "node:util";
+import type { Session } from "../../database/database.ts";
+import { prepared } from "../../database/prepared.ts";
+import { asSandpiperError, SandpiperError } from "../../errors.ts";
+import {
+  clearGrains,
+  deleteGrains,
+  digestChunks,
+  insertGrains,
+  moveGrains,
+  type SmallGrain,
+} from "../../slices/grain-store.ts";
+import { computeContent } from "../../slices/refresh.ts";
+import { type Metadata, sortMetadata } from "../../slices/rules/hash.ts";
+import { type CompanyId, type ContentKey, type SliceKey, uuidText } from "../../slices/rules/slice.ts";
+import { metadataColumn, replaceMetadata } from "../../slices/slice-store.ts";
+import { step } from "../../step.ts";
+import { idBytes } from "../protocol/frames.ts";
+import type { Confirm } from "../protocol/messages.ts";
+import { idCount } from "../protocol/reconcile.ts";
+import type { Change, LocalSlice } from "../protocol/secondary-port.ts";
+import { noteApplied } from "./outbox-store.ts";
+
+/** A slice on this side, with what the store needs to know of it. */
+export interface StoredSlice extends LocalSlice {
+  key: SliceKey;
+  contentKey: ContentKey;
+  subscriptionId: string;
+}
+
+const deleteBatch = 10_000;
+
+/** The slice is not as it was when the run began: an operator did something to it. */
+export const changedHere = ({ name }: LocalSlice): SandpiperError =>
+  new SandpiperError("deferred", `slice ${name} was changed here while it was transferred`, { hint: "Run again." });
+
+/** What a slice is before it is changed, its row taken. */
+interface Taken {
+  hash: string;
+  count: number;
+  shown: ContentKey;
+  metadata: Metadata;
+}
+
+/**
+ * @param arrived the grains that are new, when they are so few that they were not staged.
+ * @param beforeCommit called when all is done but the commit: what fails before that is certainly not committed.
+ * @throws `verification` when what would be stored is not what the primary declared, `deferred` when the slice was changed here
+ * meanwhile, `storage` when the database fails; the slice is as it was then, unless the commit's outcome is unknown.
+ */
+export async function applyChange(
+  session: Session,
+  companyId: CompanyId,
+  slice: StoredSlice,
+  change: Change,
+  confirm: Confirm,
+  arrived: readonly SmallGrain[] | undefined,
+  beforeCommit: () => void,
+): Promise<void> {
+  await session.transaction(async (tx) => {
+    step("s.tx.begin");
+    const now = arrived === undefined ? await takeStaged(tx, slice, change) : await take(tx, slice);
+    if (now?.hash !== slice.hash || now.count !== slice.count) throw changedHere(slice);
+    await remove(tx, now.shown, slice.count, change.removed);
+    step("s.tx.delete");
+    const mostAreNew = confirm.added > slice.count - idCount(change.removed);
+    const whole = await oneKeyEach(slice, () =>
+      arrived === undefined ? merge(tx, slice, now as Staged, mostAreNew) : add(tx, now.shown, arrived),
+    );
+    const metadata = sortMetadata(change.content.metadata);
+    const same = isDeepStrictEqual(metadata, now.metadata);
+    if (!same) await replaceMetadata(tx, slice.key, metadata);
+    step("s.tx.insert");
+    const stored = await computeContent(tx, slice.key, whole, same ? now.metadata : undefined);
+    if (stored.hash !== change.content.hash || stored.count !== change.content.count) {
+      throw new SandpiperError(
+        "verification",
+        `slice ${slice.name} would not be what the primary declared (hash ${stored.hash}, ${stored.count} grains; declared ${change.content.hash}, ${change.content.count})`,
+        {
+          hint: "Nothing was changed. The primary's operator should refresh the slice; if it stays, report it.",
+        },
+      );
+    }
+    step("s.tx.verify");
+    await noteApplied(tx, companyId, slice, stored, confirm);
+    step("s.tx.commit");
+    beforeCommit();
+  });
+  step("s.tx.committed");
+}
+
+const takenColumns = `s.hash, s.content_count AS count, s.content_key AS shown, ${metadataColumn}`;
+
+const take = (tx: Session, { key }: StoredSlice) =>
+  tx.one<Taken>(prepared(`SELECT ${takenColumns} FROM slices s WHERE s.slice_key = $1 FOR UPDATE`), [key]);
+
+type Staged = Taken & { staged: ContentKey };
+
+/** With what is staged for it, which is taken too. */
+const takeStaged = (tx: Session, { key }: StoredSlice, { content }: Change) =>
+  tx.one<Staged>(
+    `SELECT ${takenColumns}, g.content_key AS staged FROM slices s JOIN staging g USING (slice_key) WHERE s.slice_key = $1 AND g.hash = $2 FOR UPDATE`,
+    [key, content.hash],
+  );
+
+async function remove(tx: Session, shown: ContentKey, count: number, removed: Buffer): Promise<void> {
+  if (idCount(removed) === count) {
+    if (count > 0) await clearGrains(tx, shown);
+    return;
+  }
+  for (let at = 0; at < removed.length; at += deleteBatch * idBytes) {
+    const ids: string[] = [];
+    for (let i = at; i < Math.min(removed.length, at + deleteBatch * idBytes); i += idBytes)
+      ids.push(uuidText(removed.subarray(i, i + idBytes)));
+    await deleteGrains(tx, shown, ids);
+  }
+}
+
+/** Puts grains beside those that are kept. @returns the content key that holds the whole. */
+async function add(tx: Session, shown: ContentKey, arrived: readonly SmallGrain[]): Promise<ContentKey> {
+  if (arrived.length > 0) await insertGrains(tx, shown, arrived);
+  return shown;
+}
+
+/**
+ * Puts what is staged and what is kept together, by moving the fewer grains: after a first copy none, the slice then shows what was
+ * staged. @returns the content key that holds the whole.
+ */
+async function merge(
+  tx: Session,
+  slice: StoredSlice,
+  { shown, staged }: Staged,
+  mostAreNew: boolean,
+): Promise<ContentKey> {
+  await digestChunks(tx, staged);
+  const [from, to] = mostAreNew ? [shown, staged] : [staged, shown];
+  await moveGrains(tx, from, to);
+  if (mostAreNew) await tx.run("UPDATE slices SET content_key = $2 WHERE slice_key = $1", [slice.key, to]);
+  return to;
+}
+
+async function oneKeyEach<T>(slice: StoredSlice, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (asSandpiperError(error).code !== "conflict") throw error;
+    throw new SandpiperError("verification", `the primary sent two grains with one key for slice ${slice.name}`, {
+      cause: error,
+      hint: "Nothing was changed. The primary's operator should look at the slice.",
+    });
+  }
+}

@@ -1,0 +1,121 @@
+/** Runs and confirmations of a secondary. A confirmation is written with the slice it is about, and forgotten when the primary has acknowledged it. */
+import type { Database, Session } from "../../database/database.ts";
+import { prepared } from "../../database/prepared.ts";
+import { contentValues, type SliceContent, storingContent } from "../../slices/refresh.ts";
+import type { CompanyId, SliceKey } from "../../slices/rules/slice.ts";
+import type { Confirm } from "../protocol/messages.ts";
+
+type Queries = Pick<Session | Database, "query" | "one" | "run">;
+
+/**
+ * Writes what a slice has become: its figures, the confirmation, and what is logged; nothing is staged for it any more. One statement,
+ * for it is part of what every slice costs.
+ */
+export async function noteApplied(
+  tx: Session,
+  companyId: CompanyId,
+  slice: { key: SliceKey; name: string; subscriptionId: string },
+  content: SliceContent,
+  confirm: Confirm,
+): Promise<void> {
+  await tx.run(
+    prepared(`WITH stored AS (${storingContent}), unstaged AS (DELETE FROM staging WHERE slice_key = $1),
+       told AS (INSERT INTO outbox (company_id, run_id, slice_id, body) VALUES ($6, $7, $8, $9))
+     INSERT INTO activity (company_id, run_id, slice_id, slice_name, sub_id, test, outcome, message, grains_added, grains_removed, bytes, duration_ms)
+       VALUES ($6, $7, $8, $10, $11, false, $12, '', $13, $14, $15, $16) ON CONFLICT (company_id, run_id, slice_id) DO NOTHING`),
+    [
+      ...contentValues(slice.key, content),
+      companyId,
+      confirm.run_id,
+      confirm.id,
+      JSON.stringify(confirm),
+      slice.name,
+      slice.subscriptionId,
+      confirm.outcome,
+      confirm.added,
+      confirm.removed,
+      confirm.bytes,
+      confirm.duration_ms,
+    ],
+  );
+}
+
+/** Confirmations for this primary that were not acknowledged, oldest first, at most 1,000. */
+export async function readOutbox(db: Queries, companyId: CompanyId): Promise<Confirm[]> {
+  const rows = await db.query<{ body: Confirm }>(
+    "SELECT body FROM outbox WHERE company_id = $1 ORDER BY id LIMIT 1000",
+    [companyId],
+  );
+  return rows.map((row) => row.body);
+}
+
+/** Forgets confirmations that the primary has acknowledged: [run, slice] each. */
+export async function settleOutbox(
+  db: Queries,
+  companyId: CompanyId,
+  settled: readonly (readonly [runId: string, sliceId: string])[],
+): Promise<void> {
+  await db.run(
+    `DELETE FROM outbox o USING unnest($2::uuid[], $3::uuid[]) AS settled (run_id, slice_id)
+     WHERE o.company_id = $1 AND o.run_id = settled.run_id AND o.slice_id = settled.slice_id`,
+    [companyId, settled.map(([runId]) => runId), settled.map(([, sliceId]) => sliceId)],
+  );
+}
+
+/** Whether the slice of this run was committed: the answer when a commit's own answer got lost. Waits for the slice's row. */
+export async function wasCommitted(
+  tx: Session,
+  companyId: CompanyId,
+  runId: string,
+  sliceId: string,
+): Promise<boolean> {
+  await tx.run("SELECT 1 FROM slices WHERE company_id = $1 AND id = $2 FOR UPDATE", [companyId, sliceId]);
+  return (
+    (await tx.one("SELECT 1 FROM outbox WHERE company_id = $1 AND run_id = $2 AND slice_id = $3", [
+      companyId,
+      runId,
+      sliceId,
+    ])) !== undefined
+  );
+}
+
+export interface SyncRun {
+  id: string;
+  companyId: CompanyId;
+  startedAt: Date;
+  finishedAt: Date | null;
+  exitCode: number | null;
+  summary: unknown;
+}
+
+/** Writes a run down before it begins, so that it can be asked after. */
+export async function announceRun(db: Queries, runId: string, companyId: CompanyId): Promise<void> {
+  await db.run("INSERT INTO sync_runs (id, company_id) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING", [
+    runId,
+    companyId,
+  ]);
+}
+
+/** Writes down that a run has begun. The caller holds the pair's lock: whatever else was not finished has died. */
+export async function startRun(db: Queries, runId: string, companyId: CompanyId): Promise<void> {
+  await db.run(
+    "UPDATE sync_runs SET finished_at = now(), exit_code = 1, summary = '{\"lost\": true}' WHERE company_id = $1 AND finished_at IS NULL AND id <> $2",
+    [companyId, runId],
+  );
+  await announceRun(db, runId, companyId);
+}
+
+export async function finishRun(db: Queries, runId: string, exitCode: number, summary: unknown): Promise<void> {
+  await db.run("UPDATE sync_runs SET finished_at = now(), exit_code = $2, summary = $3 WHERE id = $1", [
+    runId,
+    exitCode,
+    JSON.stringify(summary),
+  ]);
+}
+
+export async function findRun(db: Queries, runId: string): Promise<SyncRun | undefined> {
+  return db.one<SyncRun>(
+    `SELECT id, company_id AS "companyId", started_at AS "startedAt", finished_at AS "finishedAt", exit_code AS "exitCode", summary FROM sync_runs WHERE id = $1`,
+    [runId],
+  );
+}
