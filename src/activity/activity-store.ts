@@ -1,7 +1,7 @@
 /** The log of syncs, on both sides, and on a primary what each partner holds. */
 import type { Database, Session } from "../database/database.ts";
 import { companyInScope, type Scope, scopeName, scopeValue } from "../database/scope.ts";
-import type { CompanyId } from "../slices/rules/slice.ts";
+import type { CompanyId } from "../ids.ts";
 import type { Page } from "../slices/slice-store.ts";
 
 type Queries = Pick<Session | Database, "query" | "one" | "run">;

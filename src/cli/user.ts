@@ -4,7 +4,7 @@ import { roles } from "../companies/company.ts";
 import { requireCompany } from "../companies/company-store.ts";
 import { addUser, countNamesakes, loginName, minPasswordLength } from "../companies/user-store.ts";
 import { SandpiperError } from "../errors.ts";
-import { checkName } from "../slices/rules/slice.ts";
+import { checkName } from "../names.ts";
 import { action, addCommand, addGroup, type Context, type Run } from "./command.ts";
 
 type PersonRole = Exclude<keyof typeof roles, "sync">;

@@ -5,7 +5,7 @@
  */
 import { createCipheriv, createDecipheriv, createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { SandpiperError } from "../errors.ts";
-import { uuidBytes, uuidText } from "../slices/rules/slice.ts";
+import { uuidBytes, uuidText } from "../ids.ts";
 
 /** A fresh key: what to show once, and what to store. */
 export function mintApiKey(keyId: string, hmacKey: Buffer): { apiKey: string; secretHmac: Buffer } {

@@ -1,5 +1,5 @@
 /** Companies, subscriptions and their keys as types. Pure. */
-import type { CompanyId, SliceKey } from "../slices/rules/slice.ts";
+import type { CompanyId, SliceKey } from "../ids.ts";
 
 export type ServerRole = "primary" | "secondary";
 

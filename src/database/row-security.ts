@@ -1,7 +1,7 @@
 /** The canary: a server that could see with a stranger's eyes what a stranger must not see does not start. */
 import { randomUUID } from "node:crypto";
 import { SandpiperError } from "../errors.ts";
-import type { CompanyId } from "../slices/rules/slice.ts";
+import type { CompanyId } from "../ids.ts";
 import type { Database } from "./database.ts";
 
 /** Tables whose rows belong to somebody. */

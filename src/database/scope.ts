@@ -3,7 +3,7 @@
  * scope and puts one of these conditions into its WHERE. A partner's company comes from its token
  * alone, never from what it sends.
  */
-import type { CompanyId } from "../slices/rules/slice.ts";
+import type { CompanyId } from "../ids.ts";
 
 /** Everything (this machine's operator, an admin), or what one company may see. */
 export type Scope = { readonly all: true } | { readonly company: CompanyId };

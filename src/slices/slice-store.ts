@@ -6,16 +6,9 @@ import { everything, type Scope, scopeValue, sliceInScope, slicesInScope } from 
 import { SandpiperError } from "../errors.ts";
 import { type Metadata, SliceHasher, sortMetadata } from "./rules/hash.ts";
 import { checkMetadata } from "./rules/metadata.ts";
-import {
-  type CompanyId,
-  type ContentKey,
-  checkName,
-  isUuid,
-  nameKey,
-  type Slice,
-  type SliceKey,
-  sliceTypes,
-} from "./rules/slice.ts";
+import { type Slice, sliceTypes } from "./rules/slice.ts";
+import { checkName, nameKey } from "../names.ts";
+import { type CompanyId, type ContentKey, isUuid, type SliceKey } from "../ids.ts";
 
 type Queries = Pick<Session | Database, "query" | "one" | "run">;
 

@@ -2,9 +2,10 @@
 import { createHash } from "node:crypto";
 import { SandpiperError } from "../../src/errors.ts";
 import { grainSymbol, hashUnitBytes, idBytes, SliceHasher, sortMetadata } from "../../src/slices/rules/hash.ts";
-import { uuidText } from "../../src/slices/rules/slice.ts";
+import { uuidText } from "../../src/ids.ts";
 import { drive } from "../../src/sync/protocol/effects.ts";
-import { type GrainRecord, listEntryBytes, readRecords } from "../../src/sync/protocol/frames.ts";
+import { type GrainRecord, readRecords } from "../../src/sync/protocol/frames.ts";
+import { listEntryBytes } from "../../src/slices/rules/hash.ts";
 import type { LocalSlice, Run, SecondaryPort } from "../../src/sync/protocol/secondary-port.ts";
 import { secondarySession } from "../../src/sync/protocol/secondary-session.ts";
 import { unpack } from "../../src/sync/transport/compression.ts";

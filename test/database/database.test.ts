@@ -14,7 +14,7 @@ import { migrate, requireCurrentSchema } from "../../src/database/migrate.ts";
 import { prepared } from "../../src/database/prepared.ts";
 import { everything } from "../../src/database/scope.ts";
 import { SandpiperError } from "../../src/errors.ts";
-import type { CompanyId } from "../../src/slices/rules/slice.ts";
+import type { CompanyId } from "../../src/ids.ts";
 import { sandpiper } from "../harness/process.ts";
 import { projectRoot } from "../harness/project-root.ts";
 import { scratch } from "../harness/scratch.ts";

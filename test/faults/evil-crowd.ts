@@ -9,7 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { sealApiKey } from "../../src/companies/api-key.ts";
 import { addCompany, issueApiKey, readServer } from "../../src/companies/company-store.ts";
 import { requireSecret } from "../../src/config/config.ts";
-import { uuidText } from "../../src/slices/rules/slice.ts";
+import { uuidText } from "../../src/ids.ts";
 import { sliceContents } from "../integration/oracle.ts";
 import { addLines, offer, Party } from "../integration/parties.ts";
 import { EvilPrimary, type Passing, type Script } from "./evil/evil-primary.ts";

@@ -33,20 +33,37 @@ async function violations(directory: string, files: Record<string, string>): Pro
 
 const good = {
   "bin/sandpiper.ts": 'import "../src/cli/program.ts";',
-  "src/cli/program.ts": 'import "commander"; import "../app.ts"; import "../server/serve.ts"; import "../sync/run.ts";',
-  "src/server/serve.ts":
-    'import "express"; import type { App } from "../app.ts"; import "../sync/run.ts"; export type A = App;',
-  "src/sync/run.ts": 'import type { App } from "../app.ts"; import "./messages.ts"; export type A = App;',
-  "src/sync/messages.ts": 'import "zod"; import "../errors.ts";',
-  "src/app.ts": 'import "./database.ts"; import "./subscriptions/company-store.ts"; export interface App { x: 1 }',
-  "src/subscriptions/company-store.ts": 'import "../slices/slice-store.ts";',
-  "src/slices/slice-store.ts": 'import "../scope.ts"; import "../database.ts"; import "./slice.ts";',
-  "src/slices/slice.ts": 'import "../errors.ts"; export type CompanyId = string;',
-  "src/scope.ts": 'import type { CompanyId } from "./slices/slice.ts"; export type C = CompanyId;',
-  "src/database.ts": 'import "pg"; import "./config.ts";',
-  "src/config.ts": 'import "yaml"; import "node:fs"; import "./errors.ts";',
+  "src/cli/program.ts":
+    'import "commander"; import "../app.ts"; import "../daemon/serve.ts"; import "../sync/run/run.ts";',
+  "src/daemon/serve.ts": 'import "../server/upgrade.ts"; import "../server/rest/routes.ts";',
+  "src/server/upgrade.ts":
+    'import "ws"; import type { C } from "./context.ts"; import "../sync/primary/store.ts"; export type D = C;',
+  "src/server/rest/routes.ts":
+    'import "express"; import type { C } from "../context.ts"; import "../../sync/run/run.ts"; export type D = C;',
+  "src/server/context.ts":
+    'import type { App } from "../app.ts"; import "./auth/token.ts"; import "./http/listen.ts"; export type C = App;',
+  "src/server/auth/token.ts": 'import "jsonwebtoken"; import "../http/listen.ts";',
+  "src/server/http/listen.ts": 'import "node:http"; import "../../errors.ts";',
+  "src/operations/add-company.ts":
+    'import type { App } from "../app.ts"; import "../sync/run/run.ts"; export type A = App;',
+  "src/sync/run/run.ts":
+    'import type { App } from "../../app.ts"; import "../secondary/apply.ts"; export type A = App;',
+  "src/sync/primary/store.ts": 'import "../protocol/messages.ts";',
+  "src/sync/secondary/apply.ts": 'import "../transport/channel.ts";',
+  "src/sync/transport/channel.ts": 'import "ws"; import "../protocol/messages.ts";',
+  "src/sync/protocol/messages.ts": 'import "zod"; import "../../errors.ts";',
+  "src/app.ts": 'import "./database/database.ts"; import "./companies/company-store.ts"; export interface App { x: 1 }',
+  "src/subscriptions/subscription-store.ts": 'import "../companies/company-store.ts";',
+  "src/companies/company-store.ts": 'import "../slices/slice-store.ts";',
+  "src/slices/slice-store.ts":
+    'import "../database/scope.ts"; import "../database/database.ts"; import "./rules/slice.ts";',
+  "src/slices/rules/slice.ts": 'import "../../errors.ts"; import "../../ids.ts";',
+  "src/database/scope.ts": 'import type { CompanyId } from "../ids.ts"; export type C = CompanyId;',
+  "src/database/database.ts": 'import "pg"; import "../config/config.ts";',
+  "src/config/config.ts": 'import "yaml"; import "node:fs"; import "../errors.ts";',
+  "src/ids.ts": "export type CompanyId = string;",
   "src/errors.ts": "export {};",
-  "test/one.test.ts": 'import "tap"; import "pg"; import "../src/sync/run.ts";',
+  "test/one.test.ts": 'import "tap"; import "pg"; import "../src/sync/run/run.ts";',
 };
 
 t.test("a tree that keeps the rules passes", async (t) => {
@@ -55,48 +72,59 @@ t.test("a tree that keeps the rules passes", async (t) => {
 
 t.test("each rule catches its back-edge", async (t) => {
   const bad: Record<string, [text: string, rule: string]> = {
-    "src/slices/one.ts": ['import "../sync/run.ts";', "slices-imports-only-downwards"],
+    "src/slices/one.ts": ['import "../sync/run/run.ts";', "slices-imports-only-downwards"],
     "src/slices/two.ts": [
-      'import type { A } from "../server/serve.ts"; export type B = A;',
+      'import type { C } from "../server/context.ts"; export type B = C;',
       "slices-imports-only-downwards",
     ],
-    "src/subscriptions/one.ts": ['import "../sync/run.ts";', "subscriptions-imports-only-downwards"],
+    "src/companies/one.ts": ['import "../subscriptions/subscription-store.ts";', "companies-imports-only-downwards"],
     "src/subscriptions/two.ts": ['import "../app.ts";', "subscriptions-imports-only-downwards"],
-    "src/sync/one.ts": ['import "../server/serve.ts";', "sync-imports-only-downwards"],
-    "src/server/one.ts": ['import "../cli/program.ts";', "server-imports-only-downwards"],
+    "src/activity/one.ts": ['import "../sync/run/run.ts";', "activity-imports-only-downwards"],
+    "src/operations/one.ts": ['import "../server/http/listen.ts";', "operations-imports-only-downwards"],
+    "src/sync/run/one.ts": ['import "../../operations/add-company.ts";', "sync-run-imports-only-downwards"],
+    "src/sync/secondary/one.ts": ['import "../primary/store.ts";', "sync-secondary-imports-only-downwards"],
+    "src/sync/primary/one.ts": ['import "../secondary/apply.ts";', "primary-and-secondary-do-not-meet"],
+    "src/sync/protocol/one.ts": ['import "../transport/channel.ts";', "sync-protocol-imports-only-downwards"],
+    "src/server/http/one.ts": ['import "../auth/token.ts";', "server-http-imports-only-downwards"],
+    "src/server/auth/one.ts": ['import "../rest/routes.ts";', "server-auth-imports-only-downwards"],
+    "src/server/rest/one.ts": ['import "../upgrade.ts";', "server-rest-imports-only-downwards"],
+    "src/daemon/one.ts": ['import "../cli/program.ts";', "daemon-imports-only-downwards"],
     "src/cli/one.ts": ['import "../../bin/sandpiper.ts";', "cli-imports-only-downwards"],
-    "src/migrate.ts": ['import "./slices/slice.ts";', "migrate-imports-only-downwards"],
-    "src/postgres/one.ts": ['import "../database.ts";', "postgres-imports-only-downwards"],
-    "src/log.ts": ['import "./database.ts";', "foundation-imports-only-downwards"],
-    "src/utils.ts": ['import "./errors.ts";', "known-layer"],
+    "src/database/migrate.ts": ['import "../slices/rules/slice.ts";', "database-imports-only-downwards"],
+    "src/config/one.ts": ['import "../database/database.ts";', "config-imports-only-downwards"],
+    "src/log.ts": ['import "./database/database.ts";', "foundation-imports-only-downwards"],
+    "src/utils.ts": ['import "./errors.ts";', "known-room"],
+    "src/sync/flat.ts": ['import "../errors.ts";', "known-room"],
     "src/slices/cycle-a.ts": ['import "./cycle-b.ts";', ""],
     "src/slices/cycle-b.ts": ['import type { A } from "./cycle-a.ts"; export type B = A;', ""],
     "src/slices/three.ts": ['import "../../test/one.test.ts";', "not-to-test"],
     "src/slices/four.ts": ['import "./nowhere.ts";', "not-to-unresolvable"],
     "src/slices/pg.ts": ['import "pg";', "owner-of-pg"],
-    "src/sync/commander.ts": [
+    "src/sync/run/commander.ts": [
       'import type { Command } from "commander"; export type C = Command;',
       "owner-of-commander",
     ],
-    "src/sync/express.ts": ['import type { Request } from "express"; export type R = Request;', "owner-of-express"],
-    "src/server/ws.ts": ['import type { WebSocket } from "ws"; export type W = WebSocket;', "owner-of-ws"],
-    "src/server/jwt.ts": ['import "jsonwebtoken";', "owner-of-jsonwebtoken"],
-    "src/sync/xxhash.ts": ['import "xxhash-wasm";', "owner-of-xxhash-wasm"],
+    "src/sync/run/express.ts": ['import type { Request } from "express"; export type R = Request;', "owner-of-express"],
+    "src/server/rest/ws.ts": ['import type { WebSocket } from "ws"; export type W = WebSocket;', "owner-of-ws"],
+    "src/server/rest/jwt.ts": ['import "jsonwebtoken";', "owner-of-jsonwebtoken"],
+    "src/sync/run/xxhash.ts": ['import "xxhash-wasm";', "owner-of-xxhash-wasm"],
     "src/slices/yaml.ts": ['import "yaml";', "owner-of-yaml"],
     "src/slices/tap.ts": ['import "tap";', "no-dev-dependency-shipped"],
-    "src/server/app.ts": ['import { App } from "../app.ts"; export const a = App;', "app-is-a-type-below-the-commands"],
-    "src/sync/frames.ts": ['import "./harmless.ts";', "pure-stays-pure"], // by way of another file
-    "src/sync/harmless.ts": ['import { connect } from "node:net"; export { connect };', ""],
-    "src/sync/reconcile.ts": ['import "node:fs/promises";', "pure-stays-pure"],
-    "src/sync/primary-session.ts": [
-      'import type { Database } from "../database.ts"; export type D = Database;',
+    "src/server/rest/app.ts": [
+      'import { App } from "../../app.ts"; export const a = App;',
+      "app-is-a-type-below-the-commands",
+    ],
+    "src/slices/rules/by-way.ts": ['import "../harmless.ts";', "pure-stays-pure"], // by way of another file
+    "src/slices/harmless.ts": ['import { connect } from "node:net"; export { connect };', ""],
+    "src/sync/protocol/reconcile.ts": ['import "node:fs/promises";', "pure-stays-pure"],
+    "src/sync/protocol/primary-session.ts": [
+      'import type { Database } from "../../database/database.ts"; export type D = Database;',
       "pure-stays-pure",
     ],
-    "src/subscriptions/rules.ts": [
+    "src/subscriptions/rules/rules.ts": [
       'import { randomUUID } from "node:crypto"; export { randomUUID };',
       "pure-has-no-randomness",
     ],
-    "src/scope.ts": ['import "./slices/slice-store.ts";', "scope-imports-only-a-type"],
   };
   const files = { ...good, ...Object.fromEntries(Object.entries(bad).map(([name, [text]]) => [name, text])) };
   const found = await violations(await scratch(t), files);

@@ -22,7 +22,7 @@ import {
   listGrainsAfter,
 } from "../../src/slices/grain-store.ts";
 import { refreshSlice } from "../../src/slices/refresh.ts";
-import type { CompanyId } from "../../src/slices/rules/slice.ts";
+import type { CompanyId } from "../../src/ids.ts";
 import { findSlice, listSlices, requireSlice } from "../../src/slices/slice-store.ts";
 import { listSubscriptions } from "../../src/subscriptions/subscription-store.ts";
 import { runPartner } from "../../src/sync/run/run-partner.ts";

@@ -4,7 +4,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { WebSocket, WebSocketServer } from "ws";
 import { mintApiKey } from "../../src/companies/api-key.ts";
-import { uuidBytes } from "../../src/slices/rules/slice.ts";
+import { uuidBytes } from "../../src/ids.ts";
 import { subprotocol } from "../../src/sync/protocol/messages.ts";
 import { packed, squeezed } from "../faults/evil/primary-script.ts";
 import { encodeTuple, int8 } from "../harness/tuples.ts";

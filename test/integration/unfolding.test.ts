@@ -2,7 +2,7 @@
 import t, { type Test } from "tap";
 import { addCompany, issueApiKey } from "../../src/companies/company-store.ts";
 import { requireSecret } from "../../src/config/config.ts";
-import type { CompanyId } from "../../src/slices/rules/slice.ts";
+import type { CompanyId } from "../../src/ids.ts";
 import { requireSlice } from "../../src/slices/slice-store.ts";
 import { addSubscription } from "../../src/subscriptions/subscription-store.ts";
 import { type Outcome, type RunOptions, sandpiper } from "../harness/process.ts";

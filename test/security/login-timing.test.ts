@@ -5,7 +5,7 @@ import t from "tap";
 import { mintApiKey } from "../../src/companies/api-key.ts";
 import { addCompany, setCompanyActive } from "../../src/companies/company-store.ts";
 import { addUser, updateUser } from "../../src/companies/user-store.ts";
-import type { CompanyId } from "../../src/slices/rules/slice.ts";
+import type { CompanyId } from "../../src/ids.ts";
 import { type Answer, cast, password, serverOf } from "../server/support.ts";
 
 t.setTimeout(180_000);

@@ -10,7 +10,7 @@ import { parseConfig } from "../../src/config/config.ts";
 import { openDatabase } from "../../src/database/database.ts";
 import { createLogger } from "../../src/log.ts";
 import { type RunningServer, type ServerOptions, startServer } from "../../src/server/http/http-server.ts";
-import type { CompanyId } from "../../src/slices/rules/slice.ts";
+import type { CompanyId } from "../../src/ids.ts";
 import { type Request, requestInit } from "../harness/request.ts";
 import { createTestDatabase } from "../harness/test-database.ts";
 

@@ -1,6 +1,6 @@
 /** The statements that the program sends, known by their text, white space aside: what is not here is refused loudly. */
 import { SandpiperError } from "../../src/errors.ts";
-import { uuidText } from "../../src/slices/rules/slice.ts";
+import { uuidText } from "../../src/ids.ts";
 import { tupleEnd, tupleFields } from "../../src/slices/rules/tuples.ts";
 import { encodeTuple } from "../harness/tuples.ts";
 import { catalogue } from "./catalogue.ts";

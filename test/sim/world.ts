@@ -1,7 +1,7 @@
 /** The world of one schedule: primaries, secondaries, their databases and the network, and what may be done to them. */
 import type { Database } from "../../src/database/database.ts";
 import { SandpiperError } from "../../src/errors.ts";
-import type { CompanyId, SliceKey } from "../../src/slices/rules/slice.ts";
+import type { CompanyId, SliceKey } from "../../src/ids.ts";
 import { addSubscription } from "../../src/subscriptions/subscription-store.ts";
 import type { PartnerReport } from "../../src/sync/run/report.ts";
 import { Random } from "../harness/random.ts";

@@ -14,7 +14,8 @@ import {
   readPayload,
 } from "../../src/slices/grain-store.ts";
 import { changeSlice } from "../../src/slices/publish.ts";
-import { type ContentKey, chunkBytes, type Encoding } from "../../src/slices/rules/slice.ts";
+import { chunkBytes, type Encoding } from "../../src/slices/rules/slice.ts";
+import type { ContentKey } from "../../src/ids.ts";
 import { openTestDatabase } from "../harness/open-database.ts";
 import { Random } from "../harness/random.ts";
 

@@ -1,6 +1,7 @@
 /** In which order slices are pulled. Pure. */
 
-import type { CompanyId, Slice } from "../../slices/rules/slice.ts";
+import type { Slice } from "../../slices/rules/slice.ts";
+import type { CompanyId } from "../../ids.ts";
 import { grouped } from "./grouped.ts";
 
 /**

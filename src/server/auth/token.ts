@@ -5,7 +5,7 @@ import { z } from "zod";
 import { roles } from "../../companies/company.ts";
 import { type Config, requireSecret } from "../../config/config.ts";
 import { SandpiperError } from "../../errors.ts";
-import type { CompanyId } from "../../slices/rules/slice.ts";
+import type { CompanyId } from "../../ids.ts";
 
 /** Who a request is from. */
 export interface Identity {

@@ -7,7 +7,7 @@ import { roles } from "../../companies/company.ts";
 import { findApiKey, findCompany, markKeyUsed } from "../../companies/company-store.ts";
 import { authenticateUser } from "../../companies/user-store.ts";
 import { SandpiperError } from "../../errors.ts";
-import { nameKey } from "../../slices/rules/slice.ts";
+import { nameKey } from "../../names.ts";
 import { step } from "../../step.ts";
 import { type Attempt, LoginLimit } from "../auth/login-limit.ts";
 import { type Identity, signToken } from "../auth/token.ts";

@@ -1,6 +1,6 @@
 /** Ids in a path. */
 import { SandpiperError } from "../../errors.ts";
-import { isUuid } from "../../slices/rules/slice.ts";
+import { isUuid } from "../../ids.ts";
 import { noSuchAddress } from "../http/problem.ts";
 
 /** The id at this place of the path, in lower case. @throws `usage` when it is not the form of an id. */

@@ -3,7 +3,8 @@ import type { Router } from "express";
 import { z } from "zod";
 import { metadataInput } from "../../slices/batch.ts";
 import { sortMetadata } from "../../slices/rules/hash.ts";
-import { checkName, type Slice } from "../../slices/rules/slice.ts";
+import type { Slice } from "../../slices/rules/slice.ts";
+import { checkName } from "../../names.ts";
 import {
   addSlice,
   checkType,

@@ -6,7 +6,7 @@ import type { App } from "../../app.ts";
 import type { Company } from "../../companies/company.ts";
 import { findCompany, findCompanyByAddress } from "../../companies/company-store.ts";
 import { SandpiperError } from "../../errors.ts";
-import { type CompanyId, isUuid } from "../../slices/rules/slice.ts";
+import { type CompanyId, isUuid } from "../../ids.ts";
 import { type PartnerReport, summary } from "../../sync/run/report.ts";
 import { runPartner } from "../../sync/run/run-partner.ts";
 import { announceRun, findRun } from "../../sync/secondary/outbox-store.ts";

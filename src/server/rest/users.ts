@@ -13,7 +13,7 @@ import {
   updateUser,
 } from "../../companies/user-store.ts";
 import { SandpiperError } from "../../errors.ts";
-import type { CompanyId } from "../../slices/rules/slice.ts";
+import type { CompanyId } from "../../ids.ts";
 import { forbidden } from "../auth/access.ts";
 import type { Identity } from "../auth/token.ts";
 import { missing } from "../http/problem.ts";

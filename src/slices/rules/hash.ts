@@ -1,7 +1,7 @@
 /** The hash of a slice and the symbol of a grain (PROTOCOL.md, "Hash of a slice"). Pure; the only file that knows xxhash-wasm. */
 import { createHash } from "node:crypto";
 import xxhash from "xxhash-wasm";
-import { uuidText } from "./slice.ts";
+import { uuidText } from "../../ids.ts";
 import { gather } from "./tuples.ts";
 
 const wasm = await xxhash();
@@ -11,6 +11,9 @@ export type Metadata = readonly (readonly [key: string, value: string])[];
 
 export const idBytes = 16;
 export const digestBytes = 32;
+export const symbolBytes = 8;
+/** An entry of a list: the id and the symbol of a grain. */
+export const listEntryBytes = idBytes + symbolBytes;
 /** An id and a digest, each behind its length (u32, big-endian): the unit that the slice hash runs over. */
 export const hashUnitBytes = 4 + idBytes + 4 + digestBytes;
 

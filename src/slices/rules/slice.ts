@@ -1,16 +1,5 @@
-/** Slices, grains and their ids: the words of the domain as types, and what makes a value acceptable. Pure. */
-import { unfitForName } from "../../characters.ts";
-import { SandpiperError } from "../../errors.ts";
-
-declare const brand: unique symbol;
-type Branded<Of, Name extends string> = Of & { readonly [brand]: Name };
-
-export type CompanyId = Branded<string, "CompanyId">;
-export type SliceId = Branded<string, "SliceId">;
-/** Our own number for a slice: a peer never sees or chooses it. */
-export type SliceKey = Branded<number, "SliceKey">;
-/** What a slice's grains are filed under. A new copy of a slice is put together under a key of its own, and then shown. */
-export type ContentKey = Branded<number, "ContentKey">;
+/** Slices and grains: the words of the domain as types, and what makes a value acceptable. Pure. */
+import type { CompanyId, ContentKey, SliceId, SliceKey } from "../../ids.ts";
 
 /** A slice as it is stored. */
 export interface Slice {
@@ -74,40 +63,6 @@ export const maxKeyBytes = 1024;
 /** Most pairs of metadata that a slice has, and most UTF-8 bytes of their keys and values together: a partner takes it in one message. */
 export const maxMetadataPairs = 10_000;
 export const maxMetadataBytes = 1024 * 1024;
-/** Longest name of a company, slice or subscription, in characters. */
-export const maxNameLength = 200;
-
-const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
-
-/** Whether the text is any 128 bits in the usual form (real partners have ids outside RFC 9562). */
-export const isUuid = (text: string): boolean => uuid.test(text.toLowerCase()) && text.length === 36;
-
-/** What a name is matched and kept unique by: without regard to case or to how accents are composed. */
-export const nameKey = (name: string): string => name.normalize("NFC").toLowerCase();
-
-/** Why `name` cannot be a name, or undefined if it can. */
-export function nameProblem(name: string): string | undefined {
-  if (name.trim() === "") return "is empty";
-  if (name !== name.trim()) return "begins or ends with a blank";
-  if ([...name].length > maxNameLength) return `is longer than ${maxNameLength} characters`;
-  if (/[\p{Cc}\p{Zl}\p{Zp}]/u.test(name)) return "has control characters";
-  if (!name.isWellFormed()) return "is not valid Unicode";
-  const character = unfitForName(name);
-  return character === undefined ? undefined : `has the invisible character ${character}`;
-}
-
-/** @throws `usage` unless `name` can be a name; `what` says whose. */
-export function checkName(what: string, name: string): string {
-  const problem = nameProblem(name);
-  if (problem !== undefined)
-    throw new SandpiperError("usage", `the ${what}'s name ${problem}`, { hint: "Choose another name." });
-  if (isUuid(name))
-    throw new SandpiperError("usage", `the ${what}'s name looks like an id`, {
-      hint: "Choose a name that nobody takes for an id.",
-    });
-  return name;
-}
-
 /** Why a key or source cannot be one of a grain's, or undefined. Keys are exact bytes; NUL cannot be stored. */
 export function grainTextProblem(text: string, minBytes: number): string | undefined {
   const bytes = Buffer.byteLength(text);
@@ -116,13 +71,4 @@ export function grainTextProblem(text: string, minBytes: number): string | undef
   if (text.includes("\0")) return "has a NUL character";
   if (!text.isWellFormed()) return "is not valid Unicode";
   return undefined;
-}
-
-/** The 16 bytes of an id. */
-export const uuidBytes = (id: string): Buffer => Buffer.from(id.replaceAll("-", ""), "hex");
-
-/** The id with these 16 bytes, in lower case. */
-export function uuidText(bytes: Uint8Array): string {
-  const hex = Buffer.from(bytes.buffer, bytes.byteOffset, 16).toString("hex");
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }

@@ -11,7 +11,7 @@
  */
 import { fitForName } from "../../characters.ts";
 import type { Subscription } from "../../companies/company.ts";
-import { maxNameLength, nameKey, nameProblem } from "../../slices/rules/slice.ts";
+import { maxNameLength, nameKey, nameProblem } from "../../names.ts";
 
 /** A subscription as a primary lists it. */
 export interface Offer {

@@ -4,7 +4,7 @@ import type { Database } from "../../database/database.ts";
 import type { Scope } from "../../database/scope.ts";
 import { SandpiperError } from "../../errors.ts";
 import type { Metadata } from "../../slices/rules/hash.ts";
-import type { CompanyId } from "../../slices/rules/slice.ts";
+import type { CompanyId } from "../../ids.ts";
 import { step } from "../../step.ts";
 import type { Cells } from "../protocol/coded-symbols.ts";
 import type { Confirm, Incoming, PrimaryMessage } from "../protocol/messages.ts";

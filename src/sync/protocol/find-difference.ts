@@ -5,7 +5,8 @@
  */
 import { SandpiperError } from "../../errors.ts";
 import { Cells, encodeList, estimateDifference, peel, type SymbolDifference } from "./coded-symbols.ts";
-import { cellBytes, decodeFrame, firstCells, idBytes, listEntryBytes } from "./frames.ts";
+import { cellBytes, decodeFrame, firstCells } from "./frames.ts";
+import { idBytes, listEntryBytes } from "../../slices/rules/hash.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
 import type { Pieces } from "./pieces.ts";
 import { idsOf, ListComparison } from "./reconcile.ts";

@@ -7,6 +7,7 @@
  * All numbers are big-endian. The sequence counts the frames of one stream from 0.
  */
 import { isUtf8 } from "node:buffer";
+import { idBytes, listEntryBytes, symbolBytes } from "../../slices/rules/hash.ts";
 import { chunkBytes, encodings, maxKeyBytes } from "../../slices/rules/slice.ts";
 import { nullLength } from "../../slices/rules/tuples.ts";
 import { violation } from "./messages.ts";
@@ -23,10 +24,6 @@ export const maxFrameBytes = headerBytes + maxBodyBytes;
 /** What frames of small grains aim at: large enough to shrink well, small enough that a crash costs little. */
 export const usualBodyBytes = chunkBytes / 4;
 
-export const idBytes = 16;
-export const symbolBytes = 8;
-/** An entry of a list: the id and the symbol of a grain. */
-export const listEntryBytes = idBytes + symbolBytes;
 /** A coded symbol: the XOR of symbols (8) and checksums (4), and the count modulo 2^16 (2). */
 export const cellBytes = 14;
 

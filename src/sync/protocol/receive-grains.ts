@@ -2,7 +2,8 @@
 import { SandpiperError } from "../../errors.ts";
 import { chunkBytes } from "../../slices/rules/slice.ts";
 import { nowOf, type Refused, type Wanted } from "./find-difference.ts";
-import { decodeFrame, type GrainRecord, idBytes, listEntryBytes, readRecords } from "./frames.ts";
+import { decodeFrame, type GrainRecord, readRecords } from "./frames.ts";
+import { idBytes, listEntryBytes } from "../../slices/rules/hash.ts";
 import { violation } from "./messages.ts";
 import { type Pieces, ranged } from "./pieces.ts";
 import { IdList, IdOrder, idsBeyond } from "./reconcile.ts";

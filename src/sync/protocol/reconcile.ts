@@ -1,5 +1,5 @@
 /** Comparing two sets of grains. Pure: lists in, ids out. */
-import { idBytes, listEntryBytes } from "./frames.ts";
+import { idBytes, listEntryBytes } from "../../slices/rules/hash.ts";
 import { violation } from "./messages.ts";
 import { joined, type Pieces, ranged } from "./pieces.ts";
 

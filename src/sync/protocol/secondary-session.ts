@@ -4,9 +4,10 @@
  * result; what is wrong with one does not stop the next. Only what concerns the whole connection is thrown.
  */
 import { asSandpiperError, type ErrorCode, SandpiperError } from "../../errors.ts";
-import { uuidText } from "../../slices/rules/slice.ts";
+import { uuidText } from "../../ids.ts";
 import { type Found, findDifference, type Target } from "./find-difference.ts";
-import { entryFrames, idBytes, symbolBytes } from "./frames.ts";
+import { entryFrames } from "./frames.ts";
+import { idBytes, symbolBytes } from "../../slices/rules/hash.ts";
 import { type Confirm, frameCompression, protocolVersion, type Refusal, violation } from "./messages.ts";
 import { receiveGrains } from "./receive-grains.ts";
 import { idCount, isDrop } from "./reconcile.ts";

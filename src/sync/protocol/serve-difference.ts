@@ -2,7 +2,8 @@
 import { SandpiperError } from "../../errors.ts";
 import { metadataExcess } from "../../slices/rules/metadata.ts";
 import { chunkBytes } from "../../slices/rules/slice.ts";
-import { cellBytes, encodeFrame, entryFrames, firstCells, idBytes, listEntryBytes } from "./frames.ts";
+import { cellBytes, encodeFrame, entryFrames, firstCells } from "./frames.ts";
+import { idBytes, listEntryBytes } from "../../slices/rules/hash.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
 import { ask, damaged, judge, type Read, type Steps, sendFrame } from "./primary-port.ts";
 

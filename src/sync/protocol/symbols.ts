@@ -1,5 +1,5 @@
 /** Sets of symbols (64 bits, 8 bytes each): looked up, put in order and put together, whatever symbols a peer has chosen. Pure. */
-import { idBytes, listEntryBytes, symbolBytes } from "./frames.ts";
+import { idBytes, listEntryBytes, symbolBytes } from "../../slices/rules/hash.ts";
 import { type Pieces, ranged } from "./pieces.ts";
 
 /** Symbols that are looked up in one piece: some milliseconds. */

@@ -5,7 +5,7 @@ import type { App } from "../../app.ts";
 import type { Company } from "../../companies/company.ts";
 import { findCompany, listCompanies } from "../../companies/company-store.ts";
 import { SandpiperError, worstExit } from "../../errors.ts";
-import { isUuid } from "../../slices/rules/slice.ts";
+import { isUuid } from "../../ids.ts";
 import { findSubscription } from "../../subscriptions/subscription-store.ts";
 import type { LocalSlice, SliceResult } from "../protocol/secondary-port.ts";
 import type { PartnerReport, SyncReport } from "./report.ts";

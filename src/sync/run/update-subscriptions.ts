@@ -6,7 +6,7 @@ import { setSubsEtag } from "../../companies/company-store.ts";
 import type { Session } from "../../database/database.ts";
 import { everything } from "../../database/scope.ts";
 import { SandpiperError } from "../../errors.ts";
-import type { CompanyId, ContentKey, SliceKey } from "../../slices/rules/slice.ts";
+import type { CompanyId, ContentKey, SliceKey } from "../../ids.ts";
 import { activeAfter, planSubscriptions } from "../../subscriptions/rules/rules.ts";
 import { applyPlan, listSubscriptions, readNames } from "../../subscriptions/subscription-store.ts";
 import type { StoredSlice } from "../secondary/apply.ts";

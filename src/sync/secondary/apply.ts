@@ -16,10 +16,10 @@ import {
 } from "../../slices/grain-store.ts";
 import { computeContent } from "../../slices/refresh.ts";
 import { type Metadata, sortMetadata } from "../../slices/rules/hash.ts";
-import { type CompanyId, type ContentKey, type SliceKey, uuidText } from "../../slices/rules/slice.ts";
+import { type CompanyId, type ContentKey, type SliceKey, uuidText } from "../../ids.ts";
 import { metadataColumn, replaceMetadata } from "../../slices/slice-store.ts";
 import { step } from "../../step.ts";
-import { idBytes } from "../protocol/frames.ts";
+import { idBytes } from "../../slices/rules/hash.ts";
 import type { Confirm } from "../protocol/messages.ts";
 import { idCount } from "../protocol/reconcile.ts";
 import type { Change, LocalSlice } from "../protocol/secondary-port.ts";

@@ -4,8 +4,9 @@
  */
 import type { Session } from "../../database/database.ts";
 import type { SmallGrain } from "../../slices/grain-store.ts";
-import type { Encoding, SliceKey } from "../../slices/rules/slice.ts";
-import { uuidText } from "../../slices/rules/slice.ts";
+import type { Encoding } from "../../slices/rules/slice.ts";
+import type { SliceKey } from "../../ids.ts";
+import { uuidText } from "../../ids.ts";
 import { tupleEnd, tupleFields } from "../../slices/rules/tuples.ts";
 import { step } from "../../step.ts";
 import { openStage, Stage } from "./stage.ts";

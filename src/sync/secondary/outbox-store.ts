@@ -2,7 +2,7 @@
 import type { Database, Session } from "../../database/database.ts";
 import { prepared } from "../../database/prepared.ts";
 import { contentValues, type SliceContent, storingContent } from "../../slices/refresh.ts";
-import type { CompanyId, SliceKey } from "../../slices/rules/slice.ts";
+import type { CompanyId, SliceKey } from "../../ids.ts";
 import type { Confirm } from "../protocol/messages.ts";
 
 type Queries = Pick<Session | Database, "query" | "one" | "run">;

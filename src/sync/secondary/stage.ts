@@ -8,7 +8,8 @@ import { isDiskFull, translate, violatedConstraint } from "../../database/databa
 import { asEver } from "../../database/session-settings.ts";
 import { asSandpiperError, SandpiperError } from "../../errors.ts";
 import { clearGrains } from "../../slices/grain-store.ts";
-import { type CompanyId, type ContentKey, chunkBytes, type SliceKey, uuidText } from "../../slices/rules/slice.ts";
+import { chunkBytes } from "../../slices/rules/slice.ts";
+import { type CompanyId, type ContentKey, type SliceKey, uuidText } from "../../ids.ts";
 import { copyHeader, copyTrailer } from "../../slices/rules/tuples.ts";
 import { stageLock } from "../../slices/slice-store.ts";
 import { step } from "../../step.ts";

@@ -1,5 +1,5 @@
 /** What an evil secondary does to a primary. */
-import { uuidBytes } from "../../../src/slices/rules/slice.ts";
+import { uuidBytes } from "../../../src/ids.ts";
 import { type EntryFrame, encodeFrame, firstCells } from "../../../src/sync/protocol/frames.ts";
 import type { EvilSecondary } from "./evil-secondary.ts";
 import { bent, ofNobody, packed } from "./primary-script.ts";

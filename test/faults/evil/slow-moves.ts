@@ -1,7 +1,7 @@
 /** What takes long, or would never end: silence, single bytes, floods, and sizes that nobody has. */
 import type { Duplex } from "node:stream";
 import type { WebSocket } from "ws";
-import { uuidBytes } from "../../../src/slices/rules/slice.ts";
+import { uuidBytes } from "../../../src/ids.ts";
 import { protocolVersion } from "../../../src/sync/protocol/messages.ts";
 import { opcodes, wireFrame } from "../websocket-wire.ts";
 import {

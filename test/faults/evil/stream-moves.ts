@@ -1,5 +1,5 @@
 /** What an evil primary does with the order of frames, with grains, lists and chunks. */
-import { uuidBytes } from "../../../src/slices/rules/slice.ts";
+import { uuidBytes } from "../../../src/ids.ts";
 import { tupleFields } from "../../../src/slices/rules/tuples.ts";
 import type { Frame } from "../../../src/sync/protocol/frames.ts";
 import type { Passing } from "./evil-primary.ts";

@@ -1,6 +1,6 @@
 /** Two sets of any size are found to differ by exactly what they differ by: both sides' pure parts, thousands of times. */
 import t from "tap";
-import { uuidText } from "../../../src/slices/rules/slice.ts";
+import { uuidText } from "../../../src/ids.ts";
 import { addList, Cells } from "../../../src/sync/protocol/coded-symbols.ts";
 import { drive } from "../../../src/sync/protocol/effects.ts";
 import { type Found, findDifference } from "../../../src/sync/protocol/find-difference.ts";
