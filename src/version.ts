@@ -1,15 +1,12 @@
-/** Name and version of this program, from its package.json. */
-import { readFileSync } from "node:fs";
+/** Where this program is installed, and its name and version, from its package.json. */
+import { existsSync, readFileSync } from "node:fs";
 
-function readVersion(): string {
-  // src/ and dist/src/ lie at different depths.
-  for (const path of ["../package.json", "../../package.json"]) {
-    try {
-      return (JSON.parse(readFileSync(new URL(path, import.meta.url), "utf8")) as { version: string }).version;
-    } catch {}
-  }
-  return "0";
-}
+/** The directory of package.json and db/, as a URL with a slash at its end: src/ and dist/src/ lie at different depths. */
+export const programRoot = ["../", "../../"]
+  .map((path) => new URL(path, import.meta.url))
+  .find((root) => existsSync(new URL("package.json", root)))!;
 
-export const version = readVersion();
+export const { version } = JSON.parse(readFileSync(new URL("package.json", programRoot), "utf8")) as {
+  version: string;
+};
 export const programName = `sandpiper/${version}`;

@@ -6,8 +6,8 @@ import { addApiKey, addCompany, requireRole } from "../companies/company-store.t
 import { checkSyncAddress } from "../companies/sync-address.ts";
 import { requireSecret } from "../config/config.ts";
 import { SandpiperError } from "../errors.ts";
-import { checkName } from "../names.ts";
 import { isUuid } from "../ids.ts";
+import { checkName } from "../names.ts";
 import { checkPrimary } from "../sync/transport/primary-client.ts";
 import { readApiKey } from "./api-key-input.ts";
 import { action, addCommand, type Context, type Run } from "./command.ts";

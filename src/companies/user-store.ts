@@ -6,8 +6,8 @@ import { violatedConstraint } from "../database/database-errors.ts";
 import { prepared } from "../database/prepared.ts";
 import { companyInScope, type Scope, scopeValue } from "../database/scope.ts";
 import { SandpiperError } from "../errors.ts";
-import { checkName, nameKey } from "../names.ts";
 import { type CompanyId, isUuid } from "../ids.ts";
+import { checkName, nameKey } from "../names.ts";
 import type { Page } from "../slices/slice-store.ts";
 
 type Queries = Pick<Session | Database, "query" | "one" | "run">;

@@ -4,10 +4,22 @@ import { forgetOld } from "../activity/retention-store.ts";
 import type { App } from "../app.ts";
 import { openDatabase } from "../database/database.ts";
 import { tidyWhatChanged } from "../database/tidy.ts";
+import type { Service } from "./service.ts";
 
 /** The first time is soon: a server may be restarted every day. */
 const daily = { firstMs: 5 * 60_000, everyMs: 86_400_000 };
 const limitMs = 10 * 60_000;
+
+/** The service of the daemon. */
+export function createUpkeep({ app, stopping }: { app: App; stopping: AbortSignal }): Service {
+  let ended: Promise<void> | undefined;
+  return {
+    start: () => {
+      ended = keepUp(app, stopping);
+    },
+    stop: () => ended,
+  };
+}
 
 /** Goes on until `signal` is aborted. Never throws: what fails is logged, and tried again the next day. */
 export async function keepUp(app: App, signal: AbortSignal, { firstMs, everyMs } = daily): Promise<void> {

@@ -1,8 +1,8 @@
 /** Forward-only migrations: numbered `.sql` files, each with its row in the ledger `schema_migrations`. */
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { SandpiperError } from "../errors.ts";
+import { programRoot } from "../version.ts";
 import { appRole, type Database, type Session } from "./database.ts";
 
 interface Migration {
@@ -20,19 +20,11 @@ const bundled = (): Migration[] => {
 };
 
 function readBundled(): Migration[] {
-  // The same relative place from src/ and from dist/src/: the first that exists.
-  const found = ["../db/migrations/", "../../db/migrations/"]
-    .map((path) => fileURLToPath(new URL(path, import.meta.url)))
-    .flatMap((directory) => {
-      try {
-        return readdirSync(directory)
-          .filter((name) => /^\d{4}-[a-z0-9-]+\.sql$/.test(name))
-          .sort()
-          .map((name) => ({ name, sql: readFileSync(directory + name, "utf8") }));
-      } catch {
-        return [];
-      }
-    });
+  const directory = new URL("db/migrations/", programRoot);
+  const found = readdirSync(directory)
+    .filter((name) => /^\d{4}-[a-z0-9-]+\.sql$/.test(name))
+    .sort()
+    .map((name) => ({ name, sql: readFileSync(new URL(name, directory), "utf8") }));
   if (found.length === 0)
     throw new SandpiperError("internal", "the program's db/migrations are missing", {
       hint: "Install sandpiper again.",

@@ -1,8 +1,8 @@
 /** Which directory belongs to which slice, remembered in the database: one answer for every place that is pulled to, and for good. */
 import type { Session } from "../database/database.ts";
 import { SandpiperError } from "../errors.ts";
-import type { Slice } from "../slices/rules/slice.ts";
 import type { SliceKey } from "../ids.ts";
+import type { Slice } from "../slices/rules/slice.ts";
 import { fileNameKey } from "./rules/file-name.ts";
 import { chooseDirectories, type Directory, identity } from "./rules/slice-directory.ts";
 

@@ -1,8 +1,8 @@
 /** What manifest and journal know of a directory when a pull begins, and what they are to say when all slices have fared. */
 import { lstat } from "node:fs/promises";
 import { join } from "node:path";
-import type { Slice } from "../slices/rules/slice.ts";
 import type { CompanyId, SliceId } from "../ids.ts";
+import type { Slice } from "../slices/rules/slice.ts";
 import { FileTrouble } from "./file-trouble.ts";
 import { type ManifestEntry, withCompanies } from "./pull-manifest.ts";
 import type { Fared } from "./pull-slice.ts";

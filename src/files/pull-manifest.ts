@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { z } from "zod";
 import { writeAtomically } from "../atomic-file.ts";
 import { SandpiperError } from "../errors.ts";
-import type { Slice } from "../slices/rules/slice.ts";
 import { nameKey } from "../names.ts";
+import type { Slice } from "../slices/rules/slice.ts";
 
 export const manifestName = "sandpiper-manifest.json";
 

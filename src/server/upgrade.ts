@@ -2,6 +2,7 @@
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { WebSocketServer } from "ws";
+import { aborted } from "../aborted.ts";
 import { roles } from "../companies/company.ts";
 import { asSandpiperError, meanings, SandpiperError } from "../errors.ts";
 import { step } from "../step.ts";
@@ -14,21 +15,22 @@ import { primarySession } from "../sync/protocol/primary-session.ts";
 import { Channel, socketOptions } from "../sync/transport/channel.ts";
 import { authenticateRequest, identityStillValid, recheckMs } from "./auth/authenticate.ts";
 import type { Identity } from "./auth/token.ts";
+import type { ServerContext } from "./context.ts";
 import { clientAddress } from "./http/client-address.ts";
 import { checkFraming, splitAddress } from "./http/framing.ts";
-import { noSuchAddress, RequestError, refuseSocket } from "./http/problem.ts";
-import { aborted, type ServerContext } from "./server-context.ts";
+import { noSuchAddress, RequestError, refuseSocket, stopping } from "./http/problem.ts";
 import { SyncLine } from "./sync-line.ts";
 
 const socketsPerPartner = 5;
 
-export interface Upgrade {
-  handle(request: IncomingMessage, socket: Duplex, head: Buffer): void;
-  /** Sends away who waits, lets sessions end by themselves until `over` is aborted, then closes them. What is new is refused as soon as the server is stopping. */
+export interface Syncs {
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  /** Lets sessions end by themselves until `over` is aborted, then closes them. As soon as the server is stopping, who waits is sent away, and what is new is refused. */
   stop(over: AbortSignal): Promise<void>;
 }
 
-export function createUpgrade(context: ServerContext): Upgrade {
+/** The sessions of partners: a service of the daemon. */
+export function createSyncs(context: ServerContext): Syncs {
   const sockets = new WebSocketServer({
     ...socketOptions(compareSize(context.app.config.limits.max_subscriptions).bytes),
     noServer: true,
@@ -39,6 +41,7 @@ export function createUpgrade(context: ServerContext): Upgrade {
   const sessions = new Map<Channel, Promise<void>>();
   const cache = new SliceCache(context.app.config.server.cache_bytes);
   const line = new SyncLine(context.app.config.server.max_syncs);
+  void aborted(context.stopping).then(() => line.dissolve());
 
   const serve = async (channel: Channel, identity: Identity): Promise<void> => {
     const { app } = context;
@@ -101,6 +104,7 @@ export function createUpgrade(context: ServerContext): Upgrade {
     const identity = await checkRequest(request, context);
     // Its "close" has been and gone if the peer hung up meanwhile: then nothing would ever free the place.
     if (socket.destroyed) return;
+    if (context.stopping.aborted) throw stopping();
     const open = perPartner.get(identity.companyId) ?? 0;
     if (open >= socketsPerPartner)
       throw new RequestError(429, "rate_limited", `a partner has at most ${socketsPerPartner} connections at once`);
@@ -123,7 +127,7 @@ export function createUpgrade(context: ServerContext): Upgrade {
   };
 
   return {
-    handle: (request, socket, head) => {
+    upgrade: (request, socket, head) => {
       socket.on("error", () => {});
       const peer = clientAddress(request, context.trustedProxies); // a closed socket has none
       accept(request, socket, head).catch((error) => {
@@ -137,7 +141,6 @@ export function createUpgrade(context: ServerContext): Upgrade {
       });
     },
     stop: async (over) => {
-      line.dissolve();
       const all = Promise.all(sessions.values());
       await Promise.race([all, aborted(over)]);
       await Promise.all(
@@ -156,8 +159,7 @@ async function checkRequest(request: IncomingMessage, context: ServerContext): P
   if (request.method !== "GET") throw new SandpiperError("usage", "a websocket begins with GET");
   checkHandshake(request);
   if (request.headers.origin !== undefined) throw new RequestError(403, "forbidden", "browsers cannot sync");
-  if (context.stopping.aborted)
-    throw new SandpiperError("unavailable", "the server is stopping", { hint: "Try again in a moment." });
+  if (context.stopping.aborted) throw stopping();
   const identity = await authenticateRequest(request, context);
   if (context.app.server.role !== "primary")
     throw new SandpiperError("usage", "this server is a secondary; partners sync with primaries");

@@ -1,9 +1,8 @@
 /** Lists of (id, symbol), read from the grains that are stored. The same on both sides. */
 import type { Session } from "../database/database.ts";
 import { translate } from "../database/database-errors.ts";
-import { listEntryBytes } from "./rules/hash.ts";
-import { digestBytes, grainSymbol, idBytes } from "./rules/hash.ts";
 import { type ContentKey, uuidText } from "../ids.ts";
+import { digestBytes, grainSymbol, idBytes, listEntryBytes } from "./rules/hash.ts";
 import { fixedTuples } from "./rules/tuples.ts";
 
 /** Field count u16, length u32, id, length u32, digest. */

@@ -4,8 +4,8 @@ import { violatedConstraint } from "../database/database-errors.ts";
 import { prepared } from "../database/prepared.ts";
 import { type Scope, scopeValue, sliceInScope, slicesInScope } from "../database/scope.ts";
 import { SandpiperError } from "../errors.ts";
-import { chunkBytes, type Encoding } from "./rules/slice.ts";
 import type { ContentKey, SliceKey } from "../ids.ts";
+import { chunkBytes, type Encoding } from "./rules/slice.ts";
 import type { Page } from "./slice-store.ts";
 
 type Queries = Pick<Session | Database, "query" | "one" | "run">;

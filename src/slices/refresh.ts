@@ -1,8 +1,8 @@
 /** Recomputing a slice's hash and count from the rows that are stored: the proof of every change. */
 import type { Session } from "../database/database.ts";
+import type { ContentKey, SliceKey } from "../ids.ts";
 import { hashUnitBytes, type Metadata, type SliceDigest, SliceHasher } from "./rules/hash.ts";
 import type { Slice } from "./rules/slice.ts";
-import type { ContentKey, SliceKey } from "../ids.ts";
 import { fixedTuples, gather } from "./rules/tuples.ts";
 import { readMetadata } from "./slice-store.ts";
 

@@ -4,11 +4,11 @@ import { violatedConstraint } from "../database/database-errors.ts";
 import { prepared } from "../database/prepared.ts";
 import { everything, type Scope, scopeValue, sliceInScope, slicesInScope } from "../database/scope.ts";
 import { SandpiperError } from "../errors.ts";
+import { type CompanyId, type ContentKey, isUuid, type SliceKey } from "../ids.ts";
+import { checkName, nameKey } from "../names.ts";
 import { type Metadata, SliceHasher, sortMetadata } from "./rules/hash.ts";
 import { checkMetadata } from "./rules/metadata.ts";
 import { type Slice, sliceTypes } from "./rules/slice.ts";
-import { checkName, nameKey } from "../names.ts";
-import { type CompanyId, type ContentKey, isUuid, type SliceKey } from "../ids.ts";
 
 type Queries = Pick<Session | Database, "query" | "one" | "run">;
 

@@ -6,9 +6,9 @@ import { violatedConstraint } from "../database/database-errors.ts";
 import { prepared } from "../database/prepared.ts";
 import { companyInScope, everything, type Scope, scopeValue } from "../database/scope.ts";
 import { SandpiperError } from "../errors.ts";
-import type { Slice } from "../slices/rules/slice.ts";
-import { checkName, nameKey } from "../names.ts";
 import { type CompanyId, isUuid, type SliceId, type SliceKey } from "../ids.ts";
+import { checkName, nameKey } from "../names.ts";
+import type { Slice } from "../slices/rules/slice.ts";
 import { insertCopies, type Page, renameSlice, setSliceType } from "../slices/slice-store.ts";
 import type { KnownSlice, SubscriptionPlan } from "./rules/rules.ts";
 

@@ -1,11 +1,17 @@
 /** A partner in one process with many others: the real session over a real websocket, with a copy in memory that is ids and digests only. */
 import { createHash } from "node:crypto";
 import { SandpiperError } from "../../src/errors.ts";
-import { grainSymbol, hashUnitBytes, idBytes, SliceHasher, sortMetadata } from "../../src/slices/rules/hash.ts";
 import { uuidText } from "../../src/ids.ts";
+import {
+  grainSymbol,
+  hashUnitBytes,
+  idBytes,
+  listEntryBytes,
+  SliceHasher,
+  sortMetadata,
+} from "../../src/slices/rules/hash.ts";
 import { drive } from "../../src/sync/protocol/effects.ts";
 import { type GrainRecord, readRecords } from "../../src/sync/protocol/frames.ts";
-import { listEntryBytes } from "../../src/slices/rules/hash.ts";
 import type { LocalSlice, Run, SecondaryPort } from "../../src/sync/protocol/secondary-port.ts";
 import { secondarySession } from "../../src/sync/protocol/secondary-session.ts";
 import { unpack } from "../../src/sync/transport/compression.ts";

@@ -7,8 +7,8 @@ import { addCompany, issueApiKey, readServer } from "../../src/companies/company
 import { addUser, updateUser } from "../../src/companies/user-store.ts";
 import { requireSecret } from "../../src/config/config.ts";
 import { everything } from "../../src/database/scope.ts";
-import { levelOneKey } from "../../src/slices/rules/slice.ts";
 import type { CompanyId } from "../../src/ids.ts";
+import { levelOneKey } from "../../src/slices/rules/slice.ts";
 import { requireSlice } from "../../src/slices/slice-store.ts";
 import { zeros } from "../harness/zeros.ts";
 import { addLines, introduce, offer, Party, subscribe } from "../integration/parties.ts";

@@ -4,15 +4,12 @@
  * A program of its own, so that it can be run from a copy of the program in which a filter is missing (tenants.ts).
  */
 import { randomUUID } from "node:crypto";
-import type { Router } from "express";
 import { WebSocket } from "ws";
 import { roles } from "../../src/companies/company.ts";
 import { addCompany, issueApiKey } from "../../src/companies/company-store.ts";
 import { addUser } from "../../src/companies/user-store.ts";
 import { openDatabase } from "../../src/database/database.ts";
 import { createRouter } from "../../src/server/rest/routes.ts";
-import { OrderedRuns } from "../../src/server/rest/sync-run.ts";
-import { createUpgrade, type Upgrade } from "../../src/server/upgrade.ts";
 import { applyBatch } from "../../src/slices/batch.ts";
 import { addSlice } from "../../src/slices/slice-store.ts";
 import { addSubscription } from "../../src/subscriptions/subscription-store.ts";
@@ -205,23 +202,15 @@ const messageTable: Record<string, (target: Target) => object> = {
 /** The routes that there are, as "METHOD /path". */
 function routesOf(server: TestServer): string[] {
   const found: string[] = [];
-  const listen = (path: string) =>
-    new Proxy(
-      {},
-      {
-        get: (_target, method: string) => () => {
-          if (method !== "all") found.push(`${method.toUpperCase()} ${path}`);
-        },
-      },
-    );
-  const recorder = { route: listen } as unknown as Router;
-  const layers = createRouter(server.context).stack as unknown as {
+  const layers = createRouter(
+    server.context,
+    server.services.flatMap(({ routes }) => routes ?? []),
+  ).stack as unknown as {
     route?: { path: string; methods: Record<string, boolean> };
   }[];
   for (const { route } of layers)
     for (const method of Object.keys(route?.methods ?? {}))
       if (!method.startsWith("_")) found.push(`${method.toUpperCase()} ${route!.path}`);
-  new OrderedRuns().routes(recorder, server.context);
   return [...new Set(found)];
 }
 
@@ -268,15 +257,9 @@ function say(server: TestServer, token: string | undefined, target: Target, type
 }
 
 const endings: (() => Promise<void>)[] = [];
-const upgrade: { now?: Upgrade } = {};
 const server = await serverOf({ teardown: (work) => endings.push(work) }, "primary", {
-  options: {
-    onUpgrade: (request, socket, head) => upgrade.now!.handle(request, socket, head),
-    extraRoutes: new OrderedRuns().routes,
-  },
   settings: { SANDPIPER_DATABASE_POOL_SIZE: "10", SANDPIPER_SERVER_TRUSTED_PROXIES: "127.0.0.1" },
 });
-upgrade.now = createUpgrade(server.context);
 const [epicor, other] = [await makeCompany(server, "epicor"), await makeCompany(server, "other")];
 const random = made();
 // To show that the matrix would see a leak: with this and without a filter there is one.
@@ -386,6 +369,5 @@ const rows = await server.app.db.query<{ n: number }>(
 );
 const wrongRows = rows[0]!.n;
 console.log(`RESULT ${JSON.stringify({ cells, foreignBytes, wrongRows, leaks, different, missing })}`);
-await upgrade.now.stop(AbortSignal.abort());
 for (const end of endings.reverse()) await end();
 process.exit(0);

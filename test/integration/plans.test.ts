@@ -7,12 +7,11 @@ import t from "tap";
 import { listPartnerFacts, listPrimaryFacts } from "../../src/activity/status-store.ts";
 import type { App } from "../../src/app.ts";
 import { readServer, requireCompany } from "../../src/companies/company-store.ts";
+import { startDaemon } from "../../src/daemon/daemon.ts";
 import { type Database, openDatabase } from "../../src/database/database.ts";
 import { everything, type Scope } from "../../src/database/scope.ts";
+import type { CompanyId } from "../../src/ids.ts";
 import { createLogger } from "../../src/log.ts";
-import { startServer } from "../../src/server/http/http-server.ts";
-import { createContext } from "../../src/server/server-context.ts";
-import { createUpgrade } from "../../src/server/upgrade.ts";
 import { applyBatch } from "../../src/slices/batch.ts";
 import {
   findGrain,
@@ -22,7 +21,6 @@ import {
   listGrainsAfter,
 } from "../../src/slices/grain-store.ts";
 import { refreshSlice } from "../../src/slices/refresh.ts";
-import type { CompanyId } from "../../src/ids.ts";
 import { findSlice, listSlices, requireSlice } from "../../src/slices/slice-store.ts";
 import { listSubscriptions } from "../../src/subscriptions/subscription-store.ts";
 import { runPartner } from "../../src/sync/run/run-partner.ts";
@@ -118,12 +116,8 @@ for (const [state, analyze] of Object.entries(analyzed)) {
     };
     const here = await open(primary);
     const there = await open(secondary);
-    const upgrade = createUpgrade(createContext(here, new AbortController().signal));
-    const server = await startServer(here, { onUpgrade: upgrade.handle });
-    t.teardown(async () => {
-      await upgrade.stop(AbortSignal.abort());
-      await server.stop();
-    });
+    const server = await startDaemon(here);
+    t.teardown(() => server.stop(AbortSignal.abort()));
     primary.server = { url: server.url, kill9: async () => {} } as never;
     await introduce(primary, secondary);
     const company = (await requireCompany(await primary.db(), "Epicor")).id;

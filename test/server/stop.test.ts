@@ -4,7 +4,7 @@ import http from "node:http";
 import net from "node:net";
 import type { Duplex } from "node:stream";
 import t from "tap";
-import { startServer } from "../../src/server/http/http-server.ts";
+import { startDaemon } from "../../src/daemon/daemon.ts";
 import { cast, sendRaw, serverOf, sliceWithGrains, statusOf } from "./support.ts";
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -13,7 +13,7 @@ t.test("a port that cannot be had", async (t) => {
   const server = await serverOf(t, "primary");
   const at = (changed: object) => {
     const config = { ...server.app.config, server: { ...server.app.config.server, ...changed } };
-    return startServer({ ...server.app, config });
+    return startDaemon({ ...server.app, config });
   };
   await t.rejects(at({ port: server.port }), { code: "usage", message: /in use/, hint: /--server\.port/ });
   await t.rejects(at({ host: "192.0.2.1" }), { code: "usage", message: /not an address/, hint: /--server\.host/ });
@@ -61,24 +61,24 @@ t.test("what does not finish is cut off", async (t) => {
 
 t.test("upgrades are checked, handed over, refused while stopping, and cut off at the end", async (t) => {
   const taken: Duplex[] = [];
-  const onUpgrade = (_request: http.IncomingMessage, socket: Duplex) => {
+  const upgrade = (_request: http.IncomingMessage, socket: Duplex) => {
     taken.push(socket);
     socket.on("error", () => {});
     socket.write("HTTP/1.1 101 Switching Protocols\r\n\r\n");
   };
   const settings = { SANDPIPER_SERVER_SHUTDOWN_SECONDS: "1" };
-  const server = await serverOf(t, "primary", { options: { onUpgrade }, settings });
-  const upgrade = (host = "Host: x") =>
+  const server = await serverOf(t, "primary", { more: [{ upgrade }], settings });
+  const asking = (host = "Host: x") =>
     `GET /sync HTTP/1.1\r\n${host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`;
-  t.equal(statusOf(await sendRaw(server, upgrade("Host: x\r\nHost: y"))), 400);
+  t.equal(statusOf(await sendRaw(server, asking("Host: x\r\nHost: y"))), 400);
   t.equal(taken.length, 0);
-  const open = sendRaw(server, upgrade());
+  const open = sendRaw(server, asking());
   const other = net.connect(server.port, "127.0.0.1");
   other.on("error", () => {});
   await once(other, "connect");
   while (taken.length === 0) await pause(10);
   const stopped = server.stop();
-  t.equal(statusOf(await sendRaw(server, upgrade())), 503);
+  t.equal(statusOf(await sendRaw(server, asking())), 503);
   await stopped;
   t.match(await open, /^HTTP\/1\.1 101 /);
   other.destroy();

@@ -7,10 +7,11 @@ import { roles, type ServerRole } from "../../src/companies/company.ts";
 import { addCompany, initServer, issueApiKey } from "../../src/companies/company-store.ts";
 import { addUser } from "../../src/companies/user-store.ts";
 import { parseConfig } from "../../src/config/config.ts";
+import { type Daemon, startDaemon } from "../../src/daemon/daemon.ts";
+import type { Service } from "../../src/daemon/service.ts";
 import { openDatabase } from "../../src/database/database.ts";
-import { createLogger } from "../../src/log.ts";
-import { type RunningServer, type ServerOptions, startServer } from "../../src/server/http/http-server.ts";
 import type { CompanyId } from "../../src/ids.ts";
+import { createLogger } from "../../src/log.ts";
 import { type Request, requestInit } from "../harness/request.ts";
 import { createTestDatabase } from "../harness/test-database.ts";
 
@@ -22,7 +23,7 @@ export interface Answer {
   json: any;
 }
 
-export interface TestServer extends RunningServer {
+export interface TestServer extends Daemon {
   app: App;
   /** What its configuration was made of: the same for a process of its own. */
   environment: Record<string, string>;
@@ -45,7 +46,7 @@ interface Test {
 export async function serverOf(
   t: Test,
   role: ServerRole,
-  { options, settings = {} }: { options?: ServerOptions; settings?: Record<string, string> } = {},
+  { more, settings = {} }: { more?: readonly Service[]; settings?: Record<string, string> } = {},
 ): Promise<TestServer> {
   const database = await createTestDatabase(`server_${role}`);
   const environment = { ...environmentFor(database.url), ...settings };
@@ -62,7 +63,7 @@ export async function serverOf(
     },
   });
   const app: App = { config, db, server, log: createLogger("info", sink) };
-  const running = await startServer(app, options);
+  const running = await startDaemon(app, more);
   t.teardown(async () => {
     await running.stop();
     await db.close();
@@ -108,7 +109,7 @@ async function send(url: string, method: string, request: Request): Promise<Answ
 }
 
 /** Sends bytes as they are, and reads until the server closes. */
-export function sendRaw(server: RunningServer, bytes: string | Uint8Array, timeoutMs = 5000): Promise<string> {
+export function sendRaw(server: Pick<Daemon, "port">, bytes: string | Uint8Array, timeoutMs = 5000): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = net.connect(server.port, "127.0.0.1", () => socket.write(bytes));
     let text = "";

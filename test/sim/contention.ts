@@ -2,12 +2,12 @@
 
 import type { Company } from "../../src/companies/company.ts";
 import type { Database, Session } from "../../src/database/database.ts";
+import type { CompanyId, ContentKey, SliceKey } from "../../src/ids.ts";
+import { uuidBytes } from "../../src/ids.ts";
 import { insertGrains } from "../../src/slices/grain-store.ts";
 import { changeSlice } from "../../src/slices/publish.ts";
 import type { Slice } from "../../src/slices/rules/slice.ts";
-import type { CompanyId, ContentKey, SliceKey } from "../../src/ids.ts";
 import { chunkBytes } from "../../src/slices/rules/slice.ts";
-import { uuidBytes } from "../../src/ids.ts";
 import { removeSlice, setAllowSync } from "../../src/slices/slice-store.ts";
 import { removeSubscription, setSubscriptionActive } from "../../src/subscriptions/subscription-store.ts";
 import { recordConfirm } from "../../src/sync/primary/primary-store.ts";

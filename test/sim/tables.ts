@@ -1,8 +1,8 @@
 /** The rows of the simulated database, and a transaction's view of them. Rows are never changed, only replaced. */
 import { createHash } from "node:crypto";
 import pg from "pg";
-import { chunkBytes } from "../../src/slices/rules/slice.ts";
 import { uuidBytes } from "../../src/ids.ts";
+import { chunkBytes } from "../../src/slices/rules/slice.ts";
 import { encodeTuple, int8 } from "../harness/tuples.ts";
 import type { Locks, Mode } from "./locks.ts";
 

@@ -2,6 +2,7 @@ import { createHash, randomUUID } from "node:crypto";
 import t from "tap";
 import type { Session } from "../../src/database/database.ts";
 import { everything } from "../../src/database/scope.ts";
+import type { ContentKey } from "../../src/ids.ts";
 import {
   clearGrains,
   deleteGrains,
@@ -15,7 +16,6 @@ import {
 } from "../../src/slices/grain-store.ts";
 import { changeSlice } from "../../src/slices/publish.ts";
 import { chunkBytes, type Encoding } from "../../src/slices/rules/slice.ts";
-import type { ContentKey } from "../../src/ids.ts";
 import { openTestDatabase } from "../harness/open-database.ts";
 import { Random } from "../harness/random.ts";
 

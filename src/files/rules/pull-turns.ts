@@ -1,7 +1,7 @@
 /** In which order slices are pulled. Pure. */
 
-import type { Slice } from "../../slices/rules/slice.ts";
 import type { CompanyId } from "../../ids.ts";
+import type { Slice } from "../../slices/rules/slice.ts";
 import { grouped } from "./grouped.ts";
 
 /**

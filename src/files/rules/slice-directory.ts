@@ -1,8 +1,8 @@
 /** Which directory a slice's file goes to: one of its own for good, on any file system. Pure. */
 
-import type { Slice } from "../../slices/rules/slice.ts";
-import { nameKey } from "../../names.ts";
 import type { CompanyId, SliceId, SliceKey } from "../../ids.ts";
+import { nameKey } from "../../names.ts";
+import type { Slice } from "../../slices/rules/slice.ts";
 import { fileNameKey, safeFileName, withSuffix } from "./file-name.ts";
 
 /** A directory, and the slice that it belongs to, which need not be here any more. */

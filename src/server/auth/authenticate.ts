@@ -1,11 +1,17 @@
 /** From a request to who sent it; the same for REST and for the websocket upgrade. */
 import type { IncomingMessage } from "node:http";
+import type { App } from "../../app.ts";
 import { keyStillValid } from "../../companies/company-store.ts";
 import { userStillValid } from "../../companies/user-store.ts";
 import { SandpiperError } from "../../errors.ts";
-import type { ServerContext } from "../server-context.ts";
 import { scopeOf } from "./access.ts";
-import { type Identity, invalidToken, verifyToken } from "./token.ts";
+import { type Identity, invalidToken, type TokenKey, verifyToken } from "./token.ts";
+
+/** What knows who somebody is; a ServerContext is one. */
+export interface Authority {
+  readonly app: App;
+  readonly tokenKey: TokenKey;
+}
 
 /** How soon, in milliseconds, work that goes on notices that the token it was begun with is ended. */
 export const recheckMs = 2000;
@@ -16,14 +22,14 @@ export const recheckMs = 2000;
  *
  * @throws `auth` when there is no token or it is not valid any more.
  */
-export async function authenticateRequest(request: IncomingMessage, context: ServerContext): Promise<Identity> {
+export async function authenticateRequest(request: IncomingMessage, context: Authority): Promise<Identity> {
   const identity = claimedIdentity(request, context);
   await requireStillValid(identity, context);
   return identity;
 }
 
 /** Whom the token of a request speaks for: one that we have signed, and that has not run out. @throws `auth` when there is none. */
-export function claimedIdentity(request: IncomingMessage, context: ServerContext): Identity {
+export function claimedIdentity(request: IncomingMessage, context: Authority): Identity {
   const match = /^Bearer +(\S+)$/i.exec(request.headers.authorization ?? "");
   if (match === null) {
     throw new SandpiperError("auth", "this needs a token", {
@@ -34,12 +40,12 @@ export function claimedIdentity(request: IncomingMessage, context: ServerContext
 }
 
 /** @throws `auth` unless what the token says still holds. */
-export async function requireStillValid(identity: Identity, context: ServerContext): Promise<void> {
+export async function requireStillValid(identity: Identity, context: Authority): Promise<void> {
   if (!(await identityStillValid(identity, context))) throw invalidToken();
 }
 
 /** Whether what the token says still holds, for a connection that outlives its first request. Ignores the token's own end. */
-export async function identityStillValid(identity: Identity, { app }: ServerContext): Promise<boolean> {
+export async function identityStillValid(identity: Identity, { app }: Authority): Promise<boolean> {
   // As what follows, so that one connection serves both without being told anew for whom.
   const db = app.db.as(scopeOf(identity));
   if (identity.keyId !== undefined) return keyStillValid(db, identity.keyId, identity.companyId);

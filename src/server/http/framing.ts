@@ -66,3 +66,7 @@ function decode(text: string): string {
   if (decoded.includes("\0")) throw new SandpiperError("usage", "the address has a NUL character");
   return decoded;
 }
+
+/** Whether the request is a watchdog's, which is answered before all others, and to the end. */
+export const asksForHealth = ({ url = "" }: IncomingMessage): boolean =>
+  /^(\/v1)?\/(healthz|readyz)$/.test(splitAddress(url)[0]);

@@ -1,40 +1,42 @@
-/** The HTTP server: its limits, its start and its end. Routes are in routes.ts. */
+/** The HTTP server: its limits, its start and its end. What is answered is its caller's. */
 import { once } from "node:events";
-import type { IncomingMessage, Server, ServerResponse } from "node:http";
-import type { Socket } from "node:net";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { BlockList, Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import express, { type NextFunction, type Request, type Response, type Router } from "express";
+import { aborted } from "../../aborted.ts";
 import type { App } from "../../app.ts";
 import { SandpiperError } from "../../errors.ts";
-import { asksForHealth, stopping } from "../rest/health.ts";
-import { createRouter } from "../rest/routes.ts";
-import { aborted, createContext, type ServerContext } from "../server-context.ts";
 import { answerProblem } from "./answer.ts";
 import { AnswerClock } from "./answer-clock.ts";
-import { checkFraming } from "./framing.ts";
+import { asksForHealth, checkFraming } from "./framing.ts";
 import { Gradually, gradually } from "./gradually.ts";
 import { listen } from "./listen.ts";
 import { requireOwnName } from "./own-name.ts";
-import { noSuchAddress, RequestError, refuseSocket } from "./problem.ts";
-import { isBroken, logBroken, logLate, logRequests, requestFields } from "./request-log.ts";
+import { RequestError, refuseSocket, stopping } from "./problem.ts";
+import { isBroken, logBroken, requestFields } from "./request-log.ts";
 import { createServer } from "./tls.ts";
 import { Turns } from "./turns.ts";
+import type { WaitingConnections } from "./waiting-connections.ts";
 
-export interface RunningServer {
-  /** Such as http://127.0.0.1:8080. */
-  url: string;
-  port: number;
-  httpServer: Server;
-  context: ServerContext;
-  /** Takes no new work, lets what runs finish until `over` is aborted (after `server.shutdown_seconds`), then closes. Twice is harmless. */
-  stop(over?: AbortSignal): Promise<void>;
+export interface HttpServer {
+  /** Starts to listen, and returns an address such as http://127.0.0.1:8080. @throws `usage` when the port cannot be had. */
+  start(): Promise<{ url: string; port: number }>;
+  /** Lets answers and upgraded connections end by themselves until `over` is aborted, then listens no more and closes what is left. */
+  stop(over: AbortSignal): Promise<void>;
 }
 
-export interface ServerOptions {
+/** What it works with; a ServerContext is one. */
+export interface HttpContext {
+  readonly app: App;
+  readonly trustedProxies: BlockList;
+  readonly waiting: WaitingConnections;
+  readonly stopping: AbortSignal;
+}
+
+export interface Handlers {
+  request(request: IncomingMessage, response: ServerResponse): void;
   /** Takes over a connection that asks for an upgrade; the request was checked, its sender not yet. */
-  onUpgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
-  /** More routes, added to those of routes.ts. */
-  extraRoutes?: (router: Router, context: ServerContext) => void;
+  upgrade?: ((request: IncomingMessage, socket: Duplex, head: Buffer) => void) | undefined;
 }
 
 const limits = {
@@ -52,21 +54,19 @@ const limits = {
 };
 const maxRequestsPerSocket = 100;
 
-/** Starts to listen. @throws `usage` when the port cannot be had, `config` when a secret is missing. */
-export async function startServer(app: App, options: ServerOptions = {}): Promise<RunningServer> {
-  const stopSignal = new AbortController();
-  const context = createContext(app, stopSignal.signal);
+/** Makes one; it does not listen yet. @throws `config` when its certificate cannot be read. */
+export function createHttpServer(context: HttpContext, handlers: Handlers): HttpServer {
+  const { app } = context;
   const work = new Work();
   const turns = new Turns();
   const clock = new AnswerClock(app.config.sync.idle_seconds * 1000);
-  const handle = createApplication(context, options);
   const requests = new Gradually();
   const httpServer = createServer(app, limits, (request, response) =>
     turns.take(response, () => {
       work.begin(response);
       clock.watch(response);
       const begin = () => {
-        if (!response.closed && !isBroken(request.socket)) handle(request, response);
+        if (!response.closed && !isBroken(request.socket)) handlers.request(request, response);
       };
       // Whoever asks whether we are alive is answered before all others.
       if (asksForHealth(request)) begin();
@@ -90,7 +90,8 @@ export async function startServer(app: App, options: ServerOptions = {}): Promis
     app.log.info({ ...requestFields(request, context.trustedProxies), code: "method" });
     socket.destroy();
   });
-  if (options.onUpgrade !== undefined) {
+  const { upgrade } = handlers;
+  if (upgrade !== undefined) {
     httpServer.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       // Who is still being answered cannot be told anything else.
       if (turns.busy(socket)) {
@@ -112,61 +113,23 @@ export async function startServer(app: App, options: ServerOptions = {}): Promis
         return;
       }
       work.begin(socket);
-      options.onUpgrade!(request, socket, head);
+      upgrade(request, socket, head);
     });
   }
-  const { url, port } = await listen(httpServer, app.config.server);
-
-  let stopped: Promise<void> | undefined;
-  const stop = async (over: AbortSignal) => {
-    stopSignal.abort();
-    await work.done(over);
-    const closed = once(httpServer, "close");
-    httpServer.close();
-    work.abort();
-    httpServer.closeAllConnections();
-    await closed;
-    clock.stop();
-  };
   return {
-    url,
-    port,
-    httpServer,
-    context,
-    stop: (over = AbortSignal.timeout(app.config.server.shutdown_seconds * 1000)) => {
-      stopped ??= stop(over);
-      return stopped;
+    start: () => listen(httpServer, app.config.server),
+    stop: async (over) => {
+      await work.done(over);
+      if (httpServer.listening) {
+        const closed = once(httpServer, "close");
+        httpServer.close();
+        work.abort();
+        httpServer.closeAllConnections();
+        await closed;
+      }
+      clock.stop();
     },
   };
-}
-
-function createApplication(context: ServerContext, options: ServerOptions) {
-  const router = createRouter(context);
-  options.extraRoutes?.(router, context);
-  const application = express();
-  application.disable("x-powered-by").disable("etag").set("query parser", false).enable("case sensitive routing");
-  application.use(logRequests(context.app.log, context.trustedProxies));
-  application.use((request, response, next) => {
-    response.setHeader("cache-control", "no-store");
-    // All that a browser could make use of: nothing here is a page.
-    response.setHeader("x-content-type-options", "nosniff");
-    if (context.stopping.aborted || context.waiting.crowded(request)) response.setHeader("connection", "close");
-    checkFraming(request);
-    requireOwnName(request, context.app.config.server.names);
-    if (context.stopping.aborted && !asksForHealth(request)) throw stopping();
-    next();
-  });
-  application.use("/v1", router);
-  application.use(router);
-  application.use(() => {
-    throw noSuchAddress();
-  });
-  application.use((error: unknown, _request: Request, response: Response, _next: NextFunction) => {
-    response.locals.error = error;
-    if (response.closed) logLate(context.app.log, error);
-    else answerProblem(response, error);
-  });
-  return application;
 }
 
 /** What the parser could not make a request of, or what did not arrive in time. */

@@ -93,3 +93,7 @@ export function refuseSocket(socket: Duplex, thrown: unknown): void {
 export const missing = (what: string) => new SandpiperError("not_found", `there is no such ${what}`);
 
 export const noSuchAddress = () => new SandpiperError("not_found", "there is nothing at this address");
+
+/** The answer to what is new while the server stops. */
+export const stopping = () =>
+  new SandpiperError("unavailable", "the server is stopping", { hint: "Try again in a moment." });

@@ -4,8 +4,8 @@ import { z } from "zod";
 import { type Activity, ActivityCount, addActivity, listActivity } from "../../activity/activity-store.ts";
 import { findSubscription } from "../../subscriptions/subscription-store.ts";
 import { forbidden } from "../auth/access.ts";
+import type { ServerContext } from "../context.ts";
 import { missing } from "../http/problem.ts";
-import type { ServerContext } from "../server-context.ts";
 import { type Call, created, endpoint, ok, resource } from "./endpoint.ts";
 import { listing, pageQuery } from "./paging.ts";
 

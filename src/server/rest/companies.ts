@@ -14,9 +14,9 @@ import {
 import { checkSyncAddress, type SyncTarget } from "../../companies/sync-address.ts";
 import { SandpiperError } from "../../errors.ts";
 import { countSubscriptions, listSubscriptions } from "../../subscriptions/subscription-store.ts";
+import type { ServerContext } from "../context.ts";
 import { missing } from "../http/problem.ts";
 import { shortText } from "../http/strict-json.ts";
-import type { ServerContext } from "../server-context.ts";
 import { type Call, created, endpoint, ok, resource } from "./endpoint.ts";
 import { listing, pageQuery } from "./paging.ts";
 import { pathUuid } from "./path-id.ts";

@@ -8,13 +8,13 @@ import { SandpiperError } from "../../errors.ts";
 import { type Access, requireAccess, scopeOf } from "../auth/access.ts";
 import { claimedIdentity, requireStillValid } from "../auth/authenticate.ts";
 import type { Identity } from "../auth/token.ts";
+import type { ServerContext } from "../context.ts";
 import { answer, answerJson } from "../http/answer.ts";
 import { queryPairs, splitAddress } from "../http/framing.ts";
 import { type BodyLimits, readJson } from "../http/json-body.ts";
 import { RequestError } from "../http/problem.ts";
 import { takePlace, whileWanted } from "../http/request-lines.ts";
 import { checkShape } from "../http/strict-json.ts";
-import type { ServerContext } from "../server-context.ts";
 
 /** What is answered. Without `json`, nothing but the status. */
 export interface Reply {

@@ -13,9 +13,9 @@ import {
 } from "../../slices/grain-store.ts";
 import type { Slice } from "../../slices/rules/slice.ts";
 import { findSlice } from "../../slices/slice-store.ts";
+import type { ServerContext } from "../context.ts";
 import { answerText } from "../http/answer.ts";
 import { missing } from "../http/problem.ts";
-import type { ServerContext } from "../server-context.ts";
 import { type Call, created, endpoint, noContent, ok, resource } from "./endpoint.ts";
 import { grainJson, grainText, maxShownBytes } from "./grain-json.ts";
 import { listing, pageQuery } from "./paging.ts";

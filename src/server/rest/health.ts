@@ -1,13 +1,12 @@
 /** What load balancers and watchdogs ask, and who wonders what answers here. */
-import type { IncomingMessage } from "node:http";
 import type { Router } from "express";
 import type { Database } from "../../database/database.ts";
 import { requireCurrentSchema } from "../../database/migrate.ts";
 import { prepared } from "../../database/prepared.ts";
 import { SandpiperError } from "../../errors.ts";
 import { version } from "../../version.ts";
-import { splitAddress } from "../http/framing.ts";
-import type { ServerContext } from "../server-context.ts";
+import type { ServerContext } from "../context.ts";
+import { stopping } from "../http/problem.ts";
 import { ok, publicEndpoint, resource } from "./endpoint.ts";
 
 const readyMs = 2000;
@@ -56,13 +55,6 @@ async function requireReady(db: Database): Promise<void> {
   );
   if (state!.only) throw new SandpiperError("storage", "the database is read only");
 }
-
-/** Whether the request is a watchdog's. */
-export const asksForHealth = ({ url = "" }: IncomingMessage): boolean =>
-  /^(\/v1)?\/(healthz|readyz)$/.test(splitAddress(url)[0]);
-
-export const stopping = () =>
-  new SandpiperError("unavailable", "the server is stopping", { hint: "Try again in a moment." });
 
 async function within<T>(ms: number, work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;

@@ -11,8 +11,8 @@ import { nameKey } from "../../names.ts";
 import { step } from "../../step.ts";
 import { type Attempt, LoginLimit } from "../auth/login-limit.ts";
 import { type Identity, signToken } from "../auth/token.ts";
+import type { ServerContext } from "../context.ts";
 import { clientAddress, rateKey } from "../http/client-address.ts";
-import type { ServerContext } from "../server-context.ts";
 import { ok, publicEndpoint, resource } from "./endpoint.ts";
 
 const slowMs = 1000;

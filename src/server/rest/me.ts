@@ -1,6 +1,6 @@
 /** GET /me: who the token says that one is; GET /server: who answers. */
 import type { Router } from "express";
-import type { ServerContext } from "../server-context.ts";
+import type { ServerContext } from "../context.ts";
 import { endpoint, ok, resource } from "./endpoint.ts";
 
 export function meRoutes(router: Router, context: ServerContext): void {

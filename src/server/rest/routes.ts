@@ -1,6 +1,6 @@
-/** The routes of every server, at the root and under /v1; those for syncs that are ordered over REST are added by sync-run.ts. */
+/** The resources of every server. Services of the daemon add theirs. */
 import express, { type Router } from "express";
-import type { ServerContext } from "../server-context.ts";
+import type { ServerContext } from "../context.ts";
 import { activityRoutes } from "./activity.ts";
 import { companyRoutes } from "./companies.ts";
 import { grainRoutes } from "./grains.ts";
@@ -15,7 +15,10 @@ import { syncSliceRoutes } from "./sync-slice.ts";
 import { syncSubsRoutes } from "./sync-subs.ts";
 import { userRoutes } from "./users.ts";
 
-const routes = [
+/** Adds addresses to a router. */
+export type Routes = (router: Router, context: ServerContext) => void;
+
+const routes: readonly Routes[] = [
   healthRoutes,
   loginRoutes,
   meRoutes,
@@ -33,8 +36,8 @@ const routes = [
 ];
 
 /** A router with all of them. Addresses are matched exactly: case counts, and so does a slash at the end. */
-export function createRouter(context: ServerContext): Router {
+export function createRouter(context: ServerContext, more: readonly Routes[] = []): Router {
   const router = express.Router({ caseSensitive: true, strict: true });
-  for (const add of routes) add(router, context);
+  for (const add of [...routes, ...more]) add(router, context);
   return router;
 }

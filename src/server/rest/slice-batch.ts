@@ -2,9 +2,9 @@
 import type { Router } from "express";
 import { applyBatch, batchLine } from "../../slices/batch.ts";
 import { recheckMs } from "../auth/authenticate.ts";
+import type { ServerContext } from "../context.ts";
 import { requireMediaType } from "../http/json-body.ts";
 import { readLines } from "../http/ndjson.ts";
-import type { ServerContext } from "../server-context.ts";
 import { endpoint, ok, resource } from "./endpoint.ts";
 import { requestedSlice } from "./slices.ts";
 

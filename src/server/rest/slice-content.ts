@@ -7,8 +7,8 @@ import { type Metadata, sortMetadata } from "../../slices/rules/hash.ts";
 import { checkMetadata } from "../../slices/rules/metadata.ts";
 import { maxMetadataPairs } from "../../slices/rules/slice.ts";
 import { readMetadata, replaceMetadata, setAllowSync } from "../../slices/slice-store.ts";
+import type { ServerContext } from "../context.ts";
 import { shortText } from "../http/strict-json.ts";
-import type { ServerContext } from "../server-context.ts";
 import { endpoint, type Handler, ok, resource } from "./endpoint.ts";
 import { metadataBody, requestedSlice, sliceJson } from "./slices.ts";
 

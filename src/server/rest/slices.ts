@@ -1,10 +1,10 @@
 /** /slices: sets of data, as things. What is in them: slice-content.ts, slice-batch.ts, grains.ts. */
 import type { Router } from "express";
 import { z } from "zod";
+import { checkName } from "../../names.ts";
 import { metadataInput } from "../../slices/batch.ts";
 import { sortMetadata } from "../../slices/rules/hash.ts";
 import type { Slice } from "../../slices/rules/slice.ts";
-import { checkName } from "../../names.ts";
 import {
   addSlice,
   checkType,
@@ -14,9 +14,9 @@ import {
   renameSlice,
   setSliceType,
 } from "../../slices/slice-store.ts";
+import type { ServerContext } from "../context.ts";
 import { missing } from "../http/problem.ts";
 import { shortText } from "../http/strict-json.ts";
-import type { ServerContext } from "../server-context.ts";
 import { type Call, created, endpoint, noContent, ok, resource } from "./endpoint.ts";
 import { listing, pageQuery } from "./paging.ts";
 import { pathUuid } from "./path-id.ts";

@@ -13,9 +13,9 @@ import {
   removeSubscription,
   setSubscriptionActive,
 } from "../../subscriptions/subscription-store.ts";
+import type { ServerContext } from "../context.ts";
 import { missing } from "../http/problem.ts";
 import { shortText } from "../http/strict-json.ts";
-import type { ServerContext } from "../server-context.ts";
 import { type Call, created, endpoint, noContent, ok, resource } from "./endpoint.ts";
 import { listing, pageQuery } from "./paging.ts";
 import { pathUuid } from "./path-id.ts";

@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import type { Router } from "express";
 import { z } from "zod";
+import { aborted } from "../../aborted.ts";
 import type { App } from "../../app.ts";
 import type { Company } from "../../companies/company.ts";
 import { findCompany, findCompanyByAddress } from "../../companies/company-store.ts";
@@ -10,14 +11,14 @@ import { type CompanyId, isUuid } from "../../ids.ts";
 import { type PartnerReport, summary } from "../../sync/run/report.ts";
 import { runPartner } from "../../sync/run/run-partner.ts";
 import { announceRun, findRun } from "../../sync/secondary/outbox-store.ts";
+import type { ServerContext } from "../context.ts";
 import { missing } from "../http/problem.ts";
-import { aborted, type ServerContext } from "../server-context.ts";
 import { endpoint, ok, resource } from "./endpoint.ts";
 import { pathUuid } from "./path-id.ts";
 
 const flag = z.enum(["yes", "no"]).optional();
 
-/** Runs that were ordered over REST, and their routes. */
+/** Runs that were ordered over REST, and their routes: a service of the daemon. */
 export class OrderedRuns {
   readonly #running = new Map<CompanyId, Promise<unknown>>();
   readonly #abort = new AbortController();

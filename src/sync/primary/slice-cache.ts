@@ -5,11 +5,11 @@
 import { setImmediate as breathe } from "node:timers/promises";
 import type { Database } from "../../database/database.ts";
 import type { Scope } from "../../database/scope.ts";
-import { ListBuffer, listPieces } from "../../slices/grain-lists.ts";
 import type { SliceKey } from "../../ids.ts";
+import { ListBuffer, listPieces } from "../../slices/grain-lists.ts";
+import { listEntryBytes } from "../../slices/rules/hash.ts";
 import { addList, Cells, encodeList } from "../protocol/coded-symbols.ts";
 import { cellBytes } from "../protocol/frames.ts";
-import { listEntryBytes } from "../../slices/rules/hash.ts";
 import type { Pieces } from "../protocol/pieces.ts";
 import type { Read } from "../protocol/primary-port.ts";
 import { entriesWith, SymbolSet } from "../protocol/symbols.ts";

@@ -7,8 +7,8 @@
  * modulo 2^16. Every symbol is mapped to cell 0, and to cell i with a probability of 1/(1 + i/2).
  */
 
-import { cellBytes } from "./frames.ts";
 import { idBytes, listEntryBytes } from "../../slices/rules/hash.ts";
+import { cellBytes } from "./frames.ts";
 import { type Pieces, ranged } from "./pieces.ts";
 import { areApart, ascending, Words } from "./symbols.ts";
 

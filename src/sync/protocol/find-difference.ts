@@ -4,9 +4,9 @@
  * would weigh more than the list, the list is asked for. Pure.
  */
 import { SandpiperError } from "../../errors.ts";
+import { idBytes, listEntryBytes } from "../../slices/rules/hash.ts";
 import { Cells, encodeList, estimateDifference, peel, type SymbolDifference } from "./coded-symbols.ts";
 import { cellBytes, decodeFrame, firstCells } from "./frames.ts";
-import { idBytes, listEntryBytes } from "../../slices/rules/hash.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
 import type { Pieces } from "./pieces.ts";
 import { idsOf, ListComparison } from "./reconcile.ts";

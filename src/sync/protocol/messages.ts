@@ -5,10 +5,10 @@
  */
 import { z } from "zod";
 import { SandpiperError } from "../../errors.ts";
+import { isUuid } from "../../ids.ts";
 import { countMarks } from "../../json-marks.ts";
 import { metadataExcess } from "../../slices/rules/metadata.ts";
 import { maxMetadataPairs } from "../../slices/rules/slice.ts";
-import { isUuid } from "../../ids.ts";
 import { maxComparedSlices, type Size, usual } from "./message-sizes.ts";
 
 /** The version that this program speaks: major.minor. */

@@ -1,9 +1,9 @@
 /** Receiving the stream of a slice's grains: every record is checked against what was asked for before it is staged. Pure. */
 import { SandpiperError } from "../../errors.ts";
+import { idBytes, listEntryBytes } from "../../slices/rules/hash.ts";
 import { chunkBytes } from "../../slices/rules/slice.ts";
 import { nowOf, type Refused, type Wanted } from "./find-difference.ts";
 import { decodeFrame, type GrainRecord, readRecords } from "./frames.ts";
-import { idBytes, listEntryBytes } from "../../slices/rules/hash.ts";
 import { violation } from "./messages.ts";
 import { type Pieces, ranged } from "./pieces.ts";
 import { IdList, IdOrder, idsBeyond } from "./reconcile.ts";

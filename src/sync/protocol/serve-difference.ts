@@ -1,9 +1,9 @@
 /** The primary's answers to "what differs?": what a slice holds, the list of its grains, or coded symbols of it. Pure. */
 import { SandpiperError } from "../../errors.ts";
+import { idBytes, listEntryBytes } from "../../slices/rules/hash.ts";
 import { metadataExcess } from "../../slices/rules/metadata.ts";
 import { chunkBytes } from "../../slices/rules/slice.ts";
 import { cellBytes, encodeFrame, entryFrames, firstCells } from "./frames.ts";
-import { idBytes, listEntryBytes } from "../../slices/rules/hash.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
 import { ask, damaged, judge, type Read, type Steps, sendFrame } from "./primary-port.ts";
 

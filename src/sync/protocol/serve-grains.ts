@@ -1,8 +1,9 @@
 /** The primary's answer to a fetch: the grains that were asked for, ascending by id, in frames. Pure. */
-import { chunkBytes } from "../../slices/rules/slice.ts";
+
 import { uuidBytes, uuidText } from "../../ids.ts";
-import { decodeFrame, encodeFrame, entryFrames, newRecord, readRecord, readRecords, usualBodyBytes } from "./frames.ts";
 import { idBytes, listEntryBytes, symbolBytes } from "../../slices/rules/hash.ts";
+import { chunkBytes } from "../../slices/rules/slice.ts";
+import { decodeFrame, encodeFrame, entryFrames, newRecord, readRecord, readRecords, usualBodyBytes } from "./frames.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
 import { joined, type Pieces, ranged } from "./pieces.ts";
 import {

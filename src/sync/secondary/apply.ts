@@ -6,6 +6,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Session } from "../../database/database.ts";
 import { prepared } from "../../database/prepared.ts";
 import { asSandpiperError, SandpiperError } from "../../errors.ts";
+import { type CompanyId, type ContentKey, type SliceKey, uuidText } from "../../ids.ts";
 import {
   clearGrains,
   deleteGrains,
@@ -15,11 +16,9 @@ import {
   type SmallGrain,
 } from "../../slices/grain-store.ts";
 import { computeContent } from "../../slices/refresh.ts";
-import { type Metadata, sortMetadata } from "../../slices/rules/hash.ts";
-import { type CompanyId, type ContentKey, type SliceKey, uuidText } from "../../ids.ts";
+import { idBytes, type Metadata, sortMetadata } from "../../slices/rules/hash.ts";
 import { metadataColumn, replaceMetadata } from "../../slices/slice-store.ts";
 import { step } from "../../step.ts";
-import { idBytes } from "../../slices/rules/hash.ts";
 import type { Confirm } from "../protocol/messages.ts";
 import { idCount } from "../protocol/reconcile.ts";
 import type { Change, LocalSlice } from "../protocol/secondary-port.ts";

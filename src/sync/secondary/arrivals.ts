@@ -3,10 +3,10 @@
  * chunks. Most slices of a partner with many are small, and to stage them would be most of what they cost.
  */
 import type { Session } from "../../database/database.ts";
-import type { SmallGrain } from "../../slices/grain-store.ts";
-import type { Encoding } from "../../slices/rules/slice.ts";
 import type { SliceKey } from "../../ids.ts";
 import { uuidText } from "../../ids.ts";
+import type { SmallGrain } from "../../slices/grain-store.ts";
+import type { Encoding } from "../../slices/rules/slice.ts";
 import { tupleEnd, tupleFields } from "../../slices/rules/tuples.ts";
 import { step } from "../../step.ts";
 import { openStage, Stage } from "./stage.ts";

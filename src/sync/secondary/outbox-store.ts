@@ -1,8 +1,8 @@
 /** Runs and confirmations of a secondary. A confirmation is written with the slice it is about, and forgotten when the primary has acknowledged it. */
 import type { Database, Session } from "../../database/database.ts";
 import { prepared } from "../../database/prepared.ts";
-import { contentValues, type SliceContent, storingContent } from "../../slices/refresh.ts";
 import type { CompanyId, SliceKey } from "../../ids.ts";
+import { contentValues, type SliceContent, storingContent } from "../../slices/refresh.ts";
 import type { Confirm } from "../protocol/messages.ts";
 
 type Queries = Pick<Session | Database, "query" | "one" | "run">;

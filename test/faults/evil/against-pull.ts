@@ -2,9 +2,9 @@
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type Pulled, pullFiles } from "../../../src/files/pull.ts";
+import type { CompanyId } from "../../../src/ids.ts";
 import { applyBatch } from "../../../src/slices/batch.ts";
 import { levelOneKey } from "../../../src/slices/rules/slice.ts";
-import type { CompanyId } from "../../../src/ids.ts";
 import { addSlice, requireSlice } from "../../../src/slices/slice-store.ts";
 import { addSubscription } from "../../../src/subscriptions/subscription-store.ts";
 import { scratch } from "../../harness/scratch.ts";

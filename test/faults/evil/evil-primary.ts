@@ -6,7 +6,14 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { WebSocket, WebSocketServer } from "ws";
-import { encodeFrame, type Frame, type FrameType, frameTypes, headerBytes, readRecords } from "../../../src/sync/protocol/frames.ts";
+import {
+  encodeFrame,
+  type Frame,
+  type FrameType,
+  frameTypes,
+  headerBytes,
+  readRecords,
+} from "../../../src/sync/protocol/frames.ts";
 import { subprotocol } from "../../../src/sync/protocol/messages.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: whatever a script makes of it

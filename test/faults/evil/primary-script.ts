@@ -2,9 +2,9 @@
 import { Buffer } from "node:buffer";
 import { brotliCompressSync, constants } from "node:zlib";
 import { uuidBytes } from "../../../src/ids.ts";
+import { idBytes, listEntryBytes } from "../../../src/slices/rules/hash.ts";
 import { tupleFields } from "../../../src/slices/rules/tuples.ts";
 import { compressedFlag, encodeFrame, type Frame } from "../../../src/sync/protocol/frames.ts";
-import { idBytes, listEntryBytes } from "../../../src/slices/rules/hash.ts";
 import { encodeTuple, int8 } from "../../harness/tuples.ts";
 import type { Message, Passing, Script, Sent } from "./evil-primary.ts";
 import type { SliceName, World } from "./world.ts";

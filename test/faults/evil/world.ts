@@ -6,8 +6,7 @@ import { randomUUID } from "node:crypto";
 import { sealApiKey } from "../../../src/companies/api-key.ts";
 import { addCompany, issueApiKey } from "../../../src/companies/company-store.ts";
 import { requireSecret } from "../../../src/config/config.ts";
-import { OrderedRuns } from "../../../src/server/rest/sync-run.ts";
-import { createUpgrade, type Upgrade } from "../../../src/server/upgrade.ts";
+import { createSyncs, type Syncs } from "../../../src/server/upgrade.ts";
 import { applyBatch, type BatchLine } from "../../../src/slices/batch.ts";
 import { clearGrains } from "../../../src/slices/grain-store.ts";
 import type { Slice } from "../../../src/slices/rules/slice.ts";
@@ -37,7 +36,7 @@ export const limits = {
 
 export class World {
   #generation = 0;
-  #upgrade: Upgrade | undefined;
+  #upgrade: Syncs | undefined;
   #others = "";
   readonly ids = new Map<SliceName, string>();
   readonly #slices = new Map<SliceName, Slice>();
@@ -49,18 +48,15 @@ export class World {
   ) {}
 
   static async make(test: Teardown, idleSeconds: number): Promise<World> {
-    const upgrade: { now?: Upgrade } = {};
+    const upgrade: { now?: Syncs } = {};
     const primary = await serverOf(test, "primary", {
-      options: {
-        onUpgrade: (request, socket, head) => upgrade.now!.handle(request, socket, head),
-        extraRoutes: new OrderedRuns().routes,
-      },
+      more: [{ upgrade: (request, socket, head) => upgrade.now!.upgrade(request, socket, head) }],
       settings: {
         SANDPIPER_SYNC_IDLE_SECONDS: String(idleSeconds),
         SANDPIPER_LIMITS_MAX_SUBSCRIPTIONS: String(limits.compared),
       },
     });
-    upgrade.now = createUpgrade(primary.context);
+    upgrade.now = createSyncs(primary.context);
     const secondary = await serverOf(test, "secondary", {
       settings: {
         SANDPIPER_SYNC_IDLE_SECONDS: String(idleSeconds),

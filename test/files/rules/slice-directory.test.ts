@@ -2,8 +2,8 @@ import fc from "fast-check";
 import t from "tap";
 import { fileNameKey } from "../../../src/files/rules/file-name.ts";
 import { chooseDirectories, type Directory, identity } from "../../../src/files/rules/slice-directory.ts";
-import { nameKey } from "../../../src/names.ts";
 import type { CompanyId, SliceId, SliceKey } from "../../../src/ids.ts";
+import { nameKey } from "../../../src/names.ts";
 
 const [prim, evil] = ["prim", "evil"] as CompanyId[] as [CompanyId, CompanyId];
 const id = "2f1c8d9e-7b1a-4c55-9a40-0d6a3c1b2e77" as SliceId;

@@ -9,8 +9,8 @@ import {
 import jwt from "jsonwebtoken";
 import t from "tap";
 import { roles } from "../../../src/companies/company.ts";
-import { signToken, type TokenKey, verifyToken } from "../../../src/server/auth/token.ts";
 import type { CompanyId } from "../../../src/ids.ts";
+import { signToken, type TokenKey, verifyToken } from "../../../src/server/auth/token.ts";
 
 const secret = randomBytes(32);
 const tokenKey: TokenKey = { key: createSecretKey(secret), issuer: randomUUID() };

@@ -7,8 +7,8 @@ import { statementCount } from "../../harness/statements.ts";
 import { cast, keyLogin, serverOf } from "../support.ts";
 
 let upgraded = 0;
-const onUpgrade = () => upgraded++;
-const server = await serverOf(t, "primary", { settings: { SANDPIPER_SYNC_IDLE_SECONDS: "2" }, options: { onUpgrade } });
+const upgrade = () => upgraded++;
+const server = await serverOf(t, "primary", { settings: { SANDPIPER_SYNC_IDLE_SECONDS: "2" }, more: [{ upgrade }] });
 const who = await cast(server);
 const { admin, epicor, other } = who;
 const slice = (await server.post("/slices", admin, { name: "Pictures", slice_type: "asset-files" })).json.id as string;

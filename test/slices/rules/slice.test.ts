@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import t from "tap";
 import { SandpiperError } from "../../../src/errors.ts";
-import { grainTextProblem } from "../../../src/slices/rules/slice.ts";
-import { checkName, nameKey, nameProblem } from "../../../src/names.ts";
 import { isUuid, uuidBytes, uuidText } from "../../../src/ids.ts";
+import { checkName, nameKey, nameProblem } from "../../../src/names.ts";
+import { grainTextProblem } from "../../../src/slices/rules/slice.ts";
 
 t.test("an id is any 128 bits in the usual form", async (t) => {
   for (const id of [

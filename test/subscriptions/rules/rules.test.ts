@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import t from "tap";
 import type { Subscription } from "../../../src/companies/company.ts";
-import { maxNameLength, nameKey, nameProblem } from "../../../src/names.ts";
 import type { CompanyId, SliceKey } from "../../../src/ids.ts";
+import { maxNameLength, nameKey, nameProblem } from "../../../src/names.ts";
 import {
   type KnownSlice,
   type Offer,

@@ -1,9 +1,9 @@
 /** Both sessions of a sync, unchanged, against each other in memory: no socket, no database. */
 import { createHash } from "node:crypto";
 import { SandpiperError } from "../../../src/errors.ts";
+import { uuidBytes, uuidText } from "../../../src/ids.ts";
 import { grainSymbol, type Metadata, SliceHasher, sortMetadata } from "../../../src/slices/rules/hash.ts";
 import { chunkBytes } from "../../../src/slices/rules/slice.ts";
-import { uuidBytes, uuidText } from "../../../src/ids.ts";
 import { Cells, encodeList } from "../../../src/sync/protocol/coded-symbols.ts";
 import { drive } from "../../../src/sync/protocol/effects.ts";
 import { readRecords } from "../../../src/sync/protocol/frames.ts";

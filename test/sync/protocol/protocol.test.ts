@@ -2,11 +2,18 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import t from "tap";
+import { uuidBytes } from "../../../src/ids.ts";
 import { grainSymbol, type Metadata, SliceHasher } from "../../../src/slices/rules/hash.ts";
 import { chunkBytes } from "../../../src/slices/rules/slice.ts";
-import { uuidBytes } from "../../../src/ids.ts";
 import { encodeList } from "../../../src/sync/protocol/coded-symbols.ts";
-import { decodeFrame, encodeFrame, frameTypes, headerBytes, maxFrameBytes, readRecords } from "../../../src/sync/protocol/frames.ts";
+import {
+  decodeFrame,
+  encodeFrame,
+  frameTypes,
+  headerBytes,
+  maxFrameBytes,
+  readRecords,
+} from "../../../src/sync/protocol/frames.ts";
 import {
   parsePrimaryMessage,
   parseSecondaryMessage,

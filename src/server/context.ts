@@ -1,4 +1,4 @@
-/** What every route, and the websocket upgrade, works with. */
+/** What every service of the daemon works with: made once, by its assembly. */
 import { randomBytes } from "node:crypto";
 import type { BlockList } from "node:net";
 import type { App } from "../app.ts";
@@ -20,16 +20,9 @@ export interface ServerContext {
   readonly lines: RequestLines;
   /** What strangers hold. */
   readonly waiting: WaitingConnections;
-  /** Aborted when the server begins to stop: from then on it takes no new work. */
+  /** Aborted when the daemon begins to stop: from then on it takes no new work. */
   readonly stopping: AbortSignal;
 }
-
-/** Resolves once `signal` is aborted. */
-export const aborted = (signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 
 /** @throws `config` when a secret is missing. */
 export function createContext(app: App, stopping: AbortSignal): ServerContext {
