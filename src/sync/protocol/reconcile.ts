@@ -1,5 +1,7 @@
 /** Comparing two sets of grains. Pure: lists in, ids out. */
+
 import { idBytes, listEntryBytes } from "../../slices/rules/hash.ts";
+import { refuse } from "./guards.ts";
 import { violation } from "./messages.ts";
 import { joined, type Pieces, ranged } from "./pieces.ts";
 
@@ -33,7 +35,8 @@ export class ListComparison {
   /** Compares the next entries of the primary's list. @throws `protocol` when it does not ascend. */
   *take(remote: Buffer): Pieces<void> {
     for (let at = 0, steps = 1; at < remote.length; at += listEntryBytes) {
-      if (!this.#order.follows(remote, at)) throw violation("the primary's list of grains does not ascend");
+      if (!this.#order.follows(remote, at))
+        refuse("list.order", violation("the primary's list of grains does not ascend"));
       for (; this.#isBefore(remote, at); this.#here += listEntryBytes, steps++) {
         this.#removed.add(this.#local, this.#here);
         if (steps % comparedAtOnce === 0) yield;

@@ -1,6 +1,8 @@
 /** What the secondary's session works with: its port, its facts, and the steps that all its parts share. Pure. */
+
 import type { SandpiperError } from "../../errors.ts";
 import { asker, inPieces, type Session } from "./effects.ts";
+import { refuse } from "./guards.ts";
 import { comparedSize, contentSize } from "./message-sizes.ts";
 import {
   type Confirm,
@@ -123,7 +125,7 @@ export function* expect<T extends PrimaryMessage["type"]>(
     const message = yield* take(run, yield* ask.receive(), due);
     if (message === undefined) continue;
     if (!(types as string[]).includes(message.type))
-      throw violation(`the primary sent ${message.type} where ${types.join(" or ")} is due`);
+      refuse("message.due", violation(`the primary sent ${message.type} where ${types.join(" or ")} is due`));
     return message as Extract<PrimaryMessage, { type: T }>;
   }
 }
@@ -144,7 +146,7 @@ export function* take(
 ): Steps<PrimaryMessage | undefined> {
   const message = parsePrimaryMessage(incoming, due);
   if (message.type !== "confirmed") return message;
-  if (run.unconfirmed === 0) throw violation("the primary acknowledged what was not sent");
+  if (run.unconfirmed === 0) refuse("confirmed.sent", violation("the primary acknowledged what was not sent"));
   run.unconfirmed--;
   yield* ask.settle(message.run_id, message.id);
   return undefined;

@@ -3,11 +3,13 @@
  * differ up to date, one after another (primary-session.ts shows the order of messages). Each slice ends with a
  * result; what is wrong with one does not stop the next. Only what concerns the whole connection is thrown.
  */
+
 import { asSandpiperError, type ErrorCode, SandpiperError } from "../../errors.ts";
 import { uuidText } from "../../ids.ts";
 import { idBytes, symbolBytes } from "../../slices/rules/hash.ts";
 import { type Found, findDifference, type Target } from "./find-difference.ts";
 import { entryFrames } from "./frames.ts";
+import { refuse, refused } from "./guards.ts";
 import { type Confirm, frameCompression, protocolVersion, type Refusal, violation } from "./messages.ts";
 import { receiveGrains } from "./receive-grains.ts";
 import { idCount, isDrop } from "./reconcile.ts";
@@ -41,7 +43,8 @@ export function* secondarySession(run: Run): Steps<void> {
   // From here on the data is in place whatever happens: a confirmation that gets lost is in the outbox.
   while (run.unconfirmed > 0) {
     const other = yield* take(run, yield* ask.receive());
-    if (other !== undefined) throw violation(`the primary sent ${other.type} where confirmed is due`);
+    if (other !== undefined)
+      refuse("confirmed.due", violation(`the primary sent ${other.type} where confirmed is due`));
   }
   yield* ask.send({ type: "bye" });
 }
@@ -53,23 +56,25 @@ function* greet(run: Run): Steps<void> {
     begin = yield* expect(run, "begin", "queued");
   }
   if (begin.server_id !== run.primaryId)
-    throw violation(`the server is ${begin.server_id}, not the ${run.primaryId} that was registered`);
+    refuse("begin.server", violation(`the server is ${begin.server_id}, not the ${run.primaryId} that was registered`));
   if (begin.protocol.split(".")[0] !== protocolVersion.split(".")[0]) {
-    throw new SandpiperError(
-      "protocol",
-      `the primary speaks protocol ${begin.protocol}, this program ${protocolVersion}`,
-      {
+    refuse(
+      "begin.protocol",
+      new SandpiperError("protocol", `the primary speaks protocol ${begin.protocol}, this program ${protocolVersion}`, {
         hint: "Use the newer sandpiper on the older side.",
-      },
+      }),
     );
   }
   if (run.slices.length > begin.limits.slices) {
-    throw new SandpiperError(
-      "limit",
-      `${run.slices.length} slices are due, and the primary compares at most ${begin.limits.slices} at once`,
-      {
-        hint: "Sync subscriptions one by one with --sub, or ask the primary to raise limits.max_subscriptions.",
-      },
+    refuse(
+      "begin.slices",
+      new SandpiperError(
+        "limit",
+        `${run.slices.length} slices are due, and the primary compares at most ${begin.limits.slices} at once`,
+        {
+          hint: "Sync subscriptions one by one with --sub, or ask the primary to raise limits.max_subscriptions.",
+        },
+      ),
     );
   }
 }
@@ -96,9 +101,9 @@ function* compare(run: Run): Steps<Differing[]> {
   const { slices } = yield* expect(run, "compared");
   const answers = new Map(slices.map((answer) => [answer.id, answer]));
   const asked = new Set(run.slices.map((slice) => slice.id));
-  if (answers.size !== slices.length) throw violation("the primary answered for a slice twice");
+  if (answers.size !== slices.length) refuse("compared.twice", violation("the primary answered for a slice twice"));
   if (slices.some((answer) => !asked.has(answer.id)))
-    throw violation("the primary answered for a slice that was not asked about");
+    refuse("compared.asked", violation("the primary answered for a slice that was not asked about"));
   const differing: Differing[] = [];
   for (const slice of run.slices) {
     const answer = answers.get(slice.id);
@@ -218,18 +223,24 @@ function checkDifference(
   counts: { added: number; removed: number },
 ): SandpiperError | undefined {
   if (slice.count - counts.removed + counts.added !== content.count) {
-    return new SandpiperError(
-      "verification",
-      `the primary says that slice ${slice.name} has ${content.count} grains, and lists another number`,
-      {
-        hint: "Nothing was changed. The primary's operator should refresh the slice.",
-      },
+    return refused(
+      "list.number",
+      new SandpiperError(
+        "verification",
+        `the primary says that slice ${slice.name} has ${content.count} grains, and lists another number`,
+        {
+          hint: "Nothing was changed. The primary's operator should refresh the slice.",
+        },
+      ),
     );
   }
   if (isDrop(slice.count, content.count) && !run.allowDrops) {
-    throw new SandpiperError("limit", `slice ${slice.name} would go from ${slice.count} grains to ${content.count}`, {
-      hint: "Nothing was changed. Ask the primary whether that is right; if so, run once with --allow-drops.",
-    });
+    refuse(
+      "content.drop",
+      new SandpiperError("limit", `slice ${slice.name} would go from ${slice.count} grains to ${content.count}`, {
+        hint: "Nothing was changed. Ask the primary whether that is right; if so, run once with --allow-drops.",
+      }),
+    );
   }
   return undefined;
 }

@@ -4,6 +4,7 @@ import { uuidBytes, uuidText } from "../../ids.ts";
 import { idBytes, listEntryBytes, symbolBytes } from "../../slices/rules/hash.ts";
 import { chunkBytes } from "../../slices/rules/slice.ts";
 import { decodeFrame, encodeFrame, entryFrames, newRecord, readRecord, readRecords, usualBodyBytes } from "./frames.ts";
+import { refuse } from "./guards.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
 import { joined, type Pieces, ranged } from "./pieces.ts";
 import {
@@ -62,7 +63,7 @@ function* mayServe({ id, hash, by, count }: Request): Steps<{ refusal?: Refusal 
   }
   const refusal = judge(view, hash);
   if (refusal === undefined && by !== "all" && count > view!.count)
-    throw violation("more grains were asked for than there are");
+    refuse("fetch.number", violation("more grains were asked for than there are"));
   return { refusal };
 }
 
@@ -73,15 +74,17 @@ function* receiveNamed(type: "ids" | "symbols", count: number, keep: boolean): S
   let received = 0;
   for (let sequence = 0; received < count; sequence++) {
     const incoming = yield* ask.receive();
-    if (!("binary" in incoming)) throw violation(`a message came where frames of ${type} are due`);
+    if (!("binary" in incoming))
+      refuse("fetch.interrupted", violation(`a message came where frames of ${type} are due`));
     const frame = decodeFrame(incoming.binary, [type], sequence);
     received += frame.entries;
-    if (received > count) throw violation(`more ${type} came than the fetch says`);
+    if (received > count) refuse("fetch.entries", violation(`more ${type} came than the fetch says`));
     if (!keep) continue;
     const { body } = frame;
     const last = parts.at(-1);
     const follows = last === undefined || last.compare(body, 0, size, last.length - size) < 0;
-    if (!follows || !(yield* inTurns(ascend(body, size)))) throw violation(`the ${type} of a fetch do not ascend`);
+    if (!follows || !(yield* inTurns(ascend(body, size))))
+      refuse("fetch.order", violation(`the ${type} of a fetch do not ascend`));
     parts.push(body);
   }
   return yield* inTurns(joined(parts));
@@ -165,7 +168,7 @@ function* sendRest(stream: Stream, grainId: Buffer, first: number): Steps<Refusa
   if (refusal !== undefined) return refusal;
   const [grain] = readRecords({ entries: data.ends.length, body: data.bytes });
   if (!grain?.chunked || first * chunkBytes >= grain.payloadBytes)
-    throw violation("a fetch goes on with a chunk that there is not");
+    refuse("fetch.chunk", violation("a fetch goes on with a chunk that there is not"));
   return yield* sendChunks(stream, grainId, grain.payloadBytes, first);
 }
 

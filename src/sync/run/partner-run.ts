@@ -1,4 +1,5 @@
 /** What a run does between its lock and its report: log in, take the subscriptions, sync, and try again what failed for the moment. */
+
 import { setMaxListeners } from "node:events";
 import type { App } from "../../app.ts";
 import type { Company } from "../../companies/company.ts";
@@ -9,6 +10,7 @@ import { asSandpiperError, SandpiperError } from "../../errors.ts";
 import { step } from "../../step.ts";
 import { programName } from "../../version.ts";
 import { drive } from "../protocol/effects.ts";
+import { refuse } from "../protocol/guards.ts";
 import type { LocalSlice, Run, SliceResult } from "../protocol/secondary-port.ts";
 import { secondarySession } from "../protocol/secondary-session.ts";
 import { nextTry } from "../rules/retry.ts";
@@ -194,12 +196,15 @@ export class PartnerRun {
     const { company } = this;
     const answer = await this.outside.login();
     if (answer.serverId !== company.id) {
-      throw new SandpiperError(
-        "protocol",
-        `the server at ${company.syncAddr} is ${answer.serverId}, not the ${company.id} that ${company.name} was registered as`,
-        {
-          hint: "Ask the partner whether it moved; if that is right, register it as a new company.",
-        },
+      refuse(
+        "login.server",
+        new SandpiperError(
+          "protocol",
+          `the server at ${company.syncAddr} is ${answer.serverId}, not the ${company.id} that ${company.name} was registered as`,
+          {
+            hint: "Ask the partner whether it moved; if that is right, register it as a new company.",
+          },
+        ),
       );
     }
     step("s.token");

@@ -9,6 +9,7 @@ import { SandpiperError } from "../../errors.ts";
 import type { CompanyId, ContentKey, SliceKey } from "../../ids.ts";
 import { activeAfter, planSubscriptions } from "../../subscriptions/rules/rules.ts";
 import { applyPlan, listSubscriptions, readNames } from "../../subscriptions/subscription-store.ts";
+import { refuse } from "../protocol/guards.ts";
 import type { StoredSlice } from "../secondary/apply.ts";
 import type { Offers } from "../transport/primary-client.ts";
 
@@ -48,9 +49,12 @@ export async function updateSubscriptions(
     const plan = planSubscriptions(local, listed, known, taken, options.allowDrops);
     if (plan.massWithdrawal !== undefined) {
       const { gone, of } = plan.massWithdrawal;
-      throw new SandpiperError("limit", `${gone} of ${of} subscriptions disappeared at ${company.name} at once`, {
-        hint: "Nothing was changed. Ask the primary whether that is right; if so, run once with --allow-drops.",
-      });
+      refuse(
+        "offers.gone",
+        new SandpiperError("limit", `${gone} of ${of} subscriptions disappeared at ${company.name} at once`, {
+          hint: "Nothing was changed. Ask the primary whether that is right; if so, run once with --allow-drops.",
+        }),
+      );
     }
     if (!options.test) {
       await applyPlan(tx, company.id, plan);
