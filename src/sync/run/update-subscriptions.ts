@@ -4,6 +4,7 @@ import { addLosses } from "../../activity/activity-store.ts";
 import type { Company, Subscription } from "../../companies/company.ts";
 import { setSubsEtag } from "../../companies/company-store.ts";
 import type { Session } from "../../database/database.ts";
+import { namesLock } from "../../database/locks.ts";
 import { everything } from "../../database/scope.ts";
 import { SandpiperError } from "../../errors.ts";
 import type { CompanyId, ContentKey, SliceKey } from "../../ids.ts";
@@ -40,8 +41,7 @@ export async function updateSubscriptions(
   }
   const { rows: listed, etag } = offers;
   return session.transaction(async (tx) => {
-    // Primaries are synced side by side, and their names must not clash: one list at a time.
-    await tx.run("SELECT pg_advisory_xact_lock(hashtextextended('sandpiper:names', 0))");
+    await tx.run(`SELECT pg_advisory_xact_lock(${namesLock})`);
     // Whoever changes a subscription here meanwhile waits, and has the list looked at again. A rehearsal only reads, and may not lock rows.
     if (!options.test) await tx.run("SELECT 1 FROM companies WHERE id = $1 FOR NO KEY UPDATE", [company.id]);
     const local = await listSubscriptions(tx, everything, { companyId: company.id });

@@ -6,13 +6,13 @@
 import { once } from "node:events";
 import type { Session } from "../../database/database.ts";
 import { isDiskFull, translate, violatedConstraint } from "../../database/database-errors.ts";
+import { stageLock } from "../../database/locks.ts";
 import { asEver } from "../../database/session-settings.ts";
 import { asSandpiperError, SandpiperError } from "../../errors.ts";
 import { type CompanyId, type ContentKey, type SliceKey, uuidText } from "../../ids.ts";
 import { clearGrains } from "../../slices/grain-store.ts";
 import { chunkBytes } from "../../slices/rules/slice.ts";
 import { copyHeader, copyTrailer } from "../../slices/rules/tuples.ts";
-import { stageLock } from "../../slices/slice-store.ts";
 import { step } from "../../step.ts";
 import { refused } from "../protocol/guards.ts";
 import type { StagedSoFar } from "../protocol/secondary-port.ts";
