@@ -23,6 +23,8 @@ async function bytesOf(directory: string): Promise<number> {
   return bytes;
 }
 
+const median = (numbers: number[]) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)]!;
+
 t.test("thirty nights", async (t) => {
   const primary = await Party.make(t, "primary", "ABC Brakes");
   await primary.serve();
@@ -62,6 +64,8 @@ t.test("thirty nights", async (t) => {
   t.comment(`MB after each night: ${mb.join(" ")}`);
   const content = fileBytes + grains * (grainBytes + 300);
   const early = Math.max(...sizes.slice(1, 6));
-  t.ok(Math.max(...sizes.slice(6)) < early * 1.1, `what five nights took is enough for thirty: ${mb.join(" ")}`);
+  // When exactly a night's vacuum comes differs, by some megabytes; what grows would show in all of the last nights.
+  t.ok(Math.max(...sizes.slice(6)) < early * 1.3, `what five nights took is enough for thirty: ${mb.join(" ")}`);
+  t.ok(median(sizes.slice(-10)) < median(sizes.slice(2, 12)) * 1.1, "the last ten nights are as the first");
   t.ok(early - sizes[0]! < 4.5 * content, "the content, its successor beside it, and what waits for its vacuum");
 });

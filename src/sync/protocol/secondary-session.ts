@@ -295,14 +295,17 @@ function confirmation(run: Run, done: SliceResult, durationMs: number): Confirm 
     outcome: done.outcome === "unchanged" ? "updated" : done.outcome,
     hash: done.slice.hash,
     count: done.slice.count,
-    added: done.added,
-    removed: done.removed,
-    bytes: done.bytes,
-    duration_ms: Math.max(0, Math.round(durationMs)),
+    added: sayable(done.added),
+    removed: sayable(done.removed),
+    bytes: sayable(done.bytes),
+    duration_ms: sayable(Math.max(0, Math.round(durationMs))),
     // The primary learns what kind of failure it was; our own messages stay here.
     message: done.error?.code ?? "",
   };
 }
+
+/** The largest number that a message may hold in place of a larger one: what cannot be said would be tried again for ever. */
+const sayable = (number: number): number => Math.min(number, Number.MAX_SAFE_INTEGER);
 
 function* sendConfirm(run: Run, confirm: Confirm): Steps<void> {
   run.unconfirmed++;

@@ -37,7 +37,19 @@ function sameHash(answers: Answers): Pick<PrimaryMove, "prepare" | "session"> {
   };
 }
 
-const rowsMade = (rows: Message[], n: number) => Array.from({ length: n }, () => rows[0]!);
+/** So many subscriptions, each as it may be. */
+const rowsMade = ([row]: Message[], n: number) =>
+  Array.from({ length: n }, (_, i) => ({ ...row, id: idOf(2 * i), slice: { ...row!.slice, id: idOf(2 * i + 1) } }));
+const idOf = (n: number) => `00000000-0000-4000-8000-${n.toString(16).padStart(12, "0")}`;
+
+/** The list of subscriptions, byte by byte. */
+const listed = (body: string): Pick<PrimaryMove, "http"> => ({
+  http: (request, response) => {
+    if (request.url !== "/v1/sync/subs") return false;
+    response.writeHead(200, { "content-type": "application/json" }).end(body);
+    return true;
+  },
+});
 
 const overHttp: PrimaryMove[] = [
   {
@@ -74,17 +86,7 @@ const overHttp: PrimaryMove[] = [
   { name: "a login as another server", slice: "few", exit: 4, login: (body) => ({ ...body, server_id: ofNobody }) },
   { name: "subscriptions that are no list", slice: "few", exit: 4, subs: () => ({}) },
   { name: "too many subscriptions", slice: "few", exit: 11, subs: (rows) => rowsMade(rows, limits.subscriptions + 1) },
-  {
-    name: "100,000 subscriptions",
-    slice: "few",
-    exit: 11,
-    http: (request, response) => {
-      if (request.url !== "/v1/sync/subs") return false;
-      const row = JSON.stringify({ id: ofNobody, company_id: ofNobody, name: "x".repeat(200) });
-      response.writeHead(200, { "content-type": "application/json" }).end(`[${`${row},`.repeat(99_999)}${row}]`);
-      return true;
-    },
-  },
+  { name: "100,000 subscriptions", slice: "few", exit: 11, subs: (rows) => rowsMade(rows, 100_000) },
   {
     name: "a subscription to a type that cannot be",
     slice: "few",
@@ -105,6 +107,8 @@ const overHttp: PrimaryMove[] = [
     subs: (rows) => [...rows, { ...rows[0], id: ofNobody, name: "again" }],
   },
   { name: "no subscriptions any more", slice: "few", exit: 11, subs: () => [] },
+  { name: "a list of subscriptions that is not JSON", slice: "few", exit: 4, ...listed('[{"id" 1}]') },
+  { name: "a subscription of 1 MiB", slice: "few", exit: 4, ...listed(`[{"id": "${"x".repeat(2 ** 20)}"}]`) },
 ];
 
 const opening: PrimaryMove[] = [
@@ -114,6 +118,26 @@ const opening: PrimaryMove[] = [
   { name: "honest: fresh", slice: "fresh", exit: 0 },
   { name: "members that are not known", slice: "few", exit: 0, ...altered("content", () => ({ mood: "good" })) },
   { name: "a newer minor version", slice: "few", exit: 0, ...altered("begin", () => ({ protocol: "1.9" })) },
+  {
+    name: "an end of 100 KB",
+    slice: "few",
+    exit: 4,
+    ...instead("end", 0, ({ message }) => [{ ...message, mood: "x".repeat(100_000) }]),
+  },
+  {
+    name: "a content of a million parts",
+    slice: "few",
+    exit: 4,
+    ...altered("content", () => ({ moods: Array(1_000_000).fill(0) })),
+  },
+  {
+    name: "a refusal of 100 KB",
+    slice: "few",
+    exit: 4,
+    ...instead("content", 0, ({ message: { id } }) => [
+      { type: "refused", id, reason: "locked", mood: "x".repeat(100_000) },
+    ]),
+  },
   { name: "another major version", slice: "few", exit: 4, ...altered("begin", () => ({ protocol: "2.0" })) },
   { name: "another server begins", slice: "few", exit: 4, ...altered("begin", () => ({ server_id: ofNobody })) },
   {

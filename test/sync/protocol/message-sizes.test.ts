@@ -69,7 +69,7 @@ function refusal(side: (typeof sides)[number], type: string, text: string): { ms
   const { parse } = JSON;
   let message = "";
   let best = Number.POSITIVE_INFINITY;
-  for (let i = 0; i < 20 && best > mostMs; i++) {
+  for (let i = 0; i < 60 && best > mostMs; i++) {
     collectGarbage(); // that of the tries before is not this one's work
     let inside = 0;
     JSON.parse = (json: string) => {
