@@ -11,7 +11,8 @@ import type { Database, Session } from "../database/database.ts";
 import { everything } from "../database/scope.ts";
 import { asSandpiperError, SandpiperError } from "../errors.ts";
 import { step } from "../step.ts";
-import { clearGrains, type GrainRow, insertLargeGrain, listGrains, readPayload } from "./grain-store.ts";
+import { type GrainRow, listGrains } from "./grain-store.ts";
+import { payloads } from "./payloads/payloads.ts";
 import { refreshSlice, type SliceContent } from "./refresh.ts";
 import { isGzip, mostInflated } from "./rules/encoding.ts";
 import { grainTextProblem, levelOneKey, type Slice } from "./rules/slice.ts";
@@ -100,7 +101,7 @@ export async function publishFile(db: Database, slice: Slice, path: string, maxG
       return { ...names, changed: false, grainId: old[0].id, storedBytes: old[0].bytes };
     }
     step("l.delete");
-    await clearGrains(tx, slice.contentKey);
+    await payloads.clear(tx, slice.contentKey);
     step("l.add");
     const grainId = randomUUID();
     const store = async (encoding: "z64" | "b64"): Promise<number> => {
@@ -110,7 +111,7 @@ export async function publishFile(db: Database, slice: Slice, path: string, maxG
       const payload: AsyncIterable<Buffer> = encoding === "z64" ? pipeline(raw, createGzip(), () => {}) : raw;
       const grain = { id: grainId, key: levelOneKey, source, encoding };
       const watched = db.disk?.watched(payload) ?? payload;
-      const stored = await insertLargeGrain(tx, slice.contentKey, grain, watched, maxGrainBytes);
+      const stored = await payloads.putStream(tx, slice.contentKey, grain, watched, maxGrainBytes);
       if (check.digest("hex") === file.sha256) return stored;
       throw new SandpiperError("conflict", `${path} changed while it was read`, {
         hint: "Run again when whoever writes it is done.",
@@ -119,7 +120,7 @@ export async function publishFile(db: Database, slice: Slice, path: string, maxG
     let storedBytes = await store("z64");
     if (file.bytes > mostInflated(storedBytes)) {
       // Partners would take it for one that is made to fill their disks. The wire compresses it all the same.
-      await clearGrains(tx, slice.contentKey);
+      await payloads.clear(tx, slice.contentKey);
       storedBytes = await store("b64");
     }
     return { ...names, changed: true, grainId, storedBytes };
@@ -163,7 +164,7 @@ async function holds(session: Session, grain: GrainRow, file: { sha256: string; 
 
 /** The bytes of the file that a level-1 grain stands for: its stored payload with gzip undone. @throws `verification` when it is not gzip, `limit` when it unfolds too far ({@link mostInflated}). */
 export async function* openContent(session: Session, grain: GrainRow): AsyncGenerator<Buffer> {
-  const stored = readPayload(session, grain);
+  const stored = payloads.get(session, grain);
   if (!isGzip(grain.encoding)) {
     yield* stored;
     return;

@@ -262,7 +262,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "the chunks of a grain stay when it goes",
-    edits: edit("src/slices/grain-store.js", "AND grain_id = ANY ($2::uuid[]))", "AND false)"),
+    edits: edit("src/slices/payloads/postgres-payloads.js", "AND grain_id = ANY ($2::uuid[]))", "AND false)"),
     neighbours: "the proof before the commit",
   },
   {

@@ -8,7 +8,8 @@ import t from "tap";
 import type { Database } from "../../src/database/database.ts";
 import { everything } from "../../src/database/scope.ts";
 import { applyBatch } from "../../src/slices/batch.ts";
-import { type GrainRow, listGrains, readPayload } from "../../src/slices/grain-store.ts";
+import { type GrainRow, listGrains } from "../../src/slices/grain-store.ts";
+import { payloads } from "../../src/slices/payloads/payloads.ts";
 import { changeSlice, openContent, publishFile } from "../../src/slices/publish.ts";
 import { computeContent } from "../../src/slices/refresh.ts";
 import { emptyHash } from "../../src/slices/rules/hash.ts";
@@ -22,7 +23,7 @@ import { scratch } from "../harness/scratch.ts";
 const noLimit = 2 ** 40;
 const grainsOf = (db: Database, slice: Slice) => listGrains(db, everything, slice.key);
 const content = (db: Database, grain: GrainRow) => db.session((s) => buffer(Readable.from(openContent(s, grain))));
-const stored = (db: Database, grain: GrainRow) => db.session((s) => buffer(Readable.from(readPayload(s, grain))));
+const stored = (db: Database, grain: GrainRow) => db.session((s) => buffer(Readable.from(payloads.get(s, grain))));
 
 t.test("the bytes of the file that comes out are the bytes that went in", async (t) => {
   const { db, slice } = await openTestDatabase(t);
