@@ -13,6 +13,7 @@ import { asSandpiperError, SandpiperError } from "../errors.ts";
 import { step } from "../step.ts";
 import { type GrainRow, listGrains } from "./grain-store.ts";
 import { payloads } from "./payloads/payloads.ts";
+import { notePublishedFile, readPublishedFile } from "./published-file-store.ts";
 import { refreshSlice, type SliceContent } from "./refresh.ts";
 import { isGzip, mostInflated } from "./rules/encoding.ts";
 import { grainTextProblem, levelOneKey, type Slice } from "./rules/slice.ts";
@@ -123,12 +124,13 @@ export async function publishFile(db: Database, slice: Slice, path: string, maxG
       await payloads.clear(tx, slice.contentKey);
       storedBytes = await store("b64");
     }
+    await notePublishedFile(tx, { contentKey: slice.contentKey, id: grainId }, file.sha256);
     return { ...names, changed: true, grainId, storedBytes };
   });
   return { ...result, fileBytes: file.bytes, hash: content.hash };
 }
 
-async function fileDigest(path: string): Promise<{ sha256: string; bytes: number }> {
+async function fileDigest(path: string): Promise<FileDigest> {
   const hash = createHash("sha256");
   let bytes = 0;
   try {
@@ -145,8 +147,21 @@ async function fileDigest(path: string): Promise<{ sha256: string; bytes: number
   return { sha256: hash.digest("hex"), bytes };
 }
 
+interface FileDigest {
+  sha256: string;
+  bytes: number;
+}
+
 /** Whether the file that a level-1 grain stands for is this one. A damaged grain is no file, and may be replaced. */
-async function holds(session: Session, grain: GrainRow, file: { sha256: string; bytes: number }): Promise<boolean> {
+async function holds(tx: Session, grain: GrainRow, file: FileDigest): Promise<boolean> {
+  const known = await readPublishedFile(tx, grain);
+  if (known !== undefined) return known === file.sha256 && payloads.isIntact(tx, grain);
+  if (!(await unfoldsTo(tx, grain, file))) return false;
+  await notePublishedFile(tx, grain, file.sha256);
+  return true;
+}
+
+async function unfoldsTo(session: Session, grain: GrainRow, file: FileDigest): Promise<boolean> {
   const hash = createHash("sha256");
   let bytes = 0;
   try {
