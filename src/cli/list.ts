@@ -43,7 +43,7 @@ const grainColumns: readonly Column<GrainRow>[] = [
 /** A slice's grains, a page at a time: a slice can have millions. */
 async function* grainPages(run: Run, db: Database, slice: Slice): AsyncGenerator<GrainRow[]> {
   for (let after: string | undefined; !run.output.closed; ) {
-    const page = await listGrainsAfter(db, everything, slice.contentKey, { after, payload: false });
+    const page = await listGrainsAfter(db, everything, slice.contentKey, after);
     if (page.length === 0) return;
     yield page;
     after = page.at(-1)!.id;

@@ -12,6 +12,7 @@ import { layoutOf } from "./postgres/data-dir.ts";
 import { Disk } from "./postgres/disk.ts";
 import { acquireEmbedded } from "./postgres/embedded.ts";
 import { sessionSettings } from "./session-settings.ts";
+import { vacuumGrains } from "./vacuum-store.ts";
 
 export type { Database, Session, TransactionOptions } from "./database-sessions.ts";
 
@@ -93,7 +94,7 @@ async function clean(owner: pg.ClientConfig): Promise<void> {
   client.on("error", () => {}); // the statement that it meets fails as well
   try {
     await client.connect();
-    await client.query("VACUUM grain_rows, grain_chunks");
+    await client.query(vacuumGrains);
     await client.query("CHECKPOINT");
   } catch (error) {
     throw translate(error);

@@ -1,5 +1,5 @@
 /** What PostgreSQL needs done to tables whose rows have changed: VACUUM, so that their space is used again, and ANALYZE. */
-import type { Database, Session } from "./database.ts";
+import type { Database, Session } from "./database-sessions.ts";
 import { asEver } from "./session-settings.ts";
 
 export interface Table {
@@ -47,6 +47,9 @@ export async function listTables(db: Pick<Database, "query">): Promise<Table[]> 
      ORDER BY s.n_dead_tup + coalesce(l.n_dead_tup, 0) DESC, 1`,
   );
 }
+
+/** Makes the space of grains that were deleted usable again, and nothing besides: it is done when a disk is full. */
+export const vacuumGrains = "VACUUM grain_rows, grain_chunks";
 
 /** @param limitMs when PostgreSQL gives it up; 0: never. */
 export async function vacuum(session: Session, table: Table, how: How, limitMs: number): Promise<void> {

@@ -13,14 +13,9 @@ import type { Disk } from "../database/postgres/disk.ts";
 import { everything } from "../database/scope.ts";
 import { SandpiperError } from "../errors.ts";
 import { step } from "../step.ts";
-import {
-  clearGrains,
-  deleteGrains,
-  findGrainByKey,
-  insertGrains,
-  insertLargeGrain,
-  type SmallGrain,
-} from "./grain-store.ts";
+import { findGrainByKey } from "./grain-store.ts";
+import type { SmallGrain } from "./payloads/payload-store.ts";
+import { payloads } from "./payloads/payloads.ts";
 import { changeSlice } from "./publish.ts";
 import type { SliceContent } from "./refresh.ts";
 import { unarmour } from "./rules/encoding.ts";
@@ -130,11 +125,11 @@ class Edit {
       return;
     }
     await this.#flushDeletes();
-    if ("delete_all" in line) this.removed += await clearGrains(this.tx, this.slice.contentKey);
+    if ("delete_all" in line) this.removed += await payloads.clear(this.tx, this.slice.contentKey);
     else {
       const row = await findGrainByKey(this.tx, everything, this.slice.key, line.delete_key);
       if (row === undefined) throw missing(`the key ${JSON.stringify(line.delete_key)}`);
-      this.removed += await deleteGrains(this.tx, this.slice.contentKey, [row.id]);
+      this.removed += await payloads.delete(this.tx, this.slice.contentKey, [row.id]);
     }
   }
 
@@ -155,7 +150,7 @@ class Edit {
     this.added++;
     if (payload.length > chunkBytes) {
       await this.disk?.require();
-      await insertLargeGrain(this.tx, this.slice.contentKey, grain, one(payload), this.maxGrainBytes);
+      await payloads.putStream(this.tx, this.slice.contentKey, grain, one(payload), this.maxGrainBytes);
       return;
     }
     this.#adds.push({ ...grain, payload });
@@ -173,7 +168,7 @@ class Edit {
     if (this.#adds.length === 0) return;
     step("l.add");
     await this.disk?.require();
-    await insertGrains(this.tx, this.slice.contentKey, this.#adds);
+    await payloads.put(this.tx, this.slice.contentKey, this.#adds);
     this.#adds = [];
     this.#addBytes = 0;
   }
@@ -182,7 +177,7 @@ class Edit {
     if (this.#deletes.length === 0) return;
     step("l.delete");
     const ids = [...new Set(this.#deletes)];
-    const removed = await deleteGrains(this.tx, this.slice.contentKey, ids);
+    const removed = await payloads.delete(this.tx, this.slice.contentKey, ids);
     if (removed !== ids.length) throw missing("one of the ids to delete");
     this.removed += removed;
     this.#deletes = [];

@@ -11,7 +11,9 @@ import type { Database, Session } from "../database/database.ts";
 import { everything } from "../database/scope.ts";
 import { asSandpiperError, SandpiperError } from "../errors.ts";
 import { step } from "../step.ts";
-import { clearGrains, type GrainRow, insertLargeGrain, listGrains, readPayload } from "./grain-store.ts";
+import { type GrainRow, listGrains } from "./grain-store.ts";
+import { payloads } from "./payloads/payloads.ts";
+import { notePublishedFile, readPublishedFile } from "./published-file-store.ts";
 import { refreshSlice, type SliceContent } from "./refresh.ts";
 import { isGzip, mostInflated } from "./rules/encoding.ts";
 import { grainTextProblem, levelOneKey, type Slice } from "./rules/slice.ts";
@@ -100,7 +102,7 @@ export async function publishFile(db: Database, slice: Slice, path: string, maxG
       return { ...names, changed: false, grainId: old[0].id, storedBytes: old[0].bytes };
     }
     step("l.delete");
-    await clearGrains(tx, slice.contentKey);
+    await payloads.clear(tx, slice.contentKey);
     step("l.add");
     const grainId = randomUUID();
     const store = async (encoding: "z64" | "b64"): Promise<number> => {
@@ -110,7 +112,7 @@ export async function publishFile(db: Database, slice: Slice, path: string, maxG
       const payload: AsyncIterable<Buffer> = encoding === "z64" ? pipeline(raw, createGzip(), () => {}) : raw;
       const grain = { id: grainId, key: levelOneKey, source, encoding };
       const watched = db.disk?.watched(payload) ?? payload;
-      const stored = await insertLargeGrain(tx, slice.contentKey, grain, watched, maxGrainBytes);
+      const stored = await payloads.putStream(tx, slice.contentKey, grain, watched, maxGrainBytes);
       if (check.digest("hex") === file.sha256) return stored;
       throw new SandpiperError("conflict", `${path} changed while it was read`, {
         hint: "Run again when whoever writes it is done.",
@@ -119,15 +121,16 @@ export async function publishFile(db: Database, slice: Slice, path: string, maxG
     let storedBytes = await store("z64");
     if (file.bytes > mostInflated(storedBytes)) {
       // Partners would take it for one that is made to fill their disks. The wire compresses it all the same.
-      await clearGrains(tx, slice.contentKey);
+      await payloads.clear(tx, slice.contentKey);
       storedBytes = await store("b64");
     }
+    await notePublishedFile(tx, { contentKey: slice.contentKey, id: grainId }, file.sha256);
     return { ...names, changed: true, grainId, storedBytes };
   });
   return { ...result, fileBytes: file.bytes, hash: content.hash };
 }
 
-async function fileDigest(path: string): Promise<{ sha256: string; bytes: number }> {
+async function fileDigest(path: string): Promise<FileDigest> {
   const hash = createHash("sha256");
   let bytes = 0;
   try {
@@ -144,8 +147,21 @@ async function fileDigest(path: string): Promise<{ sha256: string; bytes: number
   return { sha256: hash.digest("hex"), bytes };
 }
 
+interface FileDigest {
+  sha256: string;
+  bytes: number;
+}
+
 /** Whether the file that a level-1 grain stands for is this one. A damaged grain is no file, and may be replaced. */
-async function holds(session: Session, grain: GrainRow, file: { sha256: string; bytes: number }): Promise<boolean> {
+async function holds(tx: Session, grain: GrainRow, file: FileDigest): Promise<boolean> {
+  const known = await readPublishedFile(tx, grain);
+  if (known !== undefined) return known === file.sha256 && payloads.isIntact(tx, grain);
+  if (!(await unfoldsTo(tx, grain, file))) return false;
+  await notePublishedFile(tx, grain, file.sha256);
+  return true;
+}
+
+async function unfoldsTo(session: Session, grain: GrainRow, file: FileDigest): Promise<boolean> {
   const hash = createHash("sha256");
   let bytes = 0;
   try {
@@ -163,7 +179,7 @@ async function holds(session: Session, grain: GrainRow, file: { sha256: string; 
 
 /** The bytes of the file that a level-1 grain stands for: its stored payload with gzip undone. @throws `verification` when it is not gzip, `limit` when it unfolds too far ({@link mostInflated}). */
 export async function* openContent(session: Session, grain: GrainRow): AsyncGenerator<Buffer> {
-  const stored = readPayload(session, grain);
+  const stored = payloads.get(session, grain);
   if (!isGzip(grain.encoding)) {
     yield* stored;
     return;

@@ -8,6 +8,7 @@ import { everything, type Scope, scopeValue, sliceInScope, slicesInScope } from 
 import { SandpiperError } from "../errors.ts";
 import { type CompanyId, type ContentKey, isUuid, type SliceKey } from "../ids.ts";
 import { checkName, nameKey } from "../names.ts";
+import { payloads } from "./payloads/payloads.ts";
 import { type Metadata, SliceHasher, sortMetadata } from "./rules/hash.ts";
 import { checkMetadata } from "./rules/metadata.ts";
 import { type Slice, sliceTypes } from "./rules/slice.ts";
@@ -210,8 +211,7 @@ export async function removeSlice(db: Database, key: SliceKey): Promise<void> {
     await tx.run(`SELECT pg_advisory_xact_lock(${stageLock("content_key")}) FROM staging WHERE slice_key = $1`, [key]);
     const staged = await tx.query<Content>("DELETE FROM staging WHERE slice_key = $1 RETURNING content_key", [key]);
     for (const { content_key } of [...shown, ...staged]) {
-      await tx.run("DELETE FROM grain_chunks WHERE content_key = $1", [content_key]);
-      await tx.run("DELETE FROM grains WHERE content_key = $1", [content_key]);
+      await payloads.clear(tx, content_key);
     }
     await tx.run("DELETE FROM subscriptions WHERE slice_key = $1", [key]);
     await tx.run("DELETE FROM slices WHERE slice_key = $1", [key]);

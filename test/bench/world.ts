@@ -7,7 +7,7 @@ import { parseConfig } from "../../src/config/config.ts";
 import { type Database, openDatabase, type Session } from "../../src/database/database.ts";
 import { acquireEmbedded, createCluster } from "../../src/database/postgres/embedded.ts";
 import { everything } from "../../src/database/scope.ts";
-import { clearGrains, digestChunks, insertGrains } from "../../src/slices/grain-store.ts";
+import { payloads } from "../../src/slices/payloads/payloads.ts";
 import { refreshSlice } from "../../src/slices/refresh.ts";
 import type { Slice } from "../../src/slices/rules/slice.ts";
 import { listSlices, requireSlice } from "../../src/slices/slice-store.ts";
@@ -210,7 +210,7 @@ export async function makeLarge({ primary, secondary }: World, megabytes: number
        VALUES ($1, '00000000-0000-4000-8000-000000000001', 'level-1', 'large.bin', 'raw', $2)`,
       [slice.contentKey, megabytes * 1024 * 1024],
     );
-    await digestChunks(tx, slice.contentKey);
+    await payloads.digest(tx, slice.contentKey);
     await refreshSlice(tx, slice);
   });
 }
@@ -243,9 +243,9 @@ export async function change(primary: Party, slice: Slice): Promise<void> {
 }
 
 async function replaceGrain(tx: Session, slice: Slice, edition: number): Promise<void> {
-  await clearGrains(tx, slice.contentKey);
+  await payloads.clear(tx, slice.contentKey);
   const payload = Buffer.from(`${slice.name} ${edition}`.padEnd(200));
-  await insertGrains(tx, slice.contentKey, [
+  await payloads.put(tx, slice.contentKey, [
     { id: randomUUID(), key: "level-1", source: "bench", encoding: "raw", payload },
   ]);
   await refreshSlice(tx, slice);

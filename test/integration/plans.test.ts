@@ -16,10 +16,11 @@ import { applyBatch } from "../../src/slices/batch.ts";
 import {
   findGrain,
   findGrainByKey,
-  hasPayloadOver,
   listGrains,
   listGrainsAfter,
+  readGrainsAfter,
 } from "../../src/slices/grain-store.ts";
+import { payloads } from "../../src/slices/payloads/payloads.ts";
 import { refreshSlice } from "../../src/slices/refresh.ts";
 import { findSlice, listSlices, requireSlice } from "../../src/slices/slice-store.ts";
 import { listSubscriptions } from "../../src/subscriptions/subscription-store.ts";
@@ -159,13 +160,13 @@ for (const [state, analyze] of Object.entries(analyzed)) {
       await listSlices(scoped, scope, { limit: 10, offset: 10 });
       await findSlice(scoped, scope, slice.id);
       await listSubscriptions(scoped, scope, {}, { limit: 10, offset: 0 });
-      const page = await listGrainsAfter(scoped, scope, slice.contentKey, { payload: true });
+      const page = await readGrainsAfter(scoped, scope, slice);
       t.ok(page.length >= 100);
-      await listGrainsAfter(scoped, scope, slice.contentKey, { after: page.at(-1)!.id, payload: false });
+      await listGrainsAfter(scoped, scope, slice.contentKey, page.at(-1)!.id);
       await listGrains(scoped, scope, slice.key, { limit: 10, offset: 10 });
       t.equal((await findGrain(scoped, scope, page[7]!.id))?.id, page[7]!.id);
       t.equal((await findGrainByKey(scoped, scope, slice.key, page[7]!.key))?.id, page[7]!.id);
-      await hasPayloadOver(scoped, slice.contentKey, 2 ** 24);
+      await payloads.hasOver(scoped, slice.contentKey, 2 ** 24);
     }
     await listPartnerFacts(here.db);
     await listPrimaryFacts(there.db);

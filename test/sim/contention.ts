@@ -4,7 +4,7 @@ import type { Company } from "../../src/companies/company.ts";
 import type { Database, Session } from "../../src/database/database.ts";
 import type { CompanyId, ContentKey, SliceKey } from "../../src/ids.ts";
 import { uuidBytes } from "../../src/ids.ts";
-import { insertGrains } from "../../src/slices/grain-store.ts";
+import { payloads } from "../../src/slices/payloads/payloads.ts";
 import { changeSlice } from "../../src/slices/publish.ts";
 import type { Slice } from "../../src/slices/rules/slice.ts";
 import { chunkBytes } from "../../src/slices/rules/slice.ts";
@@ -164,7 +164,7 @@ async function publish(place: Place) {
     payload: random.bytes(9),
   });
   await changeSlice(place.db, slice, (tx) =>
-    insertGrains(tx, slice.contentKey, [grain(random.int(0, 9)), grain(random.int(10, 20))]),
+    payloads.put(tx, slice.contentKey, [grain(random.int(0, 9)), grain(random.int(10, 20))]),
   );
 }
 

@@ -303,8 +303,6 @@ export const contents: Record<string, Handler> = {
     dropChunks(tx, content);
     return touched(dropGrains(tx, content));
   },
-  "DELETE FROM grain_chunks WHERE content_key = $1": (tx, [content]: [number]) => touched(dropChunks(tx, content)),
-  "DELETE FROM grains WHERE content_key = $1": (tx, [content]: [number]) => touched(dropGrains(tx, content)),
   "INSERT INTO grains (content_key, id, grain_key, source, encoding, payload_bytes, payload) SELECT $1::bigint, id, grain_key, source, encoding, octet_length(payload), payload FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[]) AS u (id, grain_key, source, encoding, payload)":
     (
       tx,

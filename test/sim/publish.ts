@@ -1,5 +1,5 @@
 /** An operator of a primary changes a slice, by the program's own way of publishing. */
-import { clearGrains, deleteGrains, insertGrains, insertLargeGrain } from "../../src/slices/grain-store.ts";
+import { payloads } from "../../src/slices/payloads/payloads.ts";
 import { changeSlice } from "../../src/slices/publish.ts";
 import { sortMetadata } from "../../src/slices/rules/hash.ts";
 import type { Slice } from "../../src/slices/rules/slice.ts";
@@ -38,13 +38,13 @@ export async function publish(
   const db = world.operator(primary.db);
   await changeSlice(db, content, async (tx) => {
     const old = world.grainsOf(primary, slice.key);
-    if (what === "all" || what === "none") await clearGrains(tx, content.contentKey);
+    if (what === "all" || what === "none") await payloads.clear(tx, content.contentKey);
     let gone = what === "some" ? old.filter(() => random.chance(0.3)) : old;
     // Often only a little is changed.
     const little = what === "some" && random.chance(0.5);
     if (little) gone = old.slice(0, 1);
     if (what === "some")
-      await deleteGrains(
+      await payloads.delete(
         tx,
         content.contentKey,
         gone.map((grain) => grain.id),
@@ -55,8 +55,8 @@ export async function publish(
       const grain = make(key);
       if (kept.has(grain.key)) continue;
       const { payload, ...rest } = grain;
-      if (payload.length <= chunkBytes) await insertGrains(tx, content.contentKey, [grain]);
-      else await insertLargeGrain(tx, content.contentKey, rest, pieces(payload), 1_000_000);
+      if (payload.length <= chunkBytes) await payloads.put(tx, content.contentKey, [grain]);
+      else await payloads.putStream(tx, content.contentKey, rest, pieces(payload), 1_000_000);
     }
     const pairs = random.chance(0.3) ? [["note", `${tag} ${random.int(0, 9)}`] as const] : [];
     if (what !== "first" || pairs.length > 0) await replaceMetadata(tx, content.key, sortMetadata(pairs));

@@ -6,7 +6,8 @@ import t from "tap";
 import type { Database } from "../../src/database/database.ts";
 import { everything } from "../../src/database/scope.ts";
 import { applyBatch, type BatchLine, batchLine } from "../../src/slices/batch.ts";
-import { findGrainByKey, listGrains, readPayload } from "../../src/slices/grain-store.ts";
+import { findGrainByKey, listGrains } from "../../src/slices/grain-store.ts";
+import { payloads } from "../../src/slices/payloads/payloads.ts";
 import { armour } from "../../src/slices/rules/encoding.ts";
 import { emptyHash } from "../../src/slices/rules/hash.ts";
 import { chunkBytes, maxMetadataBytes, maxMetadataPairs, type Slice } from "../../src/slices/rules/slice.ts";
@@ -95,7 +96,7 @@ t.test("a grain is replaced under its key by a new one, never changed", async (t
   t.not(after!.id, before!.id);
   await applyBatch(db, target, lines({ delete: after!.id }, add("k", "newest")), noLimit);
   const newest = (await findGrainByKey(db, everything, target.key, "k"))!;
-  t.equal((await db.session((s) => buffer(Readable.from(readPayload(s, newest))))).toString(), "newest");
+  t.equal((await db.session((s) => buffer(Readable.from(payloads.get(s, newest))))).toString(), "newest");
   await t.rejects(applyBatch(db, target, lines(add("k", "x")), noLimit), {
     code: "conflict",
     message: /that key already/,
@@ -236,7 +237,7 @@ t.test("payloads of every encoding and size arrive without their armour", async 
       const grain = (await findGrainByKey(db, everything, target.key, `${encoding} ${size}`))!;
       t.match(grain, { encoding, bytes: stored.length });
       t.ok(
-        (await db.session((s) => buffer(Readable.from(readPayload(s, grain))))).equals(stored),
+        (await db.session((s) => buffer(Readable.from(payloads.get(s, grain))))).equals(stored),
         `${encoding} ${size}`,
       );
     }

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { appendFileSync } from "node:fs";
 import { appendFile, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
@@ -8,13 +9,16 @@ import t from "tap";
 import type { Database } from "../../src/database/database.ts";
 import { everything } from "../../src/database/scope.ts";
 import { applyBatch } from "../../src/slices/batch.ts";
-import { type GrainRow, listGrains, readPayload } from "../../src/slices/grain-store.ts";
+import { type GrainRow, listGrains } from "../../src/slices/grain-store.ts";
+import { payloads } from "../../src/slices/payloads/payloads.ts";
 import { changeSlice, openContent, publishFile } from "../../src/slices/publish.ts";
 import { computeContent } from "../../src/slices/refresh.ts";
 import { emptyHash } from "../../src/slices/rules/hash.ts";
 import { chunkBytes, type Slice } from "../../src/slices/rules/slice.ts";
 import { requireSlice } from "../../src/slices/slice-store.ts";
 import { acesBytes } from "../harness/aces.ts";
+import { explained } from "../harness/explained.ts";
+import { FakeDisk } from "../harness/fake-disk.ts";
 import { openTestDatabase } from "../harness/open-database.ts";
 import { Random } from "../harness/random.ts";
 import { scratch } from "../harness/scratch.ts";
@@ -22,7 +26,7 @@ import { scratch } from "../harness/scratch.ts";
 const noLimit = 2 ** 40;
 const grainsOf = (db: Database, slice: Slice) => listGrains(db, everything, slice.key);
 const content = (db: Database, grain: GrainRow) => db.session((s) => buffer(Readable.from(openContent(s, grain))));
-const stored = (db: Database, grain: GrainRow) => db.session((s) => buffer(Readable.from(readPayload(s, grain))));
+const stored = (db: Database, grain: GrainRow) => db.session((s) => buffer(Readable.from(payloads.get(s, grain))));
 
 t.test("the bytes of the file that comes out are the bytes that went in", async (t) => {
   const { db, slice } = await openTestDatabase(t);
@@ -89,6 +93,57 @@ t.test("the same file again publishes nothing, and its bytes under another name 
   t.not(renamed.grainId, first.grainId, "a grain is immutable");
   t.not(renamed.hash, first.hash, "so partners get it");
   t.match(await grainsOf(db, target), [{ source: "two.xml" }]);
+});
+
+t.test("the same file is known by its hash, and found out once where that is not stored", async (t) => {
+  const { db, slice } = await openTestDatabase(t);
+  const target = await slice("known");
+  const file = join(await scratch(t), "a.bin");
+  const bytes = new Random(10).bytes(2 * chunkBytes);
+  await writeFile(file, bytes);
+  const sent: string[] = [];
+  const watched = explained(db, (text) => sent.push(text));
+  const publish = async () => {
+    sent.length = 0;
+    const { changed } = await publishFile(watched, target, file, noLimit);
+    return { changed, read: sent.filter((text) => /^SELECT (data|payload) FROM/.test(text)).length };
+  };
+  t.same(await publish(), { changed: true, read: 0 });
+  t.same(await publish(), { changed: false, read: 0 });
+  await db.run("UPDATE slices SET file_digest = NULL, file_sha256 = NULL");
+  t.same(await publish(), { changed: false, read: 3 }, "as by an older program");
+  t.same(await publish(), { changed: false, read: 0 });
+
+  // The grain is replaced by another one with its id.
+  const [grain] = await grainsOf(db, target);
+  const add = { ...grain!, grain_key: "level-1", encoding: "b64" as const, payload: btoa("<ACES/>") };
+  await applyBatch(db, target, [{ delete: grain!.id }, { add }], noLimit);
+  t.same(await publish(), { changed: true, read: 1 }, "what was known is of the other");
+  await appendFile(file, "x");
+  t.same(await publish(), { changed: true, read: 0 });
+});
+
+t.test("a file that changes while it is read is refused", async (t) => {
+  const { db, slice } = await openTestDatabase(t);
+  const target = await slice("changing");
+  const file = join(await scratch(t), "a.bin");
+  await writeFile(file, new Random(11).bytes(100_000));
+  const disk = new FakeDisk();
+  const changing: Database = {
+    ...db,
+    disk: Object.assign(disk, {
+      watched: (payload: AsyncIterable<Buffer>) => {
+        appendFileSync(file, "x");
+        return payload;
+      },
+    }),
+  };
+  await t.rejects(publishFile(changing, target, file, noLimit), {
+    code: "conflict",
+    message: /changed while it was read/,
+  });
+  t.match(await requireSlice(db, "changing"), { count: 0, hash: emptyHash });
+  t.match(await publishFile(db, target, file, noLimit), { changed: true });
 });
 
 t.test("a file that no partner would unfold is stored as it is", async (t) => {

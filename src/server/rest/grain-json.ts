@@ -1,7 +1,8 @@
 /** A grain as REST shows it. */
 import type { Database } from "../../database/database.ts";
 import { SandpiperError } from "../../errors.ts";
-import { type GrainRow, type GrainWithPayload, readPayload } from "../../slices/grain-store.ts";
+import type { GrainRow, GrainWithPayload } from "../../slices/grain-store.ts";
+import { payloads } from "../../slices/payloads/payloads.ts";
 import { Armour, armour } from "../../slices/rules/encoding.ts";
 
 /** Largest payload that is shown as JSON; sync has no such limit. */
@@ -41,7 +42,7 @@ export async function* grainText(db: Database, grain: GrainWithPayload): AsyncGe
 async function* armoured(db: Database, grain: GrainRow): AsyncGenerator<string> {
   const text = new Armour(grain.encoding);
   // From the database itself, not from a session: none is held while a slow client reads.
-  for await (const chunk of readPayload(db, grain)) {
+  for await (const chunk of payloads.get(db, grain)) {
     for (let at = 0; at < chunk.length; at += stepBytes) yield text.take(chunk.subarray(at, at + stepBytes));
   }
   yield text.end();

@@ -2,7 +2,8 @@
 import type { Router } from "express";
 import { z } from "zod";
 import { SandpiperError } from "../../errors.ts";
-import { hasPayloadOver, listGrainsAfter } from "../../slices/grain-store.ts";
+import { listGrainsAfter, readGrainsAfter } from "../../slices/grain-store.ts";
+import { payloads } from "../../slices/payloads/payloads.ts";
 import type { Slice } from "../../slices/rules/slice.ts";
 import { findSlice } from "../../slices/slice-store.ts";
 import type { ServerContext } from "../context.ts";
@@ -27,7 +28,7 @@ export function syncSliceRoutes(router: Router, context: ServerContext): void {
           throw new SandpiperError("deferred", "the slice is being changed", { hint: "Ask again later." });
         }
         const brief = query.brief === "yes";
-        if (!brief && (await hasPayloadOver(db, slice.contentKey, maxShownBytes))) throw tooLargeToShow();
+        if (!brief && (await payloads.hasOver(db, slice.contentKey, maxShownBytes))) throw tooLargeToShow();
         await answerText(response, documents(call, slice, brief), wanted);
         return undefined;
       },
@@ -50,7 +51,9 @@ async function* documents(
   let count = 0;
   let separator = "[";
   for (;;) {
-    const grains = await listGrainsAfter(db, scope, slice.contentKey, { after, payload: !brief });
+    const grains = brief
+      ? await listGrainsAfter(db, scope, slice.contentKey, after)
+      : await readGrainsAfter(db, scope, slice, after);
     for (const grain of grains) {
       yield separator;
       separator = ",";

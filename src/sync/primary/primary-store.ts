@@ -3,22 +3,16 @@ import type { Database, Session } from "../../database/database.ts";
 import { refersToNothing } from "../../database/database-errors.ts";
 import { prepared } from "../../database/prepared.ts";
 import { type Scope, scopeValue, sliceInScope } from "../../database/scope.ts";
-import { type CompanyId, type ContentKey, type SliceKey, uuidText } from "../../ids.ts";
+import type { CompanyId, ContentKey, SliceKey } from "../../ids.ts";
 import { readList } from "../../slices/grain-lists.ts";
+import { payloads } from "../../slices/payloads/payloads.ts";
 import type { Metadata } from "../../slices/rules/hash.ts";
-import { idBytes } from "../../slices/rules/hash.ts";
-import { chunkBytes } from "../../slices/rules/slice.ts";
-import { copyBody, tupleEnds } from "../../slices/rules/tuples.ts";
 import { metadataColumn } from "../../slices/slice-store.ts";
 import type { Confirm } from "../protocol/messages.ts";
 import type { Held, Read, Records, SliceView } from "../protocol/primary-port.ts";
 import { idsBeyond } from "../protocol/reconcile.ts";
 
 const listPage = 100_000;
-/** Bytes of grains that one read comes to at most: what a partner can make the primary hold at once. The largest record is half of it. */
-const readBytes = 2 * chunkBytes;
-/** What a record takes besides its key, source and payload. */
-const recordBytes = 64;
 
 type Row = SliceView & { key: SliceKey; content: ContentKey; name: string };
 
@@ -80,53 +74,17 @@ export const readSliceList = (db: Database, scope: Scope, id: string, after: Buf
     readList(tx, slice.content, after, Math.min(listPage, slice.count)),
   );
 
-/**
- * Grain records after `after`, of those in `wanted` if given: as many as make {@link readBytes} at most, at least one if there is one.
- * Their sizes are added up in the order of the index, and payloads beyond are not touched: a mean says nothing about those that were chosen.
- */
-export function readGrains(
+/** A page of the grain records after `after`, of those in `wanted` if given. */
+export const readGrains = (
   db: Database,
   scope: Scope,
   id: string,
   after: Buffer | null,
   wanted: Buffer | null,
-): Promise<Read<Records>> {
-  const none: Records = { bytes: Buffer.alloc(0), ends: [] };
-  return read<Records>(db, scope, id, none, async (tx, slice) => {
-    // Only how many rows are looked at: a page that is cut short has been paid for by the size of its grains.
-    const mean = recordBytes + slice.bytes / Math.max(1, slice.count);
-    const limit = Math.ceil(readBytes / Math.min(mean, chunkBytes));
-    const condition =
-      wanted === null
-        ? after === null
-          ? ""
-          : `AND id > '${uuidText(after)}'`
-        : `AND id IN (${idList(wanted, after, limit)})`;
-    if (condition.endsWith("IN ()")) return none;
-    // By the index, whatever is known of the table: in one that was never analyzed, all that is left of the slice is sorted for each page.
-    await tx.run("SET LOCAL enable_sort = off");
-    // A COPY takes no parameters: what stands in it are our own numbers and ids made from 16 bytes here.
-    const rows = tx.copyOut(
-      `COPY (SELECT id, grain_key, source, encoding, payload_bytes, payload FROM (SELECT id, grain_key, source, encoding, payload_bytes, payload,
-           sum(${recordBytes} + octet_length(grain_key) + octet_length(source) + coalesce(octet_length(payload), 0)) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) AS total
-         FROM grains WHERE content_key = ${Number(slice.content)} ${condition} ORDER BY id LIMIT ${limit}) page
-         WHERE total <= ${readBytes} ORDER BY id) TO STDOUT (FORMAT binary)`,
-    );
-    const body = await collect(rows);
-    const ends = tupleEnds(body);
-    return { bytes: body.subarray(0, ends.at(-1) ?? 0), ends };
-  });
-}
-
-/** The first `limit` ids of `wanted` beyond `after`, as SQL literals. */
-function idList(wanted: Buffer, after: Buffer | null, limit: number): string {
-  const due = idsBeyond(wanted, after);
-  const ids: string[] = [];
-  for (let at = 0; at < due.length && ids.length < Math.min(limit, 5000); at += idBytes) {
-    ids.push(`'${uuidText(due.subarray(at, at + idBytes))}'`);
-  }
-  return ids.join(",");
-}
+): Promise<Read<Records>> =>
+  read<Records>(db, scope, id, { bytes: Buffer.alloc(0), ends: [] }, (tx, slice) =>
+    payloads.page(tx, slice.content, wanted === null ? { after } : { ids: idsBeyond(wanted, after) }, slice),
+  );
 
 /** A chunk of a large grain; empty when there is none. */
 export const readChunk = (
@@ -136,23 +94,13 @@ export const readChunk = (
   grainId: Buffer,
   sequence: number,
 ): Promise<Read<Buffer>> =>
-  read<Buffer>(db, scope, id, Buffer.alloc(0), async (tx, slice) => {
-    const rows = tx.copyOut(
-      `COPY (SELECT data FROM grain_chunks WHERE content_key = ${Number(slice.content)} AND grain_id = '${uuidText(grainId)}' AND seq = ${Number(sequence)})
-         TO STDOUT (FORMAT binary)`,
-    );
-    const body = await collect(rows);
-    const [end] = tupleEnds(body);
-    // Behind the field count and the length.
-    return body.subarray(2 + 4, end ?? 2 + 4);
-  });
-
-/** The body of a COPY, whole. */
-async function collect(rows: AsyncIterable<Buffer>): Promise<Buffer> {
-  const pieces: Buffer[] = [];
-  for await (const piece of copyBody(rows)) pieces.push(piece);
-  return Buffer.concat(pieces);
-}
+  read<Buffer>(
+    db,
+    scope,
+    id,
+    Buffer.alloc(0),
+    async (tx, slice) => (await payloads.piece(tx, slice.content, grainId, sequence)) ?? Buffer.alloc(0),
+  );
 
 /** Stores which of the slices that a partner names it holds as they are now; what is known already is not written again. */
 export async function recordHeld(db: Database, companyId: CompanyId, { ids, hashes, counts }: Held): Promise<void> {

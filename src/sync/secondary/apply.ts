@@ -8,14 +8,8 @@ import type { Session } from "../../database/database.ts";
 import { prepared } from "../../database/prepared.ts";
 import { asSandpiperError, SandpiperError } from "../../errors.ts";
 import { type CompanyId, type ContentKey, type SliceKey, uuidText } from "../../ids.ts";
-import {
-  clearGrains,
-  deleteGrains,
-  digestChunks,
-  insertGrains,
-  moveGrains,
-  type SmallGrain,
-} from "../../slices/grain-store.ts";
+import type { SmallGrain } from "../../slices/payloads/payload-store.ts";
+import { payloads } from "../../slices/payloads/payloads.ts";
 import { computeContent } from "../../slices/refresh.ts";
 import { idBytes, type Metadata, sortMetadata } from "../../slices/rules/hash.ts";
 import { metadataColumn, replaceMetadata } from "../../slices/slice-store.ts";
@@ -113,20 +107,20 @@ const takeStaged = (tx: Session, { key }: StoredSlice, { content }: Change) =>
 
 async function remove(tx: Session, shown: ContentKey, count: number, removed: Buffer): Promise<void> {
   if (idCount(removed) === count) {
-    if (count > 0) await clearGrains(tx, shown);
+    if (count > 0) await payloads.clear(tx, shown);
     return;
   }
   for (let at = 0; at < removed.length; at += deleteBatch * idBytes) {
     const ids: string[] = [];
     for (let i = at; i < Math.min(removed.length, at + deleteBatch * idBytes); i += idBytes)
       ids.push(uuidText(removed.subarray(i, i + idBytes)));
-    await deleteGrains(tx, shown, ids);
+    await payloads.delete(tx, shown, ids);
   }
 }
 
 /** Puts grains beside those that are kept. @returns the content key that holds the whole. */
 async function add(tx: Session, shown: ContentKey, arrived: readonly SmallGrain[]): Promise<ContentKey> {
-  if (arrived.length > 0) await insertGrains(tx, shown, arrived);
+  if (arrived.length > 0) await payloads.put(tx, shown, arrived);
   return shown;
 }
 
@@ -140,9 +134,9 @@ async function merge(
   { shown, staged }: Staged,
   mostAreNew: boolean,
 ): Promise<ContentKey> {
-  await digestChunks(tx, staged);
+  await payloads.digest(tx, staged);
   const [from, to] = mostAreNew ? [shown, staged] : [staged, shown];
-  await moveGrains(tx, from, to);
+  await payloads.move(tx, from, to);
   if (mostAreNew) await tx.run("UPDATE slices SET content_key = $2 WHERE slice_key = $1", [slice.key, to]);
   return to;
 }

@@ -4,10 +4,8 @@
  */
 import type { Session } from "../../database/database.ts";
 import type { SliceKey } from "../../ids.ts";
-import { uuidText } from "../../ids.ts";
-import type { SmallGrain } from "../../slices/grain-store.ts";
-import type { Encoding } from "../../slices/rules/slice.ts";
-import { tupleEnd, tupleFields } from "../../slices/rules/tuples.ts";
+import type { SmallGrain } from "../../slices/payloads/payload-store.ts";
+import { unpackRecords } from "../../slices/rules/records.ts";
 import { step } from "../../step.ts";
 import { openStage, Stage } from "./stage.ts";
 
@@ -71,18 +69,6 @@ export class Arrivals {
   }
 }
 
-/** Records taken apart; none of them is in chunks. */
-function unpack(records: Buffer): SmallGrain[] {
-  const grains: SmallGrain[] = [];
-  for (let at = 0; at < records.length; at = tupleEnd(records, at)) {
-    const [id, key, source, encoding, , payload] = tupleFields(records, at) as Buffer[];
-    grains.push({
-      id: uuidText(id!),
-      key: key!.toString(),
-      source: source!.toString(),
-      encoding: encoding!.toString() as Encoding,
-      payload: payload!,
-    });
-  }
-  return grains;
-}
+/** None of the records is in chunks. */
+const unpack = (records: Buffer): SmallGrain[] =>
+  Array.from(unpackRecords(records), (grain) => ({ ...grain, payload: grain.payload! }));

@@ -5,7 +5,7 @@ import type { Database, Session } from "../../database/database.ts";
 import { asSandpiperError, SandpiperError } from "../../errors.ts";
 import type { CompanyId, SliceKey } from "../../ids.ts";
 import { readList } from "../../slices/grain-lists.ts";
-import type { SmallGrain } from "../../slices/grain-store.ts";
+import type { SmallGrain } from "../../slices/payloads/payload-store.ts";
 import { listEntryBytes } from "../../slices/rules/hash.ts";
 import { step } from "../../step.ts";
 import type { Confirm, Incoming, SecondaryMessage } from "../protocol/messages.ts";

@@ -2,7 +2,8 @@
 import type { Database, Session } from "../../database/database.ts";
 import { stageLock } from "../../database/locks.ts";
 import type { CompanyId, ContentKey, SliceKey } from "../../ids.ts";
-import { clearGrains } from "../../slices/grain-store.ts";
+import { payloads } from "../../slices/payloads/payloads.ts";
+import { bytesUnder, fileBytes } from "../../slices/payloads/sql-parts.ts";
 import { leastRowBytes, mostRowBytes, rowBytes } from "../rules/budget.ts";
 
 type Queries = Pick<Session | Database, "query" | "one">;
@@ -12,11 +13,8 @@ const row = `octet_length(b.grain_key) + octet_length(b.source) + ${rowBytes}`;
 /** The same on disk, where the key is in an index too. */
 const diskRow = `octet_length(b.grain_key) + ${row}`;
 
-/** Bytes of what is staged as `g`, a row counting so much: chunks by themselves, since not all of a grain need be there. */
-const stagedBytes = (
-  ofRow: number | string,
-) => `SELECT (SELECT coalesce(sum(coalesce(octet_length(b.payload), 0) + ${ofRow}), 0) FROM grains b WHERE b.content_key = g.content_key)
-  + (SELECT coalesce(sum(octet_length(c.data)), 0) FROM grain_chunks c WHERE c.content_key = g.content_key) AS bytes`;
+/** Bytes of what is staged as `g`, a row counting so much. */
+const stagedBytes = (ofRow: number | string) => bytesUnder("g.content_key", ofRow);
 
 /** Bytes of a primary's metadata, and of what is staged for it. */
 const metadataAndStaged = (ofRow: number | string) =>
@@ -47,7 +45,7 @@ export async function measureHeld(db: Queries, companyId: CompanyId): Promise<nu
 /** Bytes of the files that grains are in, and how many of them hold nothing any more: about, and rather too many than too few. */
 export async function readFiles(db: Queries): Promise<{ bytes: number; reusable: number }> {
   const found = await db.one<{ bytes: number; used: number }>(
-    `SELECT pg_total_relation_size('grain_rows') + pg_total_relation_size('grain_chunks') AS bytes,
+    `SELECT ${fileBytes} AS bytes,
        ((SELECT coalesce(sum(content_bytes + ${leastRowBytes} * content_count), 0) FROM slices)
        + (SELECT coalesce(sum(k.bytes), 0) FROM staging g CROSS JOIN LATERAL (${stagedBytes(diskRow)}) k))::bigint AS used`,
   );
@@ -78,7 +76,7 @@ export async function giveUpStage(db: Database, content: ContentKey): Promise<bo
     const lock = await tx.one<{ ok: boolean }>(`SELECT pg_try_advisory_xact_lock(${stageLock("$1")}) AS ok`, [content]);
     if (lock?.ok !== true || (await tx.run("DELETE FROM staging WHERE content_key = $1", [content])) === 0)
       return false;
-    await clearGrains(tx, content);
+    await payloads.clear(tx, content);
     return true;
   });
 }

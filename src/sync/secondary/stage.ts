@@ -2,17 +2,15 @@
  * Staging: grains that arrive are written by COPY under a content key of their own, which no slice shows yet, in batches
  * that are committed, so that what has arrived survives whatever happens next. The key is set here and never taken from the peer.
  */
-
-import { once } from "node:events";
 import type { Session } from "../../database/database.ts";
 import { isDiskFull, translate, violatedConstraint } from "../../database/database-errors.ts";
 import { stageLock } from "../../database/locks.ts";
 import { asEver } from "../../database/session-settings.ts";
+import { vacuumGrains } from "../../database/vacuum-store.ts";
 import { asSandpiperError, SandpiperError } from "../../errors.ts";
 import { type CompanyId, type ContentKey, type SliceKey, uuidText } from "../../ids.ts";
-import { clearGrains } from "../../slices/grain-store.ts";
+import { payloads } from "../../slices/payloads/payloads.ts";
 import { chunkBytes } from "../../slices/rules/slice.ts";
-import { copyHeader, copyTrailer } from "../../slices/rules/tuples.ts";
 import { step } from "../../step.ts";
 import { refused } from "../protocol/guards.ts";
 import type { StagedSoFar } from "../protocol/secondary-port.ts";
@@ -28,7 +26,7 @@ export async function clearStage(tx: Session, key: SliceKey): Promise<void> {
     "DELETE FROM staging WHERE slice_key = $1 RETURNING content_key AS content",
     [key],
   );
-  if (stage !== undefined) await clearGrains(tx, stage.content);
+  if (stage !== undefined) await payloads.clear(tx, stage.content);
 }
 
 /** Deletes what is staged for slices of a primary that want it no more: those that are not subscribed, and those that are `current`. */
@@ -67,24 +65,7 @@ export async function openStage(
       [key, hash],
     );
     const contentKey = stage!.content;
-    const row = await tx.one<{ grains: number; bytes: number }>(
-      "SELECT count(*) AS grains, coalesce(sum(payload_bytes), 0)::bigint AS bytes FROM grains WHERE content_key = $1",
-      [contentKey],
-    );
-    const last = await tx.one<{ id: string; bytes: number; inline: boolean }>(
-      `SELECT id, payload_bytes AS bytes, payload IS NOT NULL AS inline FROM grains WHERE content_key = $1 ORDER BY id DESC LIMIT 1`,
-      [contentKey],
-    );
-    const soFar = { contentKey, grains: row!.grains, bytes: row!.bytes };
-    if (last === undefined) return { ...soFar, after: null, large: null };
-    const after = Buffer.from(last.id.replaceAll("-", ""), "hex");
-    if (last.inline) return { ...soFar, after, large: null };
-    const chunks = await tx.one<{ sequence: number; bytes: number }>(
-      `SELECT count(*) AS sequence, coalesce(sum(octet_length(data)), 0)::bigint AS bytes FROM grain_chunks WHERE content_key = $1 AND grain_id = $2`,
-      [contentKey, last.id],
-    );
-    const left = last.bytes - chunks!.bytes;
-    return { ...soFar, after, large: left === 0 ? null : { left, sequence: chunks!.sequence } };
+    return { contentKey, ...(await payloads.arrived(tx, contentKey)) };
   });
 }
 
@@ -120,12 +101,7 @@ export class Stage {
     await this.#next(async () => {
       await copied();
       await this.#begin();
-      await this.#session.run("INSERT INTO grain_chunks (content_key, grain_id, seq, data) VALUES ($1, $2, $3, $4)", [
-        this.#contentKey,
-        uuidText(grainId),
-        sequence,
-        data,
-      ]);
+      await payloads.putPiece(this.#session, this.#contentKey, uuidText(grainId), sequence, data);
       step("s.stage");
     });
   }
@@ -149,7 +125,7 @@ export class Stage {
     if (full || asSandpiperError(this.#failure).code === "verification")
       await this.#session.transaction((tx) => clearStage(tx, this.#key)).catch(() => {});
     // So that others fit at once: where this login may (0010-upkeep.sql), and as far as a full disk lets it.
-    if (full) await this.#session.run("VACUUM grain_rows, grain_chunks").catch(() => {});
+    if (full) await this.#session.run(vacuumGrains).catch(() => {});
   }
 
   /** Lets the database work on one piece while the next one is received and checked: waits for the piece before. */
@@ -173,17 +149,7 @@ export class Stage {
     return async () => {
       if (records.length === 0) return;
       await this.#begin();
-      // Into the partition: COPY is refused on a table with row-level security (0003-row-security.sql).
-      const stream = this.#session.copyIn(
-        "COPY grain_rows (id, grain_key, source, encoding, payload_bytes, payload) FROM STDIN (FORMAT binary)",
-      );
-      const done = once(stream, "finish");
-      done.catch(() => {});
-      stream.on("error", () => {}); // it is told by `done`; later ones have nobody to tell
-      for (const bytes of [copyHeader, ...records])
-        if (!stream.write(bytes)) await Promise.race([once(stream, "drain"), done]);
-      stream.end(copyTrailer);
-      await done;
+      await payloads.putRecords(this.#session, records);
     };
   }
 

@@ -8,7 +8,7 @@ import { addCompany, issueApiKey } from "../../../src/companies/company-store.ts
 import { requireSecret } from "../../../src/config/config.ts";
 import { createSyncs, type Syncs } from "../../../src/server/upgrade.ts";
 import { applyBatch, type BatchLine } from "../../../src/slices/batch.ts";
-import { clearGrains } from "../../../src/slices/grain-store.ts";
+import { payloads } from "../../../src/slices/payloads/payloads.ts";
 import type { Slice } from "../../../src/slices/rules/slice.ts";
 import { addSlice } from "../../../src/slices/slice-store.ts";
 import { addSubscription } from "../../../src/subscriptions/subscription-store.ts";
@@ -156,7 +156,7 @@ export class World {
          RETURNING content_key AS shown`,
         [this.ids.get(name)!, this.primary.app.server.serverId],
       );
-      await clearGrains(tx, row!.shown);
+      await payloads.clear(tx, row!.shown);
     });
   }
 

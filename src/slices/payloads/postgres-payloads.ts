@@ -1,0 +1,183 @@
+/** Payloads in PostgreSQL: up to 1 MiB in the grain's row (`grains.payload`), larger ones as rows of 1 MiB (`grain_chunks`). */
+import { once } from "node:events";
+import type { Session } from "../../database/database.ts";
+import { violatedConstraint } from "../../database/database-errors.ts";
+import { prepared } from "../../database/prepared.ts";
+import { SandpiperError } from "../../errors.ts";
+import { type ContentKey, uuidBytes } from "../../ids.ts";
+import { copyHeader, copyTrailer } from "../rules/tuples.ts";
+import { inChunks } from "./chunks.ts";
+import type { Arrived, PayloadOf, PayloadStore, SmallGrain } from "./payload-store.ts";
+import { get, hasOver, page, piece } from "./postgres-reader.ts";
+
+async function put(tx: Session, content: ContentKey, grains: readonly SmallGrain[]): Promise<void> {
+  await explainConflict(
+    tx.run(
+      prepared(`INSERT INTO grains (content_key, id, grain_key, source, encoding, payload_bytes, payload)
+       SELECT $1::bigint, id, grain_key, source, encoding, octet_length(payload), payload
+       FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[]) AS u (id, grain_key, source, encoding, payload)`),
+      [
+        content,
+        grains.map((g) => g.id),
+        grains.map((g) => g.key),
+        grains.map((g) => g.source),
+        grains.map((g) => g.encoding),
+        grains.map((g) => g.payload),
+      ],
+    ),
+  );
+}
+
+async function putStream(
+  tx: Session,
+  content: ContentKey,
+  grain: Omit<SmallGrain, "payload">,
+  payload: AsyncIterable<Buffer>,
+  maxBytes: number,
+): Promise<number> {
+  let bytes = 0;
+  let sequence = 0;
+  let first: Buffer | undefined;
+  const next = (data: Buffer) => putPiece(tx, content, grain.id, sequence++, data);
+  for await (const chunk of inChunks(payload)) {
+    bytes += chunk.length;
+    if (bytes > maxBytes) {
+      throw new SandpiperError("limit", `the payload is larger than ${maxBytes} bytes`, {
+        hint: "Raise limits.max_grain_bytes on both sides, or split it.",
+      });
+    }
+    if (sequence === 0 && first === undefined) first = chunk;
+    else {
+      if (first !== undefined && sequence === 0) await next(first);
+      await next(chunk);
+    }
+  }
+  if (sequence === 0) {
+    await put(tx, content, [{ ...grain, payload: first ?? Buffer.alloc(0) }]);
+    return bytes;
+  }
+  await explainConflict(
+    tx.run(
+      "INSERT INTO grains (content_key, id, grain_key, source, encoding, payload_bytes) VALUES ($1, $2, $3, $4, $5, $6)",
+      [content, grain.id, grain.key, grain.source, grain.encoding, bytes],
+    ),
+  );
+  await digest(tx, content);
+  return bytes;
+}
+
+async function putRecords(session: Session, records: readonly Buffer[]): Promise<void> {
+  // Into the partition: COPY is refused on a table with row-level security (0003-row-security.sql).
+  const stream = session.copyIn(
+    "COPY grain_rows (id, grain_key, source, encoding, payload_bytes, payload) FROM STDIN (FORMAT binary)",
+  );
+  const done = once(stream, "finish");
+  done.catch(() => {});
+  stream.on("error", () => {}); // it is told by `done`; later ones have nobody to tell
+  for (const bytes of [copyHeader, ...records])
+    if (!stream.write(bytes)) await Promise.race([once(stream, "drain"), done]);
+  stream.end(copyTrailer);
+  await done;
+}
+
+async function putPiece(
+  session: Session,
+  content: ContentKey,
+  grainId: string,
+  sequence: number,
+  data: Buffer,
+): Promise<void> {
+  await session.run("INSERT INTO grain_chunks (content_key, grain_id, seq, data) VALUES ($1, $2, $3, $4)", [
+    content,
+    grainId,
+    sequence,
+    data,
+  ]);
+}
+
+async function arrived(tx: Session, content: ContentKey): Promise<Arrived> {
+  const row = await tx.one<{ grains: number; bytes: number }>(
+    "SELECT count(*) AS grains, coalesce(sum(payload_bytes), 0)::bigint AS bytes FROM grains WHERE content_key = $1",
+    [content],
+  );
+  const last = await tx.one<{ id: string; bytes: number; inline: boolean }>(
+    `SELECT id, payload_bytes AS bytes, payload IS NOT NULL AS inline FROM grains WHERE content_key = $1 ORDER BY id DESC LIMIT 1`,
+    [content],
+  );
+  const soFar = { grains: row!.grains, bytes: row!.bytes };
+  if (last === undefined) return { ...soFar, after: null, large: null };
+  const after = uuidBytes(last.id);
+  if (last.inline) return { ...soFar, after, large: null };
+  const chunks = await tx.one<{ sequence: number; bytes: number }>(
+    `SELECT count(*) AS sequence, coalesce(sum(octet_length(data)), 0)::bigint AS bytes FROM grain_chunks WHERE content_key = $1 AND grain_id = $2`,
+    [content, last.id],
+  );
+  const left = last.bytes - chunks!.bytes;
+  return { ...soFar, after, large: left === 0 ? null : { left, sequence: chunks!.sequence } };
+}
+
+const remove = (tx: Session, content: ContentKey, ids: readonly string[]): Promise<number> =>
+  tx.run(
+    `WITH chunks AS (DELETE FROM grain_chunks WHERE content_key = $1 AND grain_id = ANY ($2::uuid[]))
+     DELETE FROM grains WHERE content_key = $1 AND id = ANY ($2::uuid[])`,
+    [content, ids],
+  );
+
+const clear = (tx: Session, content: ContentKey): Promise<number> =>
+  tx.run("WITH chunks AS (DELETE FROM grain_chunks WHERE content_key = $1) DELETE FROM grains WHERE content_key = $1", [
+    content,
+  ]);
+
+async function move(tx: Session, from: ContentKey, to: ContentKey): Promise<void> {
+  await tx.run("UPDATE grain_chunks SET content_key = $2 WHERE content_key = $1", [from, to]);
+  await explainConflict(tx.run("UPDATE grains SET content_key = $2 WHERE content_key = $1", [from, to]));
+}
+
+const chunkDigests =
+  "(SELECT string_agg(sha256(c.data), ''::bytea ORDER BY c.seq) FROM grain_chunks c WHERE c.content_key = g.content_key AND c.grain_id = g.id)";
+
+/** The database computes a digest with the row, from its payload or from the digests of its chunks (0002-content-keys.sql). */
+async function digest(tx: Session, content: ContentKey): Promise<void> {
+  await tx.run(`UPDATE grains g SET chunk_digests = ${chunkDigests} WHERE g.content_key = $1 AND g.digest IS NULL`, [
+    content,
+  ]);
+}
+
+async function isIntact(session: Session, { contentKey, id }: PayloadOf): Promise<boolean> {
+  const row = await session.one<{ intact: boolean }>(
+    `SELECT payload IS NOT NULL OR chunk_digests = ${chunkDigests} AS intact FROM grains g WHERE g.content_key = $1 AND g.id = $2`,
+    [contentKey, id],
+  );
+  return row?.intact === true;
+}
+
+async function explainConflict<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    const constraint = violatedConstraint(error);
+    if (constraint === undefined) throw error;
+    const what = constraint === "grains_key" ? "key" : "id";
+    throw new SandpiperError("conflict", `the slice has a grain with that ${what} already`, {
+      cause: error,
+      hint: "Delete the old grain in the same batch, before the add.",
+    });
+  }
+}
+
+export const postgresPayloads: PayloadStore = {
+  get,
+  piece,
+  page,
+  hasOver,
+  put,
+  putStream,
+  putRecords,
+  putPiece,
+  arrived,
+  delete: remove,
+  clear,
+  move,
+  digest,
+  isIntact,
+};

@@ -1,0 +1,34 @@
+import t from "tap";
+import { postgresPayloads } from "../../../src/slices/payloads/postgres-payloads.ts";
+import { chunkBytes } from "../../../src/slices/rules/slice.ts";
+import { openTestDatabase } from "../../harness/open-database.ts";
+import { payloadContract, pieces } from "./contract.ts";
+
+payloadContract(postgresPayloads);
+
+t.test("up to 1 MiB lies in the grain's row, more in chunks, of which none is left behind", async (t) => {
+  const { db, slice } = await openTestDatabase(t);
+  const { contentKey } = await slice("places");
+  const chunks = async () => (await db.one<{ n: number }>("SELECT count(*) AS n FROM grain_chunks"))!.n;
+  for (const [size, expected] of [
+    [0, 0],
+    [chunkBytes, 0],
+    [chunkBytes + 1, 2],
+    [2 * chunkBytes, 2],
+    [2.5 * chunkBytes, 3],
+  ] as const) {
+    const grain = { id: "00000000-0000-4000-8000-000000000001", key: "k", source: "", encoding: "raw" as const };
+    await db.transaction((tx) =>
+      postgresPayloads.putStream(tx, contentKey, grain, pieces(Buffer.alloc(size), 300_000), size),
+    );
+    t.equal(await chunks(), expected, `${size} bytes`);
+    t.match(await db.query("SELECT payload IS NOT NULL AS inline FROM grains"), [{ inline: expected === 0 }]);
+    if (expected > 0) {
+      await db.run("UPDATE grain_chunks SET data = overlay(data placing '\\xff'::bytea from 3) WHERE seq = 1");
+      const where = { contentKey, id: grain.id, bytes: size };
+      t.equal(await db.session((s) => postgresPayloads.isIntact(s, where)), false, "damage is seen");
+    }
+    t.equal(await db.transaction((tx) => postgresPayloads.delete(tx, contentKey, [grain.id])), 1);
+    t.equal(await chunks(), 0);
+  }
+});
