@@ -10,9 +10,9 @@ import { idBytes } from "../../slices/rules/hash.ts";
 import { chunkBytes } from "../../slices/rules/slice.ts";
 import { copyBody, tupleEnds } from "../../slices/rules/tuples.ts";
 import { metadataColumn } from "../../slices/slice-store.ts";
+import { idsBeyond } from "../protocol/list-comparison.ts";
 import type { Confirm } from "../protocol/messages.ts";
 import type { Held, Read, Records, SliceView } from "../protocol/primary-port.ts";
-import { idsBeyond } from "../protocol/reconcile.ts";
 
 const listPage = 100_000;
 /** Bytes of grains that one read comes to at most: what a partner can make the primary hold at once. The largest record is half of it. */

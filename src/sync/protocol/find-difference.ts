@@ -7,9 +7,9 @@ import { SandpiperError } from "../../errors.ts";
 import { idBytes, listEntryBytes } from "../../slices/rules/hash.ts";
 import { Cells, encodeList, estimateDifference, peel, type SymbolDifference } from "./coded-symbols.ts";
 import { cellBytes, decodeFrame, firstCells } from "./frames.ts";
+import { idsOf, ListComparison } from "./list-comparison.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
 import type { Pieces } from "./pieces.ts";
-import { idsOf, ListComparison } from "./reconcile.ts";
 import { ask, type Content, expect, inTurns, type LocalSlice, type Run, type Steps, take } from "./secondary-port.ts";
 import { entriesWith, SymbolSet } from "./symbols.ts";
 

@@ -8,9 +8,9 @@ import { uuidText } from "../../ids.ts";
 import { idBytes, symbolBytes } from "../../slices/rules/hash.ts";
 import { type Found, findDifference, type Target } from "./find-difference.ts";
 import { entryFrames } from "./frames.ts";
+import { idCount, isDrop } from "./list-comparison.ts";
 import { type Confirm, frameCompression, protocolVersion, type Refusal, violation } from "./messages.ts";
 import { receiveGrains } from "./receive-grains.ts";
-import { idCount, isDrop } from "./reconcile.ts";
 import {
   ask,
   expect,
