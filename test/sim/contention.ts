@@ -1,5 +1,6 @@
 /** A few sessions in one database that get in each other's way: for traces in which locks are waited for, and of what syncs seldom do. */
 
+import { finishRun, startRun } from "../../src/activity/run-store.ts";
 import type { Company } from "../../src/companies/company.ts";
 import type { Database, Session } from "../../src/database/database.ts";
 import type { CompanyId, ContentKey, SliceKey } from "../../src/ids.ts";
@@ -13,7 +14,7 @@ import { removeSubscription, setSubscriptionActive } from "../../src/subscriptio
 import { recordConfirm } from "../../src/sync/primary/primary-store.ts";
 import type { Confirm } from "../../src/sync/protocol/messages.ts";
 import { updateSubscriptions } from "../../src/sync/run/update-subscriptions.ts";
-import { finishRun, noteApplied, startRun, wasCommitted } from "../../src/sync/secondary/outbox-store.ts";
+import { noteApplied, wasCommitted } from "../../src/sync/secondary/outbox-store.ts";
 import { estimateHeld, giveUpStage, listStages, measureHeld } from "../../src/sync/secondary/space-store.ts";
 import { clearStage, openStage, Stage, sweepStages } from "../../src/sync/secondary/stage.ts";
 import { Random } from "../harness/random.ts";

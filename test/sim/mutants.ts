@@ -212,7 +212,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: "a slice may lose all its grains",
     edits: edit(
-      "src/sync/protocol/secondary-session.js",
+      "src/sync/protocol/check-difference.js",
       "if (isDrop(slice.count, content.count) && !run.allowDrops)",
       "if (false)",
     ),

@@ -12,7 +12,7 @@ const limits: Record<string, [from: string, to: string][]> = {
     ["leastBytes = 512", "leastBytes = 64"],
     ["firstPause = 15", "firstPause = 2"],
   ],
-  "src/sync/protocol/list-comparison.js": [["before > 100", "before > 5"]],
+  "src/sync/protocol/check-difference.js": [["before > 100", "before > 5"]],
   "src/sync/primary/slice-cache.js": [["keptCells = 4096", "keptCells = 16"]],
   "src/sync/primary/primary-store.js": [["listPage = 100_000", "listPage = 4"]],
   "src/sync/protocol/find-difference.js": [["largeListBytes = 24 * 1024 * 1024", "largeListBytes = 64"]],

@@ -10,7 +10,7 @@ import { idBytes } from "../../slices/rules/hash.ts";
 import { chunkBytes } from "../../slices/rules/slice.ts";
 import { copyBody, tupleEnds } from "../../slices/rules/tuples.ts";
 import { metadataColumn } from "../../slices/slice-store.ts";
-import { idsBeyond } from "../protocol/list-comparison.ts";
+import { idsBeyond } from "../protocol/id-lists.ts";
 import type { Confirm } from "../protocol/messages.ts";
 import type { Held, Read, Records, SliceView } from "../protocol/primary-port.ts";
 

@@ -1,7 +1,8 @@
-/** Comparing two sets of grains. Pure: lists in, ids out. */
+/** Comparing the lists of two sets of grains: entries of id and symbol in, ids out. Pure. */
 import { idBytes, listEntryBytes } from "../../slices/rules/hash.ts";
+import { compareIds, differ, IdList, IdOrder } from "./id-lists.ts";
 import { violation } from "./messages.ts";
-import { joined, type Pieces, ranged } from "./pieces.ts";
+import { type Pieces, ranged } from "./pieces.ts";
 
 /** What turns the local set into the primary's: ids, 16 bytes each, ascending. */
 export interface Difference {
@@ -67,87 +68,4 @@ export class ListComparison {
     }
     this.#wanted.add(remote, at);
   }
-}
-
-/** The order of list entries that come in pieces. */
-export class IdOrder {
-  #last: Buffer | undefined;
-
-  /** Whether the id of the entry at `at` is greater than the one before it, in this piece or in the one before. */
-  follows(entries: Buffer, at: number): boolean {
-    const last = this.#last;
-    if (at + listEntryBytes === entries.length) this.#last = Buffer.from(entries.subarray(at));
-    if (at > 0) return compareIds(entries, at - listEntryBytes, entries, at) < 0;
-    return last === undefined || compareIds(last, 0, entries, at) < 0;
-  }
-}
-
-/** Ids, 16 bytes each, that are put together one by one. */
-export class IdList {
-  readonly #full: Buffer[] = [];
-  #current = Buffer.allocUnsafe(idBytes * 64);
-  #used = 0;
-
-  /** Adds the id that is at `at` in these bytes. */
-  add(from: Buffer, at: number): void {
-    if (this.#used === this.#current.length) {
-      this.#full.push(this.#current);
-      this.#current = Buffer.allocUnsafe(Math.min(this.#current.length * 2, idBytes * 65_536));
-      this.#used = 0;
-    }
-    // By hand, since a call for each of a million costs more than the copy.
-    for (let i = 0; i < idBytes; i++) this.#current[this.#used + i] = from[at + i]!;
-    this.#used += idBytes;
-  }
-
-  /** All of them; nothing is added after that. */
-  all(): Pieces<Buffer> {
-    return joined([...this.#full.splice(0), this.#current.subarray(0, this.#used)]);
-  }
-}
-
-/** The ids of list entries. */
-export function* idsOf(list: Buffer): Pieces<Buffer> {
-  const ids = Buffer.allocUnsafe((list.length / listEntryBytes) * idBytes);
-  yield* ranged(list.length / listEntryBytes, comparedAtOnce, (from, to) => {
-    for (let n = from; n < to; n++)
-      for (let i = 0; i < idBytes; i++) ids[n * idBytes + i] = list[n * listEntryBytes + i]!;
-  });
-  return ids;
-}
-
-const compareIds = (a: Buffer, atA: number, b: Buffer, atB: number): number => differ(a, atA, b, atB, 0, idBytes);
-
-/** Which of two entries is greater in the bytes `from` to before `to`: by hand, as above. */
-function differ(a: Buffer, atA: number, b: Buffer, atB: number, from: number, to: number): number {
-  for (let i = from; i < to; i++) {
-    const difference = a[atA + i]! - b[atB + i]!;
-    if (difference !== 0) return difference;
-  }
-  return 0;
-}
-
-/** How many ids a buffer of ids holds. */
-export const idCount = (ids: Buffer): number => ids.length / idBytes;
-
-/**
- * Whether applying would lose so much that an operator must allow it: a slice that held grains would be empty, or one of more
- * than 100 would shrink by more than half. Replacing grains is no loss.
- */
-export function isDrop(before: number, after: number): boolean {
-  if (before === 0) return false;
-  return after === 0 || (before > 100 && (before - after) * 2 > before);
-}
-
-/** Of ascending ids those beyond `after`: grains stream in order of id, so what is there already is a beginning. */
-export function idsBeyond(ids: Buffer, after: Buffer | null): Buffer {
-  if (after === null) return ids;
-  let low = 0;
-  let high = idCount(ids);
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (ids.compare(after, 0, idBytes, middle * idBytes, (middle + 1) * idBytes) <= 0) low = middle + 1;
-    else high = middle;
-  }
-  return ids.subarray(low * idBytes);
 }

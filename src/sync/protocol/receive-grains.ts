@@ -4,7 +4,7 @@ import { idBytes, listEntryBytes } from "../../slices/rules/hash.ts";
 import { chunkBytes } from "../../slices/rules/slice.ts";
 import { nowOf, type Refused, type Wanted } from "./find-difference.ts";
 import { decodeFrame, type GrainRecord, readRecords } from "./frames.ts";
-import { IdList, IdOrder, idsBeyond } from "./list-comparison.ts";
+import { IdList, IdOrder, idsBeyond } from "./id-lists.ts";
 import { violation } from "./messages.ts";
 import { type Pieces, ranged } from "./pieces.ts";
 import { ask, type Content, inTurns, type Run, type StagedSoFar, type Steps, take } from "./secondary-port.ts";

@@ -6,9 +6,10 @@
 import { asSandpiperError, type ErrorCode, SandpiperError } from "../../errors.ts";
 import { uuidText } from "../../ids.ts";
 import { idBytes, symbolBytes } from "../../slices/rules/hash.ts";
+import { checkDifference } from "./check-difference.ts";
 import { type Found, findDifference, type Target } from "./find-difference.ts";
 import { entryFrames } from "./frames.ts";
-import { idCount, isDrop } from "./list-comparison.ts";
+import { idCount } from "./id-lists.ts";
 import { type Confirm, frameCompression, protocolVersion, type Refusal, violation } from "./messages.ts";
 import { receiveGrains } from "./receive-grains.ts";
 import {
@@ -209,29 +210,6 @@ function* sendFetch(slice: LocalSlice, found: Found, { after, large }: StagedSoF
     ...(large === null ? {} : { chunk: large.sequence }),
   });
   if (wanted.by !== "all") for (const frame of entryFrames(wanted.by, wanted.named)) yield* ask.sendFrame(frame);
-}
-
-function checkDifference(
-  run: Run,
-  slice: LocalSlice,
-  { content }: Found,
-  counts: { added: number; removed: number },
-): SandpiperError | undefined {
-  if (slice.count - counts.removed + counts.added !== content.count) {
-    return new SandpiperError(
-      "verification",
-      `the primary says that slice ${slice.name} has ${content.count} grains, and lists another number`,
-      {
-        hint: "Nothing was changed. The primary's operator should refresh the slice.",
-      },
-    );
-  }
-  if (isDrop(slice.count, content.count) && !run.allowDrops) {
-    throw new SandpiperError("limit", `slice ${slice.name} would go from ${slice.count} grains to ${content.count}`, {
-      hint: "Nothing was changed. Ask the primary whether that is right; if so, run once with --allow-drops.",
-    });
-  }
-  return undefined;
 }
 
 const result = (slice: LocalSlice, outcome: SliceResult["outcome"]): SliceResult => ({

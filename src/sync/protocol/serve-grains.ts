@@ -4,7 +4,7 @@ import { uuidBytes, uuidText } from "../../ids.ts";
 import { idBytes, listEntryBytes, symbolBytes } from "../../slices/rules/hash.ts";
 import { chunkBytes } from "../../slices/rules/slice.ts";
 import { decodeFrame, encodeFrame, entryFrames, newRecord, readRecord, readRecords, usualBodyBytes } from "./frames.ts";
-import { idsBeyond, idsOf } from "./list-comparison.ts";
+import { idsBeyond, idsOf } from "./id-lists.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
 import { joined, type Pieces, ranged } from "./pieces.ts";
 import {

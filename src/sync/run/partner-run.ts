@@ -1,5 +1,6 @@
 /** What a run does between its lock and its report: log in, take the subscriptions, sync, and try again what failed for the moment. */
 import { setMaxListeners } from "node:events";
+import { startRun } from "../../activity/run-store.ts";
 import type { App } from "../../app.ts";
 import type { Company } from "../../companies/company.ts";
 import { readSubsEtag } from "../../companies/company-store.ts";
@@ -13,7 +14,6 @@ import type { LocalSlice, Run, SliceResult } from "../protocol/secondary-port.ts
 import { secondarySession } from "../protocol/secondary-session.ts";
 import { nextTry } from "../rules/retry.ts";
 import type { StoredSlice } from "../secondary/apply.ts";
-import { startRun } from "../secondary/outbox-store.ts";
 import { Room } from "../secondary/room.ts";
 import { SecondaryAdapter } from "../secondary/secondary-adapter.ts";
 import { sweepStages } from "../secondary/stage.ts";

@@ -1,8 +1,9 @@
 /** One run with one primary: its lock, the run itself, its report. */
+
+import { finishRun } from "../../activity/run-store.ts";
 import type { App } from "../../app.ts";
 import type { Company } from "../../companies/company.ts";
 import { asSandpiperError, worstExit } from "../../errors.ts";
-import { finishRun } from "../secondary/outbox-store.ts";
 import type { Traffic } from "../transport/primary-client.ts";
 import { Internet, type Outside } from "./outside.ts";
 import { withPairLock } from "./pair-lock.ts";

@@ -19,7 +19,7 @@ import { computeContent } from "../../slices/refresh.ts";
 import { idBytes, type Metadata, sortMetadata } from "../../slices/rules/hash.ts";
 import { metadataColumn, replaceMetadata } from "../../slices/slice-store.ts";
 import { step } from "../../step.ts";
-import { idCount } from "../protocol/list-comparison.ts";
+import { idCount } from "../protocol/id-lists.ts";
 import type { Confirm } from "../protocol/messages.ts";
 import type { Change, LocalSlice } from "../protocol/secondary-port.ts";
 import { noteApplied } from "./outbox-store.ts";

@@ -2,7 +2,8 @@
 import fc from "fast-check";
 import t from "tap";
 import { Cells, encodeList, estimateDifference, peel } from "../../../src/sync/protocol/coded-symbols.ts";
-import { idsOf, ListComparison } from "../../../src/sync/protocol/list-comparison.ts";
+import { idsOf } from "../../../src/sync/protocol/id-lists.ts";
+import { ListComparison } from "../../../src/sync/protocol/list-comparison.ts";
 import { atOnce, joined, type Pieces } from "../../../src/sync/protocol/pieces.ts";
 import { areApart, ascending, entriesWith, SymbolSet } from "../../../src/sync/protocol/symbols.ts";
 
