@@ -162,7 +162,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "what is acknowledged need not have been sent",
-    edits: edit("src/sync/protocol/secondary-port.js", "if (run.unconfirmed === 0)", "if (false)"),
+    edits: edit("src/sync/protocol/secondary-port.js", "if (facts.unconfirmed === 0)", "if (false)"),
     neighbours: "the sequence of frames",
   },
   {
@@ -213,7 +213,7 @@ export const mutants: readonly Mutant[] = [
     name: "a slice may lose all its grains",
     edits: edit(
       "src/sync/protocol/check-difference.js",
-      "if (isDrop(slice.count, content.count) && !run.allowDrops)",
+      "if (isDrop(slice.count, content.count) && !facts.options.allowDrops)",
       "if (false)",
     ),
     neighbours: "the proof before the commit",

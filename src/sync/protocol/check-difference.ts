@@ -1,14 +1,14 @@
 /** Whether a difference that was found may be applied. Pure. */
 import { SandpiperError } from "../../errors.ts";
 import type { Found } from "./find-difference.ts";
-import type { LocalSlice, Run } from "./secondary-port.ts";
+import type { LocalSlice, SecondaryFacts } from "./secondary-port.ts";
 
 /**
  * @returns the error when what is to be added and removed does not add up to the content that the primary declared.
  * @throws `limit` when so much would be lost that an operator must allow it.
  */
 export function checkDifference(
-  run: Run,
+  facts: SecondaryFacts,
   slice: LocalSlice,
   { content }: Found,
   counts: { added: number; removed: number },
@@ -22,7 +22,7 @@ export function checkDifference(
       },
     );
   }
-  if (isDrop(slice.count, content.count) && !run.allowDrops) {
+  if (isDrop(slice.count, content.count) && !facts.options.allowDrops) {
     throw new SandpiperError("limit", `slice ${slice.name} would go from ${slice.count} grains to ${content.count}`, {
       hint: "Nothing was changed. Ask the primary whether that is right; if so, run once with --allow-drops.",
     });

@@ -33,14 +33,14 @@ export class ListComparison {
 
   /** Compares the next entries of the primary's list. @throws `protocol` when it does not ascend. */
   *take(remote: Buffer): Pieces<void> {
-    for (let at = 0, steps = 1; at < remote.length; at += listEntryBytes) {
+    for (let at = 0, compared = 1; at < remote.length; at += listEntryBytes) {
       if (!this.#order.follows(remote, at)) throw violation("the primary's list of grains does not ascend");
-      for (; this.#isBefore(remote, at); this.#here += listEntryBytes, steps++) {
+      for (; this.#isBefore(remote, at); this.#here += listEntryBytes, compared++) {
         this.#removed.add(this.#local, this.#here);
-        if (steps % comparedAtOnce === 0) yield;
+        if (compared % comparedAtOnce === 0) yield;
       }
       this.#place(remote, at);
-      if (steps++ % comparedAtOnce === 0) yield;
+      if (compared++ % comparedAtOnce === 0) yield;
     }
   }
 

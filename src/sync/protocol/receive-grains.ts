@@ -7,7 +7,15 @@ import { decodeFrame, type GrainRecord, readRecords } from "./frames.ts";
 import { IdList, IdOrder, idsBeyond } from "./id-lists.ts";
 import { violation } from "./messages.ts";
 import { type Pieces, ranged } from "./pieces.ts";
-import { ask, type Content, inTurns, type Run, type StagedSoFar, type Steps, take } from "./secondary-port.ts";
+import {
+  ask,
+  type Content,
+  inTurns,
+  type SecondaryFacts,
+  type StagedSoFar,
+  type Talk,
+  take,
+} from "./secondary-port.ts";
 import { SymbolSet } from "./symbols.ts";
 
 /** What has arrived, and what may still come. */
@@ -32,15 +40,15 @@ interface Progress {
  * @throws `protocol` for a grain that was not asked for, is out of order, or comes beyond what was declared; `limit` for one that is too large.
  */
 export function* receiveGrains(
-  run: Run,
+  facts: SecondaryFacts,
   content: Content,
   wanted: Wanted,
   staged: StagedSoFar,
-): Steps<Refused | { bytes: number }> {
+): Talk<Refused | { bytes: number }> {
   let sequence = 0;
   let ids: Buffer | null = wanted.by === "ids" ? wanted.named : null;
   if (wanted.by === "symbols") {
-    const named = yield* receiveNames(run, content, wanted.named);
+    const named = yield* receiveNames(facts, content, wanted.named);
     if ("refused" in named) return named;
     ({ ids, sequence } = named);
   }
@@ -58,7 +66,7 @@ export function* receiveGrains(
   for (;;) {
     const incoming = yield* ask.receive();
     if ("text" in incoming) {
-      const message = yield* take(run, incoming);
+      const message = yield* take(facts, incoming);
       if (message === undefined) continue;
       if (message.type === "refused" && message.id === content.id)
         return { refused: message.reason, now: nowOf(message) };
@@ -74,7 +82,7 @@ export function* receiveGrains(
       yield* takeChunk(progress, frame.body);
       continue;
     }
-    for (const record of readRecords(frame)) check(progress, record, frame.body, run);
+    for (const record of readRecords(frame)) check(progress, record, frame.body, facts);
     progress.lastId = Buffer.from(progress.lastId!);
     yield* ask.stageGrains(frame.body, frame.entries);
   }
@@ -82,16 +90,16 @@ export function* receiveGrains(
 
 /** Receives the ids of the grains that have the symbols that were asked for. */
 function* receiveNames(
-  run: Run,
+  facts: SecondaryFacts,
   content: Content,
   symbols: Buffer,
-): Steps<Refused | { ids: Buffer; sequence: number }> {
+): Talk<Refused | { ids: Buffer; sequence: number }> {
   const named = new Named(yield* inTurns(SymbolSet.of(symbols)));
   let sequence = 0;
   while (named.due > 0) {
     const incoming = yield* ask.receive();
     if ("text" in incoming) {
-      const message = yield* take(run, incoming);
+      const message = yield* take(facts, incoming);
       if (message === undefined) continue;
       if (message.type !== "refused" || message.id !== content.id)
         throw violation(`the primary sent ${message.type} before it named the grains`);
@@ -132,7 +140,7 @@ class Named {
   }
 }
 
-function check(progress: Progress, record: GrainRecord, body: Buffer, run: Run): void {
+function check(progress: Progress, record: GrainRecord, body: Buffer, facts: SecondaryFacts): void {
   const { wanted, lastId, content } = progress;
   if (progress.grains === progress.due) throw violation("the primary sent more grains than it declared");
   if (lastId !== null && body.compare(lastId, 0, idBytes, record.idAt, record.idAt + idBytes) <= 0)
@@ -149,10 +157,10 @@ function check(progress: Progress, record: GrainRecord, body: Buffer, run: Run):
   ) {
     throw violation("the primary sent a grain that was not asked for, or left one out");
   }
-  if (record.payloadBytes > run.maxGrainBytes) {
+  if (record.payloadBytes > facts.maxGrainBytes) {
     throw new SandpiperError(
       "limit",
-      `a grain has ${record.payloadBytes} bytes, more than the ${run.maxGrainBytes} that are accepted`,
+      `a grain has ${record.payloadBytes} bytes, more than the ${facts.maxGrainBytes} that are accepted`,
       { hint: "Raise limits.max_grain_bytes if that is right." },
     );
   }
@@ -163,7 +171,7 @@ function check(progress: Progress, record: GrainRecord, body: Buffer, run: Run):
   if (record.chunked) progress.large = { id: Buffer.from(progress.lastId), left: record.payloadBytes, sequence: 0 };
 }
 
-function* takeChunk(progress: Progress, data: Buffer): Steps<void> {
+function* takeChunk(progress: Progress, data: Buffer): Talk<void> {
   const large = progress.large!;
   if (data.length !== Math.min(chunkBytes, large.left)) throw violation("a chunk does not have the size that is due");
   yield* ask.stageChunk(large.id, large.sequence++, data);

@@ -5,12 +5,12 @@ import { metadataExcess } from "../../slices/rules/metadata.ts";
 import { chunkBytes } from "../../slices/rules/slice.ts";
 import { cellBytes, encodeFrame, entryFrames, firstCells } from "./frames.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
-import { ask, damaged, judge, type Read, type Steps, sendFrame } from "./primary-port.ts";
+import { ask, damaged, judge, type Read, sendFrame, type Talk } from "./primary-port.ts";
 
 type Request<T> = Extract<SecondaryMessage, { type: T }>;
 
 /** Sends the content, and the list or the first cells if they are wanted. */
-export function* serveContent({ id, hash, want }: Request<"reconcile">): Steps<Refusal | undefined> {
+export function* serveContent({ id, hash, want }: Request<"reconcile">): Talk<Refusal | undefined> {
   const { view, data: metadata } = yield* ask.readMetadata(id);
   const refusal = judge(view, hash);
   if (refusal !== undefined) return refusal;
@@ -30,7 +30,7 @@ const tooMuch = (id: string, excess: string) =>
   });
 
 /** Sends more cells. @throws `protocol` for more than a list would weigh. */
-export function* serveCells({ id, hash, first, end }: Request<"cells">): Steps<Refusal | undefined> {
+export function* serveCells({ id, hash, first, end }: Request<"cells">): Talk<Refusal | undefined> {
   const [view] = yield* ask.look([id]);
   const refusal = judge(view, hash);
   if (refusal !== undefined) return refusal;
@@ -39,7 +39,7 @@ export function* serveCells({ id, hash, first, end }: Request<"cells">): Steps<R
   return yield* sendCells(id, hash, first, end);
 }
 
-function* sendCells(id: string, hash: string, first: number, end: number): Steps<Refusal | undefined> {
+function* sendCells(id: string, hash: string, first: number, end: number): Talk<Refusal | undefined> {
   const { view, data: cells } = yield* ask.readCells(id, end);
   const refusal = judge(view, hash);
   if (refusal !== undefined) return refusal;
@@ -54,7 +54,7 @@ function* sendCells(id: string, hash: string, first: number, end: number): Steps
 }
 
 /** Sends exactly `count` entries: the partner waits for so many, and for nothing after them. */
-function* sendList(id: string, hash: string, count: number): Steps<Refusal | undefined> {
+function* sendList(id: string, hash: string, count: number): Talk<Refusal | undefined> {
   let sequence = 0;
   let sent = 0;
   for (let after: Buffer | null = null; sent < count; ) {

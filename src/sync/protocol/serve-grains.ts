@@ -16,8 +16,8 @@ import {
   type Read,
   type Records,
   type SliceView,
-  type Steps,
   sendFrame,
+  type Talk,
 } from "./primary-port.ts";
 
 /** One stream of frames of a slice. */
@@ -32,7 +32,7 @@ interface Stream {
 type Request = Extract<SecondaryMessage, { type: "fetch" }>;
 
 /** @throws `protocol` when what is asked for cannot be meant. */
-export function* serveGrains(request: Request): Steps<Refusal | undefined> {
+export function* serveGrains(request: Request): Talk<Refusal | undefined> {
   const { id, hash, by, count } = request;
   // Where nothing is named, and nothing sent before the grains, what reads them judges.
   const { refusal, failure } = by === "all" && request.after === null ? {} : yield* mayServe(request);
@@ -53,7 +53,7 @@ export function* serveGrains(request: Request): Steps<Refusal | undefined> {
 }
 
 /** Whether a fetch is served, or why not; `failure` when that could not be found out. @throws `protocol` when it names more grains than there are. */
-function* mayServe({ id, hash, by, count }: Request): Steps<{ refusal?: Refusal | undefined; failure?: unknown }> {
+function* mayServe({ id, hash, by, count }: Request): Talk<{ refusal?: Refusal | undefined; failure?: unknown }> {
   let view: SliceView | undefined;
   try {
     [view] = yield* ask.look([id]);
@@ -67,7 +67,7 @@ function* mayServe({ id, hash, by, count }: Request): Steps<{ refusal?: Refusal 
 }
 
 /** The ids or symbols that follow a fetch, ascending; forgotten as they come unless `keep`. */
-function* receiveNamed(type: "ids" | "symbols", count: number, keep: boolean): Steps<Buffer> {
+function* receiveNamed(type: "ids" | "symbols", count: number, keep: boolean): Talk<Buffer> {
   const size = type === "ids" ? idBytes : symbolBytes;
   const parts: Buffer[] = [];
   let received = 0;
@@ -98,7 +98,7 @@ function* ascend(entries: Buffer, size: number): Pieces<boolean> {
 }
 
 /** Says which grains have these symbols, so that the secondary knows what to expect; returns their ids. */
-function* sendNames(stream: Stream, symbols: Buffer): Steps<Buffer | Refusal> {
+function* sendNames(stream: Stream, symbols: Buffer): Talk<Buffer | Refusal> {
   const { view, data: entries } = yield* ask.findSymbols(stream.id, symbols);
   const refusal = judge(view, stream.hash);
   if (refusal !== undefined) return refusal;
@@ -112,7 +112,7 @@ function* sendNames(stream: Stream, symbols: Buffer): Steps<Buffer | Refusal> {
   return ids;
 }
 
-function* sendGrains(stream: Stream, after: Buffer | null, wanted: Buffer | null): Steps<Refusal | undefined> {
+function* sendGrains(stream: Stream, after: Buffer | null, wanted: Buffer | null): Talk<Refusal | undefined> {
   const { id, hash } = stream;
   for (let last = after; ; ) {
     const read: Read<Records> = yield* ask.readGrains(id, last, wanted);
@@ -130,7 +130,7 @@ function* sendGrains(stream: Stream, after: Buffer | null, wanted: Buffer | null
 }
 
 /** Packs records into frames, a chunked grain last in its frame and followed by its chunks. */
-function* sendRecords(stream: Stream, { bytes, ends }: Records): Steps<Refusal | undefined> {
+function* sendRecords(stream: Stream, { bytes, ends }: Records): Talk<Refusal | undefined> {
   const record = newRecord();
   let start = 0;
   let entries = 0;
@@ -159,7 +159,7 @@ function* sendRecords(stream: Stream, { bytes, ends }: Records): Steps<Refusal |
 }
 
 /** Sends the chunks of a grain from chunk `first` on: the stream of an earlier run was cut off among them. */
-function* sendRest(stream: Stream, grainId: Buffer, first: number): Steps<Refusal | undefined> {
+function* sendRest(stream: Stream, grainId: Buffer, first: number): Talk<Refusal | undefined> {
   const { view, data } = yield* ask.readGrains(stream.id, null, grainId);
   const refusal = judge(view, stream.hash);
   if (refusal !== undefined) return refusal;
@@ -169,7 +169,7 @@ function* sendRest(stream: Stream, grainId: Buffer, first: number): Steps<Refusa
   return yield* sendChunks(stream, grainId, grain.payloadBytes, first);
 }
 
-function* sendChunks(stream: Stream, grainId: Buffer, payloadBytes: number, first = 0): Steps<Refusal | undefined> {
+function* sendChunks(stream: Stream, grainId: Buffer, payloadBytes: number, first = 0): Talk<Refusal | undefined> {
   for (let sent = first * chunkBytes, n = first; sent < payloadBytes; n++) {
     const { view, data } = yield* ask.readChunk(stream.id, grainId, n);
     const refusal = judge(view, stream.hash);
