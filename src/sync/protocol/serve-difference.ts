@@ -62,13 +62,14 @@ function* sendList(id: string, hash: string, count: number): Talk<Refusal | unde
     const refusal = judge(read.view, hash);
     if (refusal !== undefined) return refusal;
     const entries = read.data;
-    if (entries.length === 0) throw damaged(`slice ${id} has ${sent} grains, and says ${count}`);
+    const found = sent + entries.length / listEntryBytes;
+    if (found === sent || found > count) throw damaged(`slice ${id} has ${found} grains, and says ${count}`);
     for (const frame of entryFrames("list", entries, sequence)) {
       const late = yield* sendFrame(id, hash, frame);
       if (late !== undefined) return late;
       sequence++;
     }
-    sent += entries.length / listEntryBytes;
+    sent = found;
     after = entries.subarray(entries.length - listEntryBytes, entries.length - listEntryBytes + idBytes);
   }
   return undefined;

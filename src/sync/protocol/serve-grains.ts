@@ -1,9 +1,18 @@
 /** The primary's answer to a fetch: the grains that were asked for, ascending by id, in frames. Pure. */
 
+import { asSandpiperError } from "../../errors.ts";
 import { uuidBytes, uuidText } from "../../ids.ts";
 import { idBytes, listEntryBytes, symbolBytes } from "../../slices/rules/hash.ts";
 import { chunkBytes } from "../../slices/rules/slice.ts";
-import { decodeFrame, encodeFrame, entryFrames, newRecord, readRecord, readRecords, usualBodyBytes } from "./frames.ts";
+import {
+  decodeFrame,
+  encodeFrame,
+  entryFrames,
+  type GrainRecord,
+  newRecord,
+  readRecord,
+  usualBodyBytes,
+} from "./frames.ts";
 import { idsBeyond, idsOf } from "./id-lists.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
 import { joined, type Pieces, ranged } from "./pieces.ts";
@@ -116,11 +125,16 @@ function* sendGrains(stream: Stream, after: Buffer | null, wanted: Buffer | null
   const { id, hash } = stream;
   for (let last = after; ; ) {
     const read: Read<Records> = yield* ask.readGrains(id, last, wanted);
-    const refusal = judge(read.view, hash) ?? (yield* sendRecords(stream, read.data));
+    const refusal = judge(read.view, hash);
     if (refusal !== undefined) return refusal;
     // How many are left of a whole slice is not known when some are not sent again: then the last read finds nothing.
     const due = wanted === null ? (after === null ? read.view!.count : undefined) : wanted.length / idBytes;
     const next = lastIdOf(read.data);
+    const found = stream.grains + read.data.ends.length;
+    if (wanted === null && due !== undefined && (found > due || (next === null && found < due)))
+      throw damaged(`slice ${id} has ${found} grains, and says ${due}`);
+    const late = yield* sendRecords(stream, read.data);
+    if (late !== undefined) return late;
     if (next === null || stream.grains === due) break;
     last = next;
   }
@@ -136,7 +150,7 @@ function* sendRecords(stream: Stream, { bytes, ends }: Records): Talk<Refusal | 
   let entries = 0;
   let payload = 0;
   for (let i = 0; i < ends.length; i++) {
-    readRecord(bytes, record.end, record);
+    readOwn(stream.id, bytes, record.end, record);
     const { end, chunked } = record;
     entries++;
     payload += record.payloadBytes;
@@ -158,13 +172,23 @@ function* sendRecords(stream: Stream, { bytes, ends }: Records): Talk<Refusal | 
   return undefined;
 }
 
+/** Reads a record as the partner will. @throws `storage`, since what is wrong with it is our own damage, and no fault of the partner's. */
+function readOwn(id: string, records: Buffer, start: number, into: GrainRecord): void {
+  try {
+    readRecord(records, start, into);
+  } catch (error) {
+    throw damaged(`a grain of slice ${id} is stored wrongly: ${asSandpiperError(error).message}`);
+  }
+}
+
 /** Sends the chunks of a grain from chunk `first` on: the stream of an earlier run was cut off among them. */
 function* sendRest(stream: Stream, grainId: Buffer, first: number): Talk<Refusal | undefined> {
   const { view, data } = yield* ask.readGrains(stream.id, null, grainId);
   const refusal = judge(view, stream.hash);
   if (refusal !== undefined) return refusal;
-  const [grain] = readRecords({ entries: data.ends.length, body: data.bytes });
-  if (!grain?.chunked || first * chunkBytes >= grain.payloadBytes)
+  const grain = newRecord();
+  if (data.ends.length > 0) readOwn(stream.id, data.bytes, 0, grain);
+  if (!grain.chunked || first * chunkBytes >= grain.payloadBytes)
     throw violation("a fetch goes on with a chunk that there is not");
   return yield* sendChunks(stream, grainId, grain.payloadBytes, first);
 }
@@ -174,7 +198,11 @@ function* sendChunks(stream: Stream, grainId: Buffer, payloadBytes: number, firs
     const { view, data } = yield* ask.readChunk(stream.id, grainId, n);
     const refusal = judge(view, stream.hash);
     if (refusal !== undefined) return refusal;
-    if (data.length === 0) throw damaged(`chunk ${n} of grain ${uuidText(grainId)} is not stored`);
+    const due = Math.min(chunkBytes, payloadBytes - sent);
+    if (data.length !== due)
+      throw damaged(
+        `chunk ${n} of grain ${uuidText(grainId)} is ${data.length === 0 ? "not stored" : `stored with ${data.length} of ${due} bytes`}`,
+      );
     sent += data.length;
     const frame = encodeFrame({ type: "chunk", sequence: stream.sequence++, entries: 1, body: data });
     const late = yield* sendFrame(stream.id, stream.hash, frame);
