@@ -3,30 +3,56 @@
  * (--json) one object a line. Progress goes to a terminal only, and only when a slice takes longer than two seconds.
  */
 
-import type { Company } from "../companies/company.ts";
 import type { SandpiperError } from "../errors.ts";
-import type { LocalSlice, SliceResult } from "../sync/protocol/secondary-port.ts";
+import type { SliceResult } from "../sync/protocol/secondary-port.ts";
 import { type PartnerReport, type SyncReport, summary } from "../sync/run/report.ts";
+import type { SyncEvent } from "../sync/run/sync-event.ts";
 import { oneLine, printableJson } from "./printable.ts";
 import { type Printer, processPrinter } from "./printer.ts";
 
 const progressAfterMs = 2000;
 const progressEveryMs = 200;
 
+/** An event of this type. */
+type Of<T> = Extract<SyncEvent, { type: T }>;
+
 export class SyncOutput {
-  readonly #options: { json: boolean; quiet: boolean; test: boolean };
+  readonly #options: { json: boolean; quiet: boolean; rehearsal: boolean };
   readonly #startedMs = performance.now();
   #drawnMs = 0;
   #drawn = false;
+  /** Primaries that let us wait: that is said once. */
+  readonly #queued = new Set<string>();
 
   constructor(
-    options: { json: boolean; quiet: boolean; test: boolean },
+    options: { json: boolean; quiet: boolean; rehearsal: boolean },
     private readonly printer: Printer = processPrinter(),
   ) {
     this.#options = options;
   }
 
-  progress(company: Company, slice: LocalSlice, grains: number, received: number): void {
+  /** Says what has happened. */
+  tell(event: SyncEvent): void {
+    switch (event.type) {
+      case "progress":
+        this.#progress(event);
+        break;
+      case "slice":
+        this.#slice(event);
+        break;
+      case "retry":
+        this.#retry(event);
+        break;
+      case "queued":
+        this.#wait(event);
+        break;
+      case "partner":
+        this.#partner(event.report);
+        break;
+    }
+  }
+
+  #progress({ company, slice, grains, bytes: received }: Of<"progress">): void {
     const now = performance.now();
     if (
       !this.printer.err.isTTY ||
@@ -48,7 +74,7 @@ export class SyncOutput {
   }
 
   /** A slice is done with. Unchanged ones are counted, not listed. */
-  result(company: Company, result: SliceResult): void {
+  #slice({ company, result }: Of<"slice">): void {
     if (this.#options.json) {
       if (result.outcome === "unchanged") return;
       this.#json({
@@ -74,7 +100,7 @@ export class SyncOutput {
   }
 
   /** A try has failed, and another follows. With --quiet that is nothing to speak of, unless the last one fails. */
-  retry(company: Company, error: SandpiperError, waitMs: number): void {
+  #retry({ company, error, waitMs }: Of<"retry">): void {
     if (this.#options.json) {
       this.#json({
         event: "retry",
@@ -87,7 +113,9 @@ export class SyncOutput {
   }
 
   /** The primary is busy with others. */
-  queued(company: Company, ahead: number): void {
+  #wait({ company, ahead }: Of<"queued">): void {
+    if (this.#queued.has(company.id)) return;
+    this.#queued.add(company.id);
     if (this.#options.json) this.#json({ event: "queued", company_id: company.id, company: company.name, ahead });
     else
       this.#note(
@@ -95,7 +123,7 @@ export class SyncOutput {
       );
   }
 
-  partner(report: PartnerReport): void {
+  #partner(report: PartnerReport): void {
     const totals = summary(report);
     if (this.#options.json) {
       this.#json({
@@ -103,7 +131,7 @@ export class SyncOutput {
         company_id: report.company.id,
         company: report.company.name,
         run_id: report.runId,
-        test: report.test,
+        test: report.rehearsal,
         exit_code: report.exitCode,
         ...totals,
         notices: report.notices,
@@ -134,14 +162,14 @@ export class SyncOutput {
     if (this.#options.json) {
       this.#json({
         event: "summary",
-        test: this.#options.test,
+        test: this.#options.rehearsal,
         exit_code: report.exitCode,
         partners: report.partners.length,
         ...totals,
       });
       return;
     }
-    const line = `${this.#options.test ? "rehearsal, nothing changed: " : ""}${plural(report.partners.length, "primary", "primaries")}: ${counts(totals)}`;
+    const line = `${this.#options.rehearsal ? "rehearsal, nothing changed: " : ""}${plural(report.partners.length, "primary", "primaries")}: ${counts(totals)}`;
     // Differences that were asked after are an answer, not a complaint.
     if (report.exitCode === 0 || report.exitCode === 20) this.#say(line);
     else this.#complain(`${line} (exit ${report.exitCode})`);

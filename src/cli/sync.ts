@@ -51,29 +51,27 @@ export function registerSync(parent: Command, context: Context): void {
       action(context, async (run, options: Options) => {
         // Loaded here alone: the other commands start faster without a websocket client in them.
         const { runSync } = await import("../sync/run/run.ts");
-        const test = options.noupdate === true;
-        if (options.detailedExitcode && !test) {
+        const rehearsal = options.noupdate === true;
+        if (options.detailedExitcode && !rehearsal) {
           throw new SandpiperError("usage", "--detailed-exitcode goes with --noupdate", {
             hint: "A real run returns 0 when all is in sync.",
           });
         }
         await withApp(run.source, "sandpiper sync", run.signal, async (app) => {
           await requireRole(app.db, "secondary", "sync");
-          const output = new SyncOutput({ json: run.json, quiet: options.quiet === true, test });
+          const output = new SyncOutput({ json: run.json, quiet: options.quiet === true, rehearsal });
           const report = await runSync(app, {
             sub: options.sub,
-            test,
-            allowDrops: options.allowDrops === true,
             jobs: options.jobs ?? app.config.sync.jobs,
-            waitSeconds: options.wait,
-            retryForSeconds: options.retryFor,
             splaySeconds: options.splay,
+            options: {
+              rehearsal,
+              allowDrops: options.allowDrops === true,
+              waitSeconds: options.wait,
+              retryForSeconds: options.retryFor,
+            },
             signal: run.signal,
-            onRetry: (company, error, ms) => output.retry(company, error, ms),
-            onQueued: (company, ahead) => output.queued(company, ahead),
-            onProgress: (company, slice, grains, bytes) => output.progress(company, slice, grains, bytes),
-            onResult: (company, result) => output.result(company, result),
-            onReport: (partner) => output.partner(partner),
+            emit: (event) => output.tell(event),
           }).finally(() => output.stopProgress());
           const differences = report.partners.some((partner) =>
             partner.results.some((result) => result.outcome === "would-update"),
@@ -82,7 +80,7 @@ export function registerSync(parent: Command, context: Context): void {
           output.total({ ...report, exitCode });
           run.setExitCode(exitCode);
           // A secondary that has no `serve` keeps its logs short here. It is no part of the sync: what fails is left to the next one.
-          const forgetting = test
+          const forgetting = rehearsal
             ? undefined
             : forgetOld(app.db, app.config.retention.days, { limitMs: 1000, signal: run.signal });
           await forgetting?.catch((error) => app.log.debug({ event: "retention.failed", err: error }));

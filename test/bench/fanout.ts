@@ -79,13 +79,13 @@ async function readCopies(primary: Party): Promise<Copy[]> {
   const db = await primary.db();
   const { slices } = await listSlices(db, everything);
   return Promise.all(
-    slices.map(async ({ contentKey, id, name, hash, count }) => {
+    slices.map(async ({ key, contentKey, id, name, hash, count }) => {
       const grains = await db.query<{ id: string; idBytes: Buffer; digest: Buffer }>(
         `SELECT id, uuid_send(id) AS "idBytes", digest FROM grains WHERE content_key = $1`,
         [contentKey],
       );
       const units = new Map(grains.map((grain) => [grain.id, hashUnit(grain.idBytes, grain.digest)]));
-      return { id, name, subscription: name, hash, count, units };
+      return { id, name, key, contentKey, subscriptionId: id, subscription: name, hash, count, units };
     }),
   );
 }

@@ -12,7 +12,8 @@ import {
 } from "../../src/slices/rules/hash.ts";
 import { drive } from "../../src/sync/protocol/effects.ts";
 import { type GrainRecord, readRecords } from "../../src/sync/protocol/frames.ts";
-import type { LocalSlice, Run, SecondaryPort } from "../../src/sync/protocol/secondary-port.ts";
+import { plainRun } from "../../src/sync/protocol/run-options.ts";
+import type { LocalSlice, SecondaryFacts, SecondaryPort } from "../../src/sync/protocol/secondary-port.ts";
 import { secondarySession } from "../../src/sync/protocol/secondary-session.ts";
 import { unpack } from "../../src/sync/transport/compression.ts";
 import { connectChannel } from "../../src/sync/transport/connect.ts";
@@ -41,12 +42,11 @@ export class MemoryPartner {
     this.#etag = (
       await fetchOffers({ url: this.url, mayBePrivate: true }, credentials, this.#etag, 1000, traffic)
     ).etag;
-    const run: Run = {
-      id: crypto.randomUUID(),
-      test: false,
+    const facts: SecondaryFacts = {
+      runId: crypto.randomUUID(),
+      options: plainRun,
       primaryId: this.primaryId,
       slices: [...this.copies.values()],
-      allowDrops: false,
       maxGrains: 1_000_000,
       maxGrainBytes: 1_000_000,
       program: "bench/1",
@@ -60,7 +60,7 @@ export class MemoryPartner {
       traffic,
     );
     try {
-      await drive(secondarySession(run), this.#port(channel));
+      await drive(secondarySession(facts), this.#port(channel));
     } finally {
       await channel.close(1000);
     }

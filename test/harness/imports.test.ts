@@ -116,7 +116,7 @@ t.test("each rule catches its back-edge", async (t) => {
     ],
     "src/slices/rules/by-way.ts": ['import "../harmless.ts";', "pure-stays-pure"], // by way of another file
     "src/slices/harmless.ts": ['import { connect } from "node:net"; export { connect };', ""],
-    "src/sync/protocol/reconcile.ts": ['import "node:fs/promises";', "pure-stays-pure"],
+    "src/sync/protocol/list-comparison.ts": ['import "node:fs/promises";', "pure-stays-pure"],
     "src/sync/protocol/primary-session.ts": [
       'import type { Database } from "../../database/database.ts"; export type D = Database;',
       "pure-stays-pure",

@@ -4,6 +4,7 @@ import { readServer } from "../../src/companies/company-store.ts";
 import { openDatabase } from "../../src/database/database.ts";
 import { asSandpiperError } from "../../src/errors.ts";
 import { createLogger } from "../../src/log.ts";
+import { plainRun } from "../../src/sync/protocol/run-options.ts";
 import { runSync } from "../../src/sync/run/run.ts";
 import type { Party } from "./parties.ts";
 
@@ -25,8 +26,7 @@ export async function openApp(party: Party, databaseUrl: string, { idleSeconds =
 
 /** One run with all primaries, without another try. @returns its exit code. */
 export async function syncOnce(app: App, { waitSeconds = 0 }: Waits = {}): Promise<number> {
-  const options = { test: false, allowDrops: false, jobs: 1, waitSeconds, retryForSeconds: 0, splaySeconds: 0 };
-  return (await runSync(app, options)).exitCode;
+  return (await runSync(app, { jobs: 1, splaySeconds: 0, options: { ...plainRun, waitSeconds } })).exitCode;
 }
 
 /** The same on connections that are made for it and closed again. */

@@ -24,6 +24,7 @@ import { payloads } from "../../src/slices/payloads/payloads.ts";
 import { refreshSlice } from "../../src/slices/refresh.ts";
 import { findSlice, listSlices, requireSlice } from "../../src/slices/slice-store.ts";
 import { listSubscriptions } from "../../src/subscriptions/subscription-store.ts";
+import { plainRun } from "../../src/sync/protocol/run-options.ts";
 import { runPartner } from "../../src/sync/run/run-partner.ts";
 import { asOwner } from "../bench/world.ts";
 import { explained, nodesOf, type PlanNode } from "../harness/explained.ts";
@@ -136,8 +137,8 @@ for (const [state, analyze] of Object.entries(analyzed)) {
 
     const sync = async () => {
       const primaryHere = await requireCompany(there.db, "ABC Brakes");
-      const options = { runId: randomUUID(), test: false, allowDrops: true, waitSeconds: 0, retryForSeconds: 0 };
-      const report = await runPartner(there, primaryHere, options);
+      const order = { runId: randomUUID(), options: { ...plainRun, allowDrops: true } };
+      const report = await runPartner(there, primaryHere, order);
       t.equal(report.exitCode, 0, report.error?.message ?? JSON.stringify(report.results.find(({ error }) => error)));
       t.same(await secondary.content(), await primary.content());
     };

@@ -8,6 +8,7 @@ import { findCompany, readSealedKey, setSyncCredentials } from "../../src/compan
 import { checkSyncAddress, whyRefused } from "../../src/companies/sync-address.ts";
 import { addUser } from "../../src/companies/user-store.ts";
 import { requireSecret } from "../../src/config/config.ts";
+import { plainRun } from "../../src/sync/protocol/run-options.ts";
 import { runPartner } from "../../src/sync/run/run-partner.ts";
 import { connectChannel } from "../../src/sync/transport/connect.ts";
 import { checkPrimary } from "../../src/sync/transport/primary-client.ts";
@@ -201,9 +202,9 @@ t.test("an address that comes over REST", async (t) => {
   // The key stored again for that very address, its name then leads to loopback: the run is refused.
   await setSyncCredentials(db, id, sealed, { url: moved, mayBePrivate: false });
   resolveTo(t, "127.0.0.1");
-  const options = { test: true, allowDrops: false, waitSeconds: 0, retryForSeconds: 0 };
+  const options = { ...plainRun, rehearsal: true };
   const runOf = async () =>
-    runPartner(server.app, (await findCompany(db, id))!, { ...options, runId: crypto.randomUUID() });
+    runPartner(server.app, (await findCompany(db, id))!, { options, runId: crypto.randomUUID() });
   t.match(await runOf(), { exitCode: 3, error: { code: "unreachable", message: /private network; nothing was sent/ } });
   t.equal(came(), 0);
   await setSyncCredentials(db, id, sealed, operator);

@@ -164,7 +164,7 @@ export const catalogue: Record<string, Handler> = {
     return rows();
   },
 
-  // outbox-store.ts
+  // run-store.ts, outbox-store.ts
   "UPDATE sync_runs SET finished_at = now(), exit_code = 1, summary = '{\"lost\": true}' WHERE company_id = $1 AND finished_at IS NULL AND id <> $2":
     (tx, [company, id]: [string, string]) => {
       const lost = [...tx.all("runs")].filter(

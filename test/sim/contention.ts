@@ -1,5 +1,6 @@
 /** A few sessions in one database that get in each other's way: for traces in which locks are waited for, and of what syncs seldom do. */
 
+import { finishRun, startRun } from "../../src/activity/run-store.ts";
 import type { Company } from "../../src/companies/company.ts";
 import type { Database, Session } from "../../src/database/database.ts";
 import type { CompanyId, ContentKey, SliceKey } from "../../src/ids.ts";
@@ -12,8 +13,9 @@ import { removeSlice, setAllowSync } from "../../src/slices/slice-store.ts";
 import { removeSubscription, setSubscriptionActive } from "../../src/subscriptions/subscription-store.ts";
 import { recordConfirm } from "../../src/sync/primary/primary-store.ts";
 import type { Confirm } from "../../src/sync/protocol/messages.ts";
+import { plainRun } from "../../src/sync/protocol/run-options.ts";
 import { updateSubscriptions } from "../../src/sync/run/update-subscriptions.ts";
-import { finishRun, noteApplied, startRun, wasCommitted } from "../../src/sync/secondary/outbox-store.ts";
+import { noteApplied, wasCommitted } from "../../src/sync/secondary/outbox-store.ts";
 import { estimateHeld, giveUpStage, listStages, measureHeld } from "../../src/sync/secondary/space-store.ts";
 import { clearStage, openStage, Stage, sweepStages } from "../../src/sync/secondary/stage.ts";
 import { Random } from "../harness/random.ts";
@@ -104,13 +106,14 @@ function takeList({ db, random }: Place) {
       },
     }))
     .filter(() => random.chance(0.8));
-  const options = { runId: idOf(7, random.int(0, 3)), test: random.chance(0.2), allowDrops: true };
+  const runId = idOf(7, random.int(0, 3));
+  const options = { ...plainRun, rehearsal: random.chance(0.2), allowDrops: true };
   return db.session((session) =>
     updateSubscriptions(
       session,
       { id: companies[company]!, name: "" } as Company,
       { rows, etag: `"${random.int(0, 9)}"` },
-      options,
+      { runId, options },
     ),
   );
 }

@@ -3,6 +3,7 @@ import type { App } from "../../src/app.ts";
 import type { Company } from "../../src/companies/company.ts";
 import { SandpiperError } from "../../src/errors.ts";
 import { OfferList } from "../../src/sync/protocol/offer-list.ts";
+import type { RunOptions } from "../../src/sync/protocol/run-options.ts";
 import type { Outside } from "../../src/sync/run/outside.ts";
 import type { PartnerReport } from "../../src/sync/run/report.ts";
 import { runPartner } from "../../src/sync/run/run-partner.ts";
@@ -26,9 +27,7 @@ export interface Running {
   /** For messages and traces. */
   id: string;
   startedMs: number;
-  test: boolean;
-  allowDrops: boolean;
-  retryForSeconds: number;
+  options: RunOptions;
   /** How often it has logged in. */
   logins: number;
   connections: Set<Connection>;
@@ -66,7 +65,7 @@ export class SecondaryNode {
   /** `sandpiper sync` with one primary. @returns its report, unless the process dies first. */
   async run(
     primary: PrimaryNode,
-    options: { test: boolean; allowDrops: boolean; retryForSeconds: number },
+    options: RunOptions,
     onEnd: (running: Running, report: PartnerReport) => void,
   ): Promise<void> {
     const id = `${this.name}-${++this.#runs}`;
@@ -74,7 +73,7 @@ export class SecondaryNode {
       primary,
       id,
       startedMs: this.db.clock.nowMs,
-      ...options,
+      options,
       logins: 0,
       connections: new Set(),
       requests: new Set(),
@@ -87,7 +86,7 @@ export class SecondaryNode {
     } as unknown as App;
     const company = { id: primary.id, name: `primary ${primary.id}` } as Company;
     const runId = `00000000-0000-4000-8${this.name.slice(-1).padStart(3, "0")}-${String(this.#runs).padStart(12, "0")}`;
-    const report = await runPartner(app, company, { ...options, runId, waitSeconds: 0 }, () => this.#outside(running));
+    const report = await runPartner(app, company, { runId, options }, () => this.#outside(running));
     this.running.delete(running);
     onEnd(running, report);
   }

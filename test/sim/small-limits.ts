@@ -1,5 +1,5 @@
 /** The program with limits so small that what is rare becomes common. Everything else of it is unchanged. */
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { GuardName } from "../../src/sync/protocol/guards.ts";
 import { type PatchedCopy, patchedCopy } from "../harness/patched-copy.ts";
@@ -38,6 +38,8 @@ function compiled(): ReadonlyMap<string, string> {
     ["src", "test/sim"].flatMap((place) =>
       readdirSync(join(projectRoot, "dist", place), { recursive: true, encoding: "utf8" })
         .filter((name) => name.endsWith(".js") && name !== "mutants.js" && name !== "small-limits.js")
+        // tsc leaves compiled files behind whose sources were removed or renamed.
+        .filter((name) => existsSync(join(projectRoot, place, name.replace(/\.js$/, ".ts"))))
         .map((name): [string, string] => [
           `${place}/${name}`,
           readFileSync(join(projectRoot, "dist", place, name), "utf8"),

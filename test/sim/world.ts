@@ -3,6 +3,7 @@ import type { Database } from "../../src/database/database.ts";
 import { SandpiperError } from "../../src/errors.ts";
 import type { CompanyId, SliceKey } from "../../src/ids.ts";
 import { addSubscription } from "../../src/subscriptions/subscription-store.ts";
+import { plainRun } from "../../src/sync/protocol/run-options.ts";
 import type { PartnerReport } from "../../src/sync/run/report.ts";
 import { Random } from "../harness/random.ts";
 import { Clock } from "./clock.ts";
@@ -116,7 +117,12 @@ export class World {
 
   /** One run. @returns its report, or undefined when its process dies. */
   sync(secondary: SecondaryNode, primary: PrimaryNode, n: number): Promise<PartnerReport | undefined> {
-    const options = { test: n % 11 === 10, allowDrops: n % 2 === 0, retryForSeconds: n % 3 === 0 ? 20 : 0 };
+    const options = {
+      ...plainRun,
+      rehearsal: n % 11 === 10,
+      allowDrops: n % 2 === 0,
+      retryForSeconds: n % 3 === 0 ? 20 : 0,
+    };
     return new Promise((resolve) => {
       const { pool } = secondary;
       const wait = () => {
@@ -148,9 +154,9 @@ export class World {
     for (const result of report.results) this.oracle.atResult(run, result, secondary.db.tables);
     for (const warning of report.warnings) this.event(warning.replace(/\d+/g, "n").slice(0, 60));
     // A token may run out after each slice; apart from that there is one try.
-    if (running.retryForSeconds === 0 && running.logins > 2 + report.results.length)
+    if (running.options.retryForSeconds === 0 && running.logins > 2 + report.results.length)
       this.oracle.fail(`${running.id} logged in ${running.logins} times, and was not to try again`);
-    if (report.exitCode === 0 && !report.test) {
+    if (report.exitCode === 0 && !report.rehearsal) {
       const { tables } = secondary.db;
       this.oracle.atSuccess(run, this.companyOf(secondary), tables, running.primary.tables);
     }
@@ -212,7 +218,7 @@ export class World {
         this.note(`commit at ${name} by ${by}`);
         // What a commit that went on alone was allowed is not known any more.
         const alone = !db.sessions.has(session as Connected);
-        const allowed = [...node.running].some((run) => run.primary.id === by && run.allowDrops);
+        const allowed = [...node.running].some((run) => run.primary.id === by && run.options.allowDrops);
         const mayDrop = by === "operator" || alone || allowed;
         this.oracle.atSecondary(name, by, before, db.tables, changes, mayDrop);
       };

@@ -3,14 +3,15 @@ import { randomUUID } from "node:crypto";
 import type { Router } from "express";
 import { z } from "zod";
 import { aborted } from "../../aborted.ts";
+import { announceRun, findRun } from "../../activity/run-store.ts";
 import type { App } from "../../app.ts";
 import type { Company } from "../../companies/company.ts";
 import { findCompany, findCompanyByAddress } from "../../companies/company-store.ts";
 import { SandpiperError } from "../../errors.ts";
 import { type CompanyId, isUuid } from "../../ids.ts";
+import { plainRun } from "../../sync/protocol/run-options.ts";
 import { type PartnerReport, summary } from "../../sync/run/report.ts";
 import { runPartner } from "../../sync/run/run-partner.ts";
-import { announceRun, findRun } from "../../sync/secondary/outbox-store.ts";
 import type { ServerContext } from "../context.ts";
 import { missing } from "../http/problem.ts";
 import { endpoint, ok, resource } from "./endpoint.ts";
@@ -26,21 +27,18 @@ export class OrderedRuns {
   readonly routes = (router: Router, context: ServerContext): void => syncRunRoutes(router, context, this);
 
   /** Begins a run. @throws `busy` when one with that primary is under way in this process. */
-  begin(app: App, company: Company, runId: string, test: boolean): Promise<PartnerReport> {
+  begin(app: App, company: Company, runId: string, rehearsal: boolean): Promise<PartnerReport> {
     if (this.#running.has(company.id)) {
       throw new SandpiperError("busy", "a sync with that primary is running", {
         hint: "Ask after it, or wait until it has ended.",
       });
     }
     const run = (async () => {
-      if (!test) await announceRun(app.db, runId, company.id);
+      if (!rehearsal) await announceRun(app.db, runId, company.id);
       // Whoever orders a run may order another: it waits for nothing.
       return runPartner(app, company, {
         runId,
-        test,
-        allowDrops: false,
-        waitSeconds: 0,
-        retryForSeconds: 0,
+        options: { ...plainRun, rehearsal },
         signal: this.#abort.signal,
       });
     })().finally(() => this.#running.delete(company.id));
@@ -64,10 +62,10 @@ function syncRunRoutes(router: Router, context: ServerContext, runs: OrderedRuns
       handle: async ({ params, query }) => {
         const company = await requirePrimary(context, params.primary!);
         const runId = randomUUID();
-        const test = query.noupdate === "yes";
-        const finished = runs.begin(context.app, company, runId, test);
+        const rehearsal = query.noupdate === "yes";
+        const finished = runs.begin(context.app, company, runId, rehearsal);
         // A rehearsal leaves no record to ask after: it is always waited for.
-        if (query.wait !== "yes" && !test) {
+        if (query.wait !== "yes" && !rehearsal) {
           finished.catch((error) => context.app.log.error({ event: "sync.run_failed", run_id: runId, err: error }));
           return { status: 202, json: { run_id: runId, company_id: company.id } };
         }

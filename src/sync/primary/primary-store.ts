@@ -8,9 +8,9 @@ import { readList } from "../../slices/grain-lists.ts";
 import { payloads } from "../../slices/payloads/payloads.ts";
 import type { Metadata } from "../../slices/rules/hash.ts";
 import { metadataColumn } from "../../slices/slice-store.ts";
+import { idsBeyond } from "../protocol/id-lists.ts";
 import type { Confirm } from "../protocol/messages.ts";
 import type { Held, Read, Records, SliceView } from "../protocol/primary-port.ts";
-import { idsBeyond } from "../protocol/reconcile.ts";
 
 const listPage = 100_000;
 

@@ -132,8 +132,8 @@ export class SliceCache {
 /** Does long work, and lets others have their turn in between. */
 async function inTurns<T>(work: Pieces<T>): Promise<T> {
   for (;;) {
-    const step = work.next();
-    if (step.done) return step.value;
+    const piece = work.next();
+    if (piece.done) return piece.value;
     await breathe();
   }
 }

@@ -1,6 +1,6 @@
 /**
  * The question "what differs?": asks the primary for a slice's content and finds out what to fetch and delete. An empty slice wants
- * everything; small ones are compared by plain lists; all others by coded symbols, which cost as much as the difference. When these
+ * all; small ones are compared by plain lists; all others by coded symbols, which cost as much as the difference. When these
  * would weigh more than the list, the list is asked for. Pure.
  */
 
@@ -9,13 +9,23 @@ import { idBytes, listEntryBytes } from "../../slices/rules/hash.ts";
 import { Cells, encodeList, estimateDifference, peel, type SymbolDifference } from "./coded-symbols.ts";
 import { cellBytes, decodeFrame, firstCells } from "./frames.ts";
 import { refuse } from "./guards.ts";
+import { idsOf } from "./id-lists.ts";
+import { ListComparison } from "./list-comparison.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
 import type { Pieces } from "./pieces.ts";
-import { idsOf, ListComparison } from "./reconcile.ts";
-import { ask, type Content, expect, inTurns, type LocalSlice, type Run, type Steps, take } from "./secondary-port.ts";
+import {
+  ask,
+  type Content,
+  expect,
+  inTurns,
+  type LocalSlice,
+  type SecondaryFacts,
+  type Talk,
+  take,
+} from "./secondary-port.ts";
 import { entriesWith, SymbolSet } from "./symbols.ts";
 
-/** What to fetch: everything, or grains by ids or by symbols, ascending. */
+/** What to fetch: all, or grains by ids or by symbols, ascending. */
 export type Wanted = { by: "all" } | { by: "ids" | "symbols"; named: Buffer };
 
 export interface Found {
@@ -39,20 +49,25 @@ export interface Refused {
 
 /** Most cells that are asked for of a slice, from the first on: 14 MB. */
 const mostCells = 1_000_000;
-/** A list that weighs more is not worth it for a slice that has become several times as large: then everything is fetched. */
+/** A list that weighs more is not worth it for a slice that has become several times as large: then all is fetched. */
 const largeListBytes = 24 * 1024 * 1024;
 
 /**
  * @param byList compares by plain lists whatever the size: the same symbols would fail the same way.
  * @throws `protocol` when the primary's answer does not fit the question, `limit` for too many grains.
  */
-export function* findDifference(run: Run, slice: LocalSlice, target: Target, byList: boolean): Steps<Found | Refused> {
-  if (target.count > run.maxGrains) {
+export function* findDifference(
+  facts: SecondaryFacts,
+  slice: LocalSlice,
+  target: Target,
+  byList: boolean,
+): Talk<Found | Refused> {
+  if (target.count > facts.maxGrains) {
     refuse(
       "content.grains",
       new SandpiperError(
         "limit",
-        `slice ${slice.name} has ${target.count} grains, more than the ${run.maxGrains} that are accepted`,
+        `slice ${slice.name} has ${target.count} grains, more than the ${facts.maxGrains} that are accepted`,
         {
           hint: "Raise limits.max_grains if that is right.",
         },
@@ -60,17 +75,17 @@ export function* findDifference(run: Run, slice: LocalSlice, target: Target, byL
     );
   }
   const want = question(slice, target, byList);
-  const content = yield* askContent(slice, target, want, run);
+  const content = yield* askContent(slice, target, want, facts);
   if ("refused" in content) return content;
   if (want === "content")
     return slice.count === 0
       ? { content, wanted: { by: "all" }, removed: Buffer.alloc(0) }
-      : yield* everything(slice, content);
-  if (want === "list") return yield* byLists(run, slice, content);
-  const found = yield* byCells(run, slice, content);
+      : yield* allOf(slice, content);
+  if (want === "list") return yield* byLists(facts, slice, content);
+  const found = yield* byCells(facts, slice, content);
   if (found !== undefined) return found;
-  const again = yield* askContent(slice, target, "list", run);
-  return "refused" in again ? again : yield* byLists(run, slice, again);
+  const again = yield* askContent(slice, target, "list", facts);
+  return "refused" in again ? again : yield* byLists(facts, slice, again);
 }
 
 type Want = Extract<SecondaryMessage, { type: "reconcile" }>["want"];
@@ -81,9 +96,14 @@ function question(slice: LocalSlice, target: Target, byList: boolean): Want {
   return byList || slice.count * listEntryBytes <= firstCells * cellBytes ? "list" : "cells";
 }
 
-function* askContent(slice: LocalSlice, { hash, count }: Target, want: Want, run: Run): Steps<Content | Refused> {
+function* askContent(
+  slice: LocalSlice,
+  { hash, count }: Target,
+  want: Want,
+  facts: SecondaryFacts,
+): Talk<Content | Refused> {
   yield* ask.send({ type: "reconcile", id: slice.id, hash, want });
-  const content = yield* expect(run, "content", "refused");
+  const content = yield* expect(facts, "content", "refused");
   if (content.id !== slice.id) refuse("content.slice", violation("the primary answered for another slice"));
   if (content.type === "refused") return { refused: content.reason, now: nowOf(content) };
   if (content.hash !== hash || content.count !== count)
@@ -101,9 +121,9 @@ export const nowOf = ({
 }): Target | undefined => (hash === undefined || count === undefined ? undefined : { hash, count });
 
 /** @returns undefined when a list would weigh less than the cells that it takes. */
-function* byCells(run: Run, slice: LocalSlice, content: Content): Steps<Found | Refused | undefined> {
+function* byCells(facts: SecondaryFacts, slice: LocalSlice, content: Content): Talk<Found | Refused | undefined> {
   let remote = new Cells(firstCells);
-  const refused = yield* receiveCells(run, content.id, remote, 0);
+  const refused = yield* receiveCells(facts, content.id, remote, 0);
   if (refused !== undefined) return refused;
   const list = yield* ask.readLocalList(slice);
   for (;;) {
@@ -116,15 +136,15 @@ function* byCells(run: Run, slice: LocalSlice, content: Content): Steps<Found | 
     if (end > mostCells || end * cellBytes > content.count * listEntryBytes) return undefined;
     yield* ask.send({ type: "cells", id: content.id, hash: content.hash, first, end });
     remote = remote.longer(end);
-    const late = yield* receiveCells(run, content.id, remote, first);
+    const late = yield* receiveCells(facts, content.id, remote, first);
     if (late !== undefined) return late;
   }
 }
 
 /** Receives the cells from `first` on. */
-function receiveCells(run: Run, id: string, cells: Cells, first: number): Steps<Refused | undefined> {
+function receiveCells(facts: SecondaryFacts, id: string, cells: Cells, first: number): Talk<Refused | undefined> {
   let at = first;
-  return receiveEntries(run, id, "cells", cells.length - first, (body) => {
+  return receiveEntries(facts, id, "cells", cells.length - first, (body) => {
     const from = at;
     at += body.length / cellBytes;
     return cells.decode(from, body);
@@ -132,7 +152,7 @@ function receiveCells(run: Run, id: string, cells: Cells, first: number): Steps<
 }
 
 /** Fetches all, deletes all. */
-function* everything(slice: LocalSlice, content: Content): Steps<Found> {
+function* allOf(slice: LocalSlice, content: Content): Talk<Found> {
   const list = yield* ask.readLocalList(slice);
   return { content, wanted: { by: "all" }, removed: yield* inTurns(idsOf(list)) };
 }
@@ -143,29 +163,29 @@ function* inIds(content: Content, list: Buffer, { onlyRemote, onlyLocal }: Symbo
   return { content, wanted: { by: "symbols", named: onlyRemote }, removed: yield* idsOf(removed) };
 }
 
-function* byLists(run: Run, slice: LocalSlice, content: Content): Steps<Found | Refused> {
+function* byLists(facts: SecondaryFacts, slice: LocalSlice, content: Content): Talk<Found | Refused> {
   const comparison = new ListComparison(yield* ask.readLocalList(slice));
-  const refused = yield* receiveEntries(run, content.id, "list", content.count, (body) => comparison.take(body));
+  const refused = yield* receiveEntries(facts, content.id, "list", content.count, (body) => comparison.take(body));
   if (refused !== undefined) return refused;
   const { wanted, removed } = yield* inTurns(comparison.end());
-  const everything = wanted.length / idBytes === content.count;
-  return { content, wanted: everything ? { by: "all" } : { by: "ids", named: wanted }, removed };
+  const all = wanted.length / idBytes === content.count;
+  return { content, wanted: all ? { by: "all" } : { by: "ids", named: wanted }, removed };
 }
 
 /** Receives exactly `count` entries in frames of one answer, each of which is given to `use`. */
 function* receiveEntries(
-  run: Run,
+  facts: SecondaryFacts,
   id: string,
   type: "list" | "cells",
   count: number,
   use: (body: Buffer) => Pieces<void>,
-): Steps<Refused | undefined> {
+): Talk<Refused | undefined> {
   let received = 0;
   let sequence = 0;
   while (received < count) {
     const incoming = yield* ask.receive();
     if ("text" in incoming) {
-      const message = yield* take(run, incoming);
+      const message = yield* take(facts, incoming);
       if (message === undefined) continue;
       if (message.type !== "refused" || message.id !== id)
         refuse("frames.interrupted", violation(`the primary sent ${message.type} in the middle of frames`));

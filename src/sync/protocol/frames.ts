@@ -87,10 +87,10 @@ export function decodeFrame(bytes: Buffer, allowed: readonly FrameType[], expect
 /** Cuts entries into frames of one stream, from the sequence `first` on. */
 export function* entryFrames(type: EntryFrame, entries: Buffer, first = 0): Generator<Buffer> {
   const size = entryBytes[type];
-  const step = Math.floor(chunkBytes / size) * size;
+  const stride = Math.floor(chunkBytes / size) * size;
   let sequence = first;
-  for (let at = 0; at < entries.length; at += step) {
-    const body = entries.subarray(at, at + step);
+  for (let at = 0; at < entries.length; at += stride) {
+    const body = entries.subarray(at, at + stride);
     yield encodeFrame({ type, sequence: sequence++, entries: body.length / size, body });
   }
 }

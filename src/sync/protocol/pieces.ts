@@ -25,7 +25,7 @@ export function* joined(parts: Buffer[]): Pieces<Buffer> {
 /** Does it without a pause. */
 export function atOnce<T>(work: Pieces<T>): T {
   for (;;) {
-    const step = work.next();
-    if (step.done) return step.value;
+    const piece = work.next();
+    if (piece.done) return piece.value;
   }
 }

@@ -2,7 +2,7 @@
 import { SandpiperError } from "../../errors.ts";
 import { idBytes, type Metadata } from "../../slices/rules/hash.ts";
 import type { Cells } from "./coded-symbols.ts";
-import { asker, inPieces, type Session } from "./effects.ts";
+import { asker, type Conversation, inPieces } from "./effects.ts";
 import type { Confirm, Incoming, PrimaryMessage, Refusal } from "./messages.ts";
 import type { Pieces } from "./pieces.ts";
 
@@ -74,9 +74,10 @@ export interface PrimaryPort {
 }
 
 export const ask = asker<PrimaryPort>();
-export type Steps<T> = Session<PrimaryPort, T>;
+/** A part of the conversation with a partner. */
+export type Talk<T> = Conversation<PrimaryPort, T>;
 /** Does long work, and lets others have their turn in between. */
-export const inTurns = <T>(work: Pieces<T>): Steps<T> => inPieces<PrimaryPort, T>(work, ask.breathe);
+export const inTurns = <T>(work: Pieces<T>): Talk<T> => inPieces<PrimaryPort, T>(work, ask.breathe);
 
 /** Why a slice cannot be served as (slice, hash) was agreed; undefined when it can. */
 export function judge(view: SliceView | undefined, hash: string): Refusal | undefined {
@@ -92,7 +93,7 @@ export const damaged = (what: string): SandpiperError =>
   });
 
 /** Sends a frame of a slice if the partner may still have it, as (slice, hash), at this very moment. */
-export function* sendFrame(id: string, hash: string, frame: Buffer): Steps<Refusal | undefined> {
+export function* sendFrame(id: string, hash: string, frame: Buffer): Talk<Refusal | undefined> {
   const [view] = yield* ask.look([id]);
   const refusal = judge(view, hash);
   if (refusal !== undefined) return refusal;

@@ -21,7 +21,7 @@ import {
   type SecondaryMessage,
   violation,
 } from "./messages.ts";
-import { ask, type Steps } from "./primary-port.ts";
+import { ask, type Talk } from "./primary-port.ts";
 import { serveCells, serveContent } from "./serve-difference.ts";
 import { serveGrains } from "./serve-grains.ts";
 
@@ -33,7 +33,7 @@ export interface PrimaryFacts {
 }
 
 /** Serves one partner until it says bye. @throws `protocol` when the partner breaks the protocol. */
-export function* primarySession(facts: PrimaryFacts): Steps<void> {
+export function* primarySession(facts: PrimaryFacts): Talk<void> {
   yield* ask.send({
     type: "begin",
     protocol: protocolVersion,
@@ -63,14 +63,14 @@ export function* primarySession(facts: PrimaryFacts): Steps<void> {
   }
 }
 
-function* answerRefusal(id: string, reason: Refusal): Steps<void> {
+function* answerRefusal(id: string, reason: Refusal): Talk<void> {
   const [now] = reason === "changed" ? yield* ask.look([id]) : [];
   yield* ask.send({ type: "refused", id, reason, ...(now === undefined ? {} : { hash: now.hash, count: now.count }) });
 }
 
 type Compare = Extract<SecondaryMessage, { type: "compare" }>;
 
-function* compare(message: Compare, maxSlices: number): Steps<void> {
+function* compare(message: Compare, maxSlices: number): Talk<void> {
   const { ids, hashes, counts } = message;
   if (ids.length !== hashes.length || ids.length !== counts.length)
     refuse("compare.arrays", violation("the arrays of a comparison differ in length"));
@@ -91,7 +91,7 @@ function* compare(message: Compare, maxSlices: number): Steps<void> {
 /** Serves one request; what goes wrong with this slice is answered for this slice. */
 function* serve(
   request: Extract<SecondaryMessage, { type: "reconcile" | "cells" | "fetch" }>,
-): Steps<Refusal | undefined> {
+): Talk<Refusal | undefined> {
   try {
     if (request.type === "reconcile") return yield* serveContent(request);
     if (request.type === "cells") return yield* serveCells(request);

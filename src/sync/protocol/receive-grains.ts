@@ -6,10 +6,18 @@ import { chunkBytes } from "../../slices/rules/slice.ts";
 import { nowOf, type Refused, type Wanted } from "./find-difference.ts";
 import { decodeFrame, type GrainRecord, readRecords } from "./frames.ts";
 import { refuse } from "./guards.ts";
+import { IdList, IdOrder, idsBeyond } from "./id-lists.ts";
 import { violation } from "./messages.ts";
 import { type Pieces, ranged } from "./pieces.ts";
-import { IdList, IdOrder, idsBeyond } from "./reconcile.ts";
-import { ask, type Content, inTurns, type Run, type StagedSoFar, type Steps, take } from "./secondary-port.ts";
+import {
+  ask,
+  type Content,
+  inTurns,
+  type SecondaryFacts,
+  type StagedSoFar,
+  type Talk,
+  take,
+} from "./secondary-port.ts";
 import { SymbolSet } from "./symbols.ts";
 
 /** What has arrived, and what may still come. */
@@ -34,15 +42,15 @@ interface Progress {
  * @throws `protocol` for a grain that was not asked for, is out of order, or comes beyond what was declared; `limit` for one that is too large.
  */
 export function* receiveGrains(
-  run: Run,
+  facts: SecondaryFacts,
   content: Content,
   wanted: Wanted,
   staged: StagedSoFar,
-): Steps<Refused | { bytes: number }> {
+): Talk<Refused | { bytes: number }> {
   let sequence = 0;
   let ids: Buffer | null = wanted.by === "ids" ? wanted.named : null;
   if (wanted.by === "symbols") {
-    const named = yield* receiveNames(run, content, wanted.named);
+    const named = yield* receiveNames(facts, content, wanted.named);
     if ("refused" in named) return named;
     ({ ids, sequence } = named);
   }
@@ -60,7 +68,7 @@ export function* receiveGrains(
   for (;;) {
     const incoming = yield* ask.receive();
     if ("text" in incoming) {
-      const message = yield* take(run, incoming);
+      const message = yield* take(facts, incoming);
       if (message === undefined) continue;
       if (message.type === "refused" && message.id === content.id)
         return { refused: message.reason, now: nowOf(message) };
@@ -76,7 +84,7 @@ export function* receiveGrains(
       yield* takeChunk(progress, frame.body);
       continue;
     }
-    for (const record of readRecords(frame)) check(progress, record, frame.body, run);
+    for (const record of readRecords(frame)) check(progress, record, frame.body, facts);
     progress.lastId = Buffer.from(progress.lastId!);
     yield* ask.stageGrains(frame.body, frame.entries);
   }
@@ -84,16 +92,16 @@ export function* receiveGrains(
 
 /** Receives the ids of the grains that have the symbols that were asked for. */
 function* receiveNames(
-  run: Run,
+  facts: SecondaryFacts,
   content: Content,
   symbols: Buffer,
-): Steps<Refused | { ids: Buffer; sequence: number }> {
+): Talk<Refused | { ids: Buffer; sequence: number }> {
   const named = new Named(yield* inTurns(SymbolSet.of(symbols)));
   let sequence = 0;
   while (named.due > 0) {
     const incoming = yield* ask.receive();
     if ("text" in incoming) {
-      const message = yield* take(run, incoming);
+      const message = yield* take(facts, incoming);
       if (message === undefined) continue;
       if (message.type !== "refused" || message.id !== content.id)
         refuse("names.interrupted", violation(`the primary sent ${message.type} before it named the grains`));
@@ -135,7 +143,7 @@ class Named {
   }
 }
 
-function check(progress: Progress, record: GrainRecord, body: Buffer, run: Run): void {
+function check(progress: Progress, record: GrainRecord, body: Buffer, facts: SecondaryFacts): void {
   const { wanted, lastId, content } = progress;
   if (progress.grains === progress.due)
     refuse("grains.number", violation("the primary sent more grains than it declared"));
@@ -153,12 +161,12 @@ function check(progress: Progress, record: GrainRecord, body: Buffer, run: Run):
   ) {
     refuse("grains.wanted", violation("the primary sent a grain that was not asked for, or left one out"));
   }
-  if (record.payloadBytes > run.maxGrainBytes) {
+  if (record.payloadBytes > facts.maxGrainBytes) {
     refuse(
       "grain.bytes",
       new SandpiperError(
         "limit",
-        `a grain has ${record.payloadBytes} bytes, more than the ${run.maxGrainBytes} that are accepted`,
+        `a grain has ${record.payloadBytes} bytes, more than the ${facts.maxGrainBytes} that are accepted`,
         { hint: "Raise limits.max_grain_bytes if that is right." },
       ),
     );
@@ -170,7 +178,7 @@ function check(progress: Progress, record: GrainRecord, body: Buffer, run: Run):
   if (record.chunked) progress.large = { id: Buffer.from(progress.lastId), left: record.payloadBytes, sequence: 0 };
 }
 
-function* takeChunk(progress: Progress, data: Buffer): Steps<void> {
+function* takeChunk(progress: Progress, data: Buffer): Talk<void> {
   const large = progress.large!;
   if (data.length !== Math.min(chunkBytes, large.left))
     refuse("chunk.size", violation("a chunk does not have the size that is due"));

@@ -1,7 +1,8 @@
-/** What the secondary's session works with: its port, its facts, and the steps that all its parts share. Pure. */
+/** What the secondary's session works with: its port, its facts, and what all its parts share. Pure. */
 
 import type { SandpiperError } from "../../errors.ts";
-import { asker, inPieces, type Session } from "./effects.ts";
+import type { ContentKey, SliceKey } from "../../ids.ts";
+import { asker, type Conversation, inPieces } from "./effects.ts";
 import { refuse } from "./guards.ts";
 import { comparedSize, contentSize } from "./message-sizes.ts";
 import {
@@ -15,11 +16,16 @@ import {
   violation,
 } from "./messages.ts";
 import type { Pieces } from "./pieces.ts";
+import type { RunOptions } from "./run-options.ts";
 
-/** A slice that this side wants in sync. */
+/** A slice that this side wants in sync, as it is here. */
 export interface LocalSlice {
+  /** 0 in a rehearsal, with the content key, for a slice that is not here yet. */
+  key: SliceKey;
+  contentKey: ContentKey;
   id: string;
   name: string;
+  subscriptionId: string;
   /** The subscription's name: what an operator knows it by. */
   subscription: string;
   hash: string;
@@ -94,19 +100,18 @@ export interface SecondaryPort {
 }
 
 export const ask = asker<SecondaryPort>();
-export type Steps<T> = Session<SecondaryPort, T>;
+/** A part of the conversation with the primary. */
+export type Talk<T> = Conversation<SecondaryPort, T>;
 /** Does long work, and lets others have their turn in between. */
-export const inTurns = <T>(work: Pieces<T>): Steps<T> => inPieces<SecondaryPort, T>(work, ask.breathe);
+export const inTurns = <T>(work: Pieces<T>): Talk<T> => inPieces<SecondaryPort, T>(work, ask.breathe);
 
-/** What a run is about, and the one thing that its session remembers. */
-export interface Run {
-  readonly id: string;
-  /** A rehearsal: everything is decided, nothing is fetched or changed. */
-  readonly test: boolean;
+/** What the secondary's session is about, and the one thing that it remembers. */
+export interface SecondaryFacts {
+  readonly runId: string;
+  readonly options: RunOptions;
   /** The primary's id as it was when it was registered. */
   readonly primaryId: string;
   readonly slices: readonly LocalSlice[];
-  readonly allowDrops: boolean;
   readonly maxGrains: number;
   readonly maxGrainBytes: number;
   /** Name and version of this program. */
@@ -117,12 +122,12 @@ export interface Run {
 
 /** The next message, which must be of one of these types; acknowledgements in between are taken care of. */
 export function* expect<T extends PrimaryMessage["type"]>(
-  run: Run,
+  facts: SecondaryFacts,
   ...types: T[]
-): Steps<Extract<PrimaryMessage, { type: T }>> {
-  const due = sizes(run, types);
+): Talk<Extract<PrimaryMessage, { type: T }>> {
+  const due = sizes(facts, types);
   for (;;) {
-    const message = yield* take(run, yield* ask.receive(), due);
+    const message = yield* take(facts, yield* ask.receive(), due);
     if (message === undefined) continue;
     if (!(types as string[]).includes(message.type))
       refuse("message.due", violation(`the primary sent ${message.type} where ${types.join(" or ")} is due`));
@@ -131,23 +136,23 @@ export function* expect<T extends PrimaryMessage["type"]>(
 }
 
 /** How large those of these types may be that are larger than usual. */
-function sizes(run: Run, types: readonly string[]): DueMessages<PrimaryMessage> {
+function sizes(facts: SecondaryFacts, types: readonly string[]): DueMessages<PrimaryMessage> {
   return {
-    ...(types.includes("compared") && { compared: comparedSize(run.slices.length) }),
+    ...(types.includes("compared") && { compared: comparedSize(facts.slices.length) }),
     ...(types.includes("content") && { content: contentSize }),
   };
 }
 
 /** Reads a message; undefined for an acknowledgement, which is dealt with here. */
 export function* take(
-  run: Run,
+  facts: SecondaryFacts,
   incoming: Incoming,
   due: DueMessages<PrimaryMessage> = {},
-): Steps<PrimaryMessage | undefined> {
+): Talk<PrimaryMessage | undefined> {
   const message = parsePrimaryMessage(incoming, due);
   if (message.type !== "confirmed") return message;
-  if (run.unconfirmed === 0) refuse("confirmed.sent", violation("the primary acknowledged what was not sent"));
-  run.unconfirmed--;
+  if (facts.unconfirmed === 0) refuse("confirmed.sent", violation("the primary acknowledged what was not sent"));
+  facts.unconfirmed--;
   yield* ask.settle(message.run_id, message.id);
   return undefined;
 }

@@ -7,56 +7,63 @@
 import { asSandpiperError, type ErrorCode, SandpiperError } from "../../errors.ts";
 import { uuidText } from "../../ids.ts";
 import { idBytes, symbolBytes } from "../../slices/rules/hash.ts";
+import { checkDifference } from "./check-difference.ts";
 import { type Found, findDifference, type Target } from "./find-difference.ts";
 import { entryFrames } from "./frames.ts";
-import { refuse, refused } from "./guards.ts";
+import { refuse } from "./guards.ts";
+import { idCount } from "./id-lists.ts";
 import { type Confirm, frameCompression, protocolVersion, type Refusal, violation } from "./messages.ts";
 import { receiveGrains } from "./receive-grains.ts";
-import { idCount, isDrop } from "./reconcile.ts";
 import {
   ask,
   expect,
   type LocalSlice,
-  type Run,
+  type SecondaryFacts,
   type SliceResult,
   type StagedSoFar,
-  type Steps,
+  type Talk,
   take,
 } from "./secondary-port.ts";
 
 /** How often a slice that changes while it is transferred is begun, in all. */
 const maxAttempts = 3;
 
-/** Syncs the run's slices. @throws what ends the connection; slices that were not `finished` were not reached. */
-export function* secondarySession(run: Run): Steps<void> {
-  yield* greet(run);
-  if (!run.test) {
-    for (const confirm of yield* ask.readOutbox()) yield* sendConfirm(run, confirm);
+/** Syncs the slices of a run. @throws what ends the connection; slices that were not `finished` were not reached. */
+export function* secondarySession(facts: SecondaryFacts): Talk<void> {
+  yield* greet(facts);
+  if (!facts.options.rehearsal) {
+    for (const confirm of yield* ask.readOutbox()) yield* sendConfirm(facts, confirm);
   }
-  const differing = yield* compare(run);
+  const differing = yield* compare(facts);
   for (const { slice, state, hash, count } of differing) {
     const done =
-      state === "differs" ? yield* syncSlice(run, slice, { hash: hash!, count: count! }) : refusedResult(slice, state);
+      state === "differs"
+        ? yield* syncSlice(facts, slice, { hash: hash!, count: count! })
+        : refusedResult(slice, state);
     const final = yield* ask.finished(done);
-    if (final && done.outcome !== "unchanged") yield* sendConfirm(run, confirmation(run, done, yield* ask.elapsedMs()));
+    if (final && done.outcome !== "unchanged")
+      yield* sendConfirm(facts, confirmation(facts, done, yield* ask.elapsedMs()));
   }
   // From here on the data is in place whatever happens: a confirmation that gets lost is in the outbox.
-  while (run.unconfirmed > 0) {
-    const other = yield* take(run, yield* ask.receive());
+  while (facts.unconfirmed > 0) {
+    const other = yield* take(facts, yield* ask.receive());
     if (other !== undefined)
       refuse("confirmed.due", violation(`the primary sent ${other.type} where confirmed is due`));
   }
   yield* ask.send({ type: "bye" });
 }
 
-function* greet(run: Run): Steps<void> {
-  let begin = yield* expect(run, "begin", "queued");
+function* greet(facts: SecondaryFacts): Talk<void> {
+  let begin = yield* expect(facts, "begin", "queued");
   while (begin.type === "queued") {
     yield* ask.queued(begin.ahead);
-    begin = yield* expect(run, "begin", "queued");
+    begin = yield* expect(facts, "begin", "queued");
   }
-  if (begin.server_id !== run.primaryId)
-    refuse("begin.server", violation(`the server is ${begin.server_id}, not the ${run.primaryId} that was registered`));
+  if (begin.server_id !== facts.primaryId)
+    refuse(
+      "begin.server",
+      violation(`the server is ${begin.server_id}, not the ${facts.primaryId} that was registered`),
+    );
   if (begin.protocol.split(".")[0] !== protocolVersion.split(".")[0]) {
     refuse(
       "begin.protocol",
@@ -65,12 +72,12 @@ function* greet(run: Run): Steps<void> {
       }),
     );
   }
-  if (run.slices.length > begin.limits.slices) {
+  if (facts.slices.length > begin.limits.slices) {
     refuse(
       "begin.slices",
       new SandpiperError(
         "limit",
-        `${run.slices.length} slices are due, and the primary compares at most ${begin.limits.slices} at once`,
+        `${facts.slices.length} slices are due, and the primary compares at most ${begin.limits.slices} at once`,
         {
           hint: "Sync subscriptions one by one with --sub, or ask the primary to raise limits.max_subscriptions.",
         },
@@ -87,25 +94,25 @@ interface Differing {
 }
 
 /** Asks about all slices at once, reports those that are the same, and returns the others in order. */
-function* compare(run: Run): Steps<Differing[]> {
+function* compare(facts: SecondaryFacts): Talk<Differing[]> {
   yield* ask.send({
     type: "compare",
-    run_id: run.id,
-    test: run.test,
-    program: run.program,
+    run_id: facts.runId,
+    test: facts.options.rehearsal,
+    program: facts.program,
     accept: [frameCompression],
-    ids: run.slices.map((slice) => slice.id),
-    hashes: run.slices.map((slice) => slice.hash),
-    counts: run.slices.map((slice) => slice.count),
+    ids: facts.slices.map((slice) => slice.id),
+    hashes: facts.slices.map((slice) => slice.hash),
+    counts: facts.slices.map((slice) => slice.count),
   });
-  const { slices } = yield* expect(run, "compared");
+  const { slices } = yield* expect(facts, "compared");
   const answers = new Map(slices.map((answer) => [answer.id, answer]));
-  const asked = new Set(run.slices.map((slice) => slice.id));
+  const asked = new Set(facts.slices.map((slice) => slice.id));
   if (answers.size !== slices.length) refuse("compared.twice", violation("the primary answered for a slice twice"));
   if (slices.some((answer) => !asked.has(answer.id)))
     refuse("compared.asked", violation("the primary answered for a slice that was not asked about"));
   const differing: Differing[] = [];
-  for (const slice of run.slices) {
+  for (const slice of facts.slices) {
     const answer = answers.get(slice.id);
     if (answer === undefined) yield* ask.finished(result(slice, "unchanged"));
     else differing.push({ slice, ...answer });
@@ -127,14 +134,14 @@ const fatal: readonly ErrorCode[] = [
 ];
 
 /** Brings one slice up to date. @throws what ends the connection, after the slice was `finished` as failed. */
-function* syncSlice(run: Run, slice: LocalSlice, first: Target): Steps<SliceResult> {
+function* syncSlice(facts: SecondaryFacts, slice: LocalSlice, first: Target): Talk<SliceResult> {
   // While grains stream, an error leaves frames on the way that nobody waits for: then the connection is given up.
   const stream = { open: false };
   try {
     let target = first;
     let byList = false;
     for (let attempt = 1; attempt <= maxAttempts; attempt++) {
-      const done = yield* attemptSlice(run, slice, target, byList, stream);
+      const done = yield* attemptSlice(facts, slice, target, byList, stream);
       if (!("again" in done)) return done;
       if (done.again === "by list") byList = true;
       else if (done.again !== "changed") return refusedResult(slice, done.again);
@@ -154,23 +161,23 @@ function* syncSlice(run: Run, slice: LocalSlice, first: Target): Steps<SliceResu
 type Attempt = SliceResult | { again: Refusal | "by list"; now: Target | undefined };
 
 function* attemptSlice(
-  run: Run,
+  facts: SecondaryFacts,
   slice: LocalSlice,
   target: Target,
   byList: boolean,
   stream: { open: boolean },
-): Steps<Attempt> {
+): Talk<Attempt> {
   stream.open = true;
-  const found = yield* findDifference(run, slice, target, byList);
+  const found = yield* findDifference(facts, slice, target, byList);
   stream.open = false;
   if ("refused" in found) return { again: found.refused, now: found.now };
   const { content, wanted, removed } = found;
   const counts = { added: countOf(found), removed: idCount(removed) };
-  const wrong = checkDifference(run, slice, found, counts);
+  const wrong = checkDifference(facts, slice, found, counts);
   // Coded symbols may be peeled wrongly, once in a very long while; a list is not.
   if (wrong !== undefined && wanted.by === "symbols") return { again: "by list", now: undefined };
   if (wrong !== undefined) throw wrong;
-  if (run.test) return { ...result(slice, "would-update"), ...counts };
+  if (facts.options.rehearsal) return { ...result(slice, "would-update"), ...counts };
 
   const due = { grains: counts.added, bytes: Math.ceil((content.bytes / Math.max(1, content.count)) * counts.added) };
   const staged = yield* ask.openStage(slice, content.hash, due);
@@ -178,7 +185,7 @@ function* attemptSlice(
   if (counts.added > 0) {
     stream.open = true;
     yield* sendFetch(slice, found, staged);
-    const received = yield* receiveGrains(run, content, wanted, staged);
+    const received = yield* receiveGrains(facts, content, wanted, staged);
     stream.open = false;
     if ("refused" in received) {
       yield* ask.closeStage();
@@ -189,7 +196,7 @@ function* attemptSlice(
   yield* ask.closeStage();
   const holds = { ...result({ ...slice, hash: content.hash, count: content.count }, "updated"), ...counts, bytes };
   try {
-    yield* ask.apply(slice, { content, removed }, confirmation(run, holds, yield* ask.elapsedMs()));
+    yield* ask.apply(slice, { content, removed }, confirmation(facts, holds, yield* ask.elapsedMs()));
   } catch (error) {
     // Wrong may be what was peeled, or what an earlier run had staged: that is cleared now.
     const mayBeOurs = wanted.by === "symbols" || staged.after !== null;
@@ -202,7 +209,7 @@ function* attemptSlice(
 const countOf = ({ content, wanted }: Found): number =>
   wanted.by === "all" ? content.count : wanted.named.length / (wanted.by === "ids" ? idBytes : symbolBytes);
 
-function* sendFetch(slice: LocalSlice, found: Found, { after, large }: StagedSoFar): Steps<void> {
+function* sendFetch(slice: LocalSlice, found: Found, { after, large }: StagedSoFar): Talk<void> {
   const { content, wanted } = found;
   yield* ask.send({
     type: "fetch",
@@ -214,35 +221,6 @@ function* sendFetch(slice: LocalSlice, found: Found, { after, large }: StagedSoF
     ...(large === null ? {} : { chunk: large.sequence }),
   });
   if (wanted.by !== "all") for (const frame of entryFrames(wanted.by, wanted.named)) yield* ask.sendFrame(frame);
-}
-
-function checkDifference(
-  run: Run,
-  slice: LocalSlice,
-  { content }: Found,
-  counts: { added: number; removed: number },
-): SandpiperError | undefined {
-  if (slice.count - counts.removed + counts.added !== content.count) {
-    return refused(
-      "list.number",
-      new SandpiperError(
-        "verification",
-        `the primary says that slice ${slice.name} has ${content.count} grains, and lists another number`,
-        {
-          hint: "Nothing was changed. The primary's operator should refresh the slice.",
-        },
-      ),
-    );
-  }
-  if (isDrop(slice.count, content.count) && !run.allowDrops) {
-    refuse(
-      "content.drop",
-      new SandpiperError("limit", `slice ${slice.name} would go from ${slice.count} grains to ${content.count}`, {
-        hint: "Nothing was changed. Ask the primary whether that is right; if so, run once with --allow-drops.",
-      }),
-    );
-  }
-  return undefined;
 }
 
 const result = (slice: LocalSlice, outcome: SliceResult["outcome"]): SliceResult => ({
@@ -286,12 +264,12 @@ const refusalMeaning: Record<Refusal, ["denied" | "deferred" | "failed", ErrorCo
 };
 
 /** What the primary is told about a slice. */
-function confirmation(run: Run, done: SliceResult, durationMs: number): Confirm {
+function confirmation(facts: SecondaryFacts, done: SliceResult, durationMs: number): Confirm {
   return {
     type: "confirm",
-    run_id: run.id,
+    run_id: facts.runId,
     id: done.slice.id,
-    test: run.test,
+    test: facts.options.rehearsal,
     outcome: done.outcome === "unchanged" ? "updated" : done.outcome,
     hash: done.slice.hash,
     count: done.slice.count,
@@ -307,7 +285,7 @@ function confirmation(run: Run, done: SliceResult, durationMs: number): Confirm 
 /** The largest number that a message may hold in place of a larger one: what cannot be said would be tried again for ever. */
 const sayable = (number: number): number => Math.min(number, Number.MAX_SAFE_INTEGER);
 
-function* sendConfirm(run: Run, confirm: Confirm): Steps<void> {
-  run.unconfirmed++;
+function* sendConfirm(facts: SecondaryFacts, confirm: Confirm): Talk<void> {
+  facts.unconfirmed++;
   yield* ask.send(confirm);
 }

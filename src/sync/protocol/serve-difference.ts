@@ -7,12 +7,12 @@ import { chunkBytes } from "../../slices/rules/slice.ts";
 import { cellBytes, encodeFrame, entryFrames, firstCells } from "./frames.ts";
 import { refuse } from "./guards.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
-import { ask, damaged, judge, type Read, type Steps, sendFrame } from "./primary-port.ts";
+import { ask, damaged, judge, type Read, sendFrame, type Talk } from "./primary-port.ts";
 
 type Request<T> = Extract<SecondaryMessage, { type: T }>;
 
 /** Sends the content, and the list or the first cells if they are wanted. */
-export function* serveContent({ id, hash, want }: Request<"reconcile">): Steps<Refusal | undefined> {
+export function* serveContent({ id, hash, want }: Request<"reconcile">): Talk<Refusal | undefined> {
   const { view, data: metadata } = yield* ask.readMetadata(id);
   const refusal = judge(view, hash);
   if (refusal !== undefined) return refusal;
@@ -32,7 +32,7 @@ const tooMuch = (id: string, excess: string) =>
   });
 
 /** Sends more cells. @throws `protocol` for more than a list would weigh. */
-export function* serveCells({ id, hash, first, end }: Request<"cells">): Steps<Refusal | undefined> {
+export function* serveCells({ id, hash, first, end }: Request<"cells">): Talk<Refusal | undefined> {
   const [view] = yield* ask.look([id]);
   const refusal = judge(view, hash);
   if (refusal !== undefined) return refusal;
@@ -41,7 +41,7 @@ export function* serveCells({ id, hash, first, end }: Request<"cells">): Steps<R
   return yield* sendCells(id, hash, first, end);
 }
 
-function* sendCells(id: string, hash: string, first: number, end: number): Steps<Refusal | undefined> {
+function* sendCells(id: string, hash: string, first: number, end: number): Talk<Refusal | undefined> {
   const { view, data: cells } = yield* ask.readCells(id, end);
   const refusal = judge(view, hash);
   if (refusal !== undefined) return refusal;
@@ -56,7 +56,7 @@ function* sendCells(id: string, hash: string, first: number, end: number): Steps
 }
 
 /** Sends exactly `count` entries: the partner waits for so many, and for nothing after them. */
-function* sendList(id: string, hash: string, count: number): Steps<Refusal | undefined> {
+function* sendList(id: string, hash: string, count: number): Talk<Refusal | undefined> {
   let sequence = 0;
   let sent = 0;
   for (let after: Buffer | null = null; sent < count; ) {
@@ -64,13 +64,14 @@ function* sendList(id: string, hash: string, count: number): Steps<Refusal | und
     const refusal = judge(read.view, hash);
     if (refusal !== undefined) return refusal;
     const entries = read.data;
-    if (entries.length === 0) throw damaged(`slice ${id} has ${sent} grains, and says ${count}`);
+    const found = sent + entries.length / listEntryBytes;
+    if (found === sent || found > count) throw damaged(`slice ${id} has ${found} grains, and says ${count}`);
     for (const frame of entryFrames("list", entries, sequence)) {
       const late = yield* sendFrame(id, hash, frame);
       if (late !== undefined) return late;
       sequence++;
     }
-    sent += entries.length / listEntryBytes;
+    sent = found;
     after = entries.subarray(entries.length - listEntryBytes, entries.length - listEntryBytes + idBytes);
   }
   return undefined;

@@ -1,10 +1,20 @@
 /** The primary's answer to a fetch: the grains that were asked for, ascending by id, in frames. Pure. */
 
+import { asSandpiperError } from "../../errors.ts";
 import { uuidBytes, uuidText } from "../../ids.ts";
 import { idBytes, listEntryBytes, symbolBytes } from "../../slices/rules/hash.ts";
 import { chunkBytes } from "../../slices/rules/slice.ts";
-import { decodeFrame, encodeFrame, entryFrames, newRecord, readRecord, readRecords, usualBodyBytes } from "./frames.ts";
+import {
+  decodeFrame,
+  encodeFrame,
+  entryFrames,
+  type GrainRecord,
+  newRecord,
+  readRecord,
+  usualBodyBytes,
+} from "./frames.ts";
 import { refuse } from "./guards.ts";
+import { idsBeyond, idsOf } from "./id-lists.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
 import { joined, type Pieces, ranged } from "./pieces.ts";
 import {
@@ -16,10 +26,9 @@ import {
   type Read,
   type Records,
   type SliceView,
-  type Steps,
   sendFrame,
+  type Talk,
 } from "./primary-port.ts";
-import { idsBeyond, idsOf } from "./reconcile.ts";
 
 /** One stream of frames of a slice. */
 interface Stream {
@@ -33,7 +42,7 @@ interface Stream {
 type Request = Extract<SecondaryMessage, { type: "fetch" }>;
 
 /** @throws `protocol` when what is asked for cannot be meant. */
-export function* serveGrains(request: Request): Steps<Refusal | undefined> {
+export function* serveGrains(request: Request): Talk<Refusal | undefined> {
   const { id, hash, by, count } = request;
   // Where nothing is named, and nothing sent before the grains, what reads them judges.
   const { refusal, failure } = by === "all" && request.after === null ? {} : yield* mayServe(request);
@@ -54,7 +63,7 @@ export function* serveGrains(request: Request): Steps<Refusal | undefined> {
 }
 
 /** Whether a fetch is served, or why not; `failure` when that could not be found out. @throws `protocol` when it names more grains than there are. */
-function* mayServe({ id, hash, by, count }: Request): Steps<{ refusal?: Refusal | undefined; failure?: unknown }> {
+function* mayServe({ id, hash, by, count }: Request): Talk<{ refusal?: Refusal | undefined; failure?: unknown }> {
   let view: SliceView | undefined;
   try {
     [view] = yield* ask.look([id]);
@@ -68,7 +77,7 @@ function* mayServe({ id, hash, by, count }: Request): Steps<{ refusal?: Refusal 
 }
 
 /** The ids or symbols that follow a fetch, ascending; forgotten as they come unless `keep`. */
-function* receiveNamed(type: "ids" | "symbols", count: number, keep: boolean): Steps<Buffer> {
+function* receiveNamed(type: "ids" | "symbols", count: number, keep: boolean): Talk<Buffer> {
   const size = type === "ids" ? idBytes : symbolBytes;
   const parts: Buffer[] = [];
   let received = 0;
@@ -101,7 +110,7 @@ function* ascend(entries: Buffer, size: number): Pieces<boolean> {
 }
 
 /** Says which grains have these symbols, so that the secondary knows what to expect; returns their ids. */
-function* sendNames(stream: Stream, symbols: Buffer): Steps<Buffer | Refusal> {
+function* sendNames(stream: Stream, symbols: Buffer): Talk<Buffer | Refusal> {
   const { view, data: entries } = yield* ask.findSymbols(stream.id, symbols);
   const refusal = judge(view, stream.hash);
   if (refusal !== undefined) return refusal;
@@ -115,15 +124,20 @@ function* sendNames(stream: Stream, symbols: Buffer): Steps<Buffer | Refusal> {
   return ids;
 }
 
-function* sendGrains(stream: Stream, after: Buffer | null, wanted: Buffer | null): Steps<Refusal | undefined> {
+function* sendGrains(stream: Stream, after: Buffer | null, wanted: Buffer | null): Talk<Refusal | undefined> {
   const { id, hash } = stream;
   for (let last = after; ; ) {
     const read: Read<Records> = yield* ask.readGrains(id, last, wanted);
-    const refusal = judge(read.view, hash) ?? (yield* sendRecords(stream, read.data));
+    const refusal = judge(read.view, hash);
     if (refusal !== undefined) return refusal;
     // How many are left of a whole slice is not known when some are not sent again: then the last read finds nothing.
     const due = wanted === null ? (after === null ? read.view!.count : undefined) : wanted.length / idBytes;
     const next = lastIdOf(read.data);
+    const found = stream.grains + read.data.ends.length;
+    if (wanted === null && due !== undefined && (found > due || (next === null && found < due)))
+      throw damaged(`slice ${id} has ${found} grains, and says ${due}`);
+    const late = yield* sendRecords(stream, read.data);
+    if (late !== undefined) return late;
     if (next === null || stream.grains === due) break;
     last = next;
   }
@@ -133,13 +147,13 @@ function* sendGrains(stream: Stream, after: Buffer | null, wanted: Buffer | null
 }
 
 /** Packs records into frames, a chunked grain last in its frame and followed by its chunks. */
-function* sendRecords(stream: Stream, { bytes, ends }: Records): Steps<Refusal | undefined> {
+function* sendRecords(stream: Stream, { bytes, ends }: Records): Talk<Refusal | undefined> {
   const record = newRecord();
   let start = 0;
   let entries = 0;
   let payload = 0;
   for (let i = 0; i < ends.length; i++) {
-    readRecord(bytes, record.end, record);
+    readOwn(stream.id, bytes, record.end, record);
     const { end, chunked } = record;
     entries++;
     payload += record.payloadBytes;
@@ -161,23 +175,37 @@ function* sendRecords(stream: Stream, { bytes, ends }: Records): Steps<Refusal |
   return undefined;
 }
 
+/** Reads a record as the partner will. @throws `storage`, since what is wrong with it is our own damage, and no fault of the partner's. */
+function readOwn(id: string, records: Buffer, start: number, into: GrainRecord): void {
+  try {
+    readRecord(records, start, into);
+  } catch (error) {
+    throw damaged(`a grain of slice ${id} is stored wrongly: ${asSandpiperError(error).message}`);
+  }
+}
+
 /** Sends the chunks of a grain from chunk `first` on: the stream of an earlier run was cut off among them. */
-function* sendRest(stream: Stream, grainId: Buffer, first: number): Steps<Refusal | undefined> {
+function* sendRest(stream: Stream, grainId: Buffer, first: number): Talk<Refusal | undefined> {
   const { view, data } = yield* ask.readGrains(stream.id, null, grainId);
   const refusal = judge(view, stream.hash);
   if (refusal !== undefined) return refusal;
-  const [grain] = readRecords({ entries: data.ends.length, body: data.bytes });
-  if (!grain?.chunked || first * chunkBytes >= grain.payloadBytes)
+  const grain = newRecord();
+  if (data.ends.length > 0) readOwn(stream.id, data.bytes, 0, grain);
+  if (!grain.chunked || first * chunkBytes >= grain.payloadBytes)
     refuse("fetch.chunk", violation("a fetch goes on with a chunk that there is not"));
   return yield* sendChunks(stream, grainId, grain.payloadBytes, first);
 }
 
-function* sendChunks(stream: Stream, grainId: Buffer, payloadBytes: number, first = 0): Steps<Refusal | undefined> {
+function* sendChunks(stream: Stream, grainId: Buffer, payloadBytes: number, first = 0): Talk<Refusal | undefined> {
   for (let sent = first * chunkBytes, n = first; sent < payloadBytes; n++) {
     const { view, data } = yield* ask.readChunk(stream.id, grainId, n);
     const refusal = judge(view, stream.hash);
     if (refusal !== undefined) return refusal;
-    if (data.length === 0) throw damaged(`chunk ${n} of grain ${uuidText(grainId)} is not stored`);
+    const due = Math.min(chunkBytes, payloadBytes - sent);
+    if (data.length !== due)
+      throw damaged(
+        `chunk ${n} of grain ${uuidText(grainId)} is ${data.length === 0 ? "not stored" : `stored with ${data.length} of ${due} bytes`}`,
+      );
     sent += data.length;
     const frame = encodeFrame({ type: "chunk", sequence: stream.sequence++, entries: 1, body: data });
     const late = yield* sendFrame(stream.id, stream.hash, frame);

@@ -9,7 +9,7 @@ import type { Traffic } from "../transport/primary-client.ts";
 export interface PartnerReport {
   company: Pick<Company, "id" | "name">;
   runId: string;
-  test: boolean;
+  rehearsal: boolean;
   exitCode: number;
   /** What ended the run early, if anything did. */
   error?: SandpiperError;

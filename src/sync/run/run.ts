@@ -7,31 +7,22 @@ import { findCompany, listCompanies } from "../../companies/company-store.ts";
 import { SandpiperError, worstExit } from "../../errors.ts";
 import { isUuid } from "../../ids.ts";
 import { findSubscription } from "../../subscriptions/subscription-store.ts";
-import type { LocalSlice, SliceResult } from "../protocol/secondary-port.ts";
+import type { RunOptions } from "../protocol/run-options.ts";
 import type { PartnerReport, SyncReport } from "./report.ts";
 import { runPartner } from "./run-partner.ts";
+import type { SyncSink } from "./sync-event.ts";
 
-export interface SyncOptions {
-  /** The name or id of a subscription, or the id of a company; everything when absent. */
+/** A sync that somebody has ordered. */
+export interface SyncOrder {
+  /** The name or id of a subscription, or the id of a company; all primaries when absent. */
   sub?: string | undefined;
-  test: boolean;
-  allowDrops: boolean;
   /** Primaries at once. */
   jobs: number;
-  /** How long to wait for another sync of the same pair. */
-  waitSeconds: number;
-  /** For how long what fails only for the moment is tried again. */
-  retryForSeconds: number;
   /** Begin after a random part of this time, so that not every partner comes at the full hour. */
   splaySeconds: number;
+  options: RunOptions;
   signal?: AbortSignal | undefined;
-  /** A try has failed, and the next one comes in `ms`. */
-  onRetry?: ((company: Company, error: SandpiperError, ms: number) => void) | undefined;
-  /** A primary lets us wait behind so many other syncs. */
-  onQueued?: ((company: Company, ahead: number) => void) | undefined;
-  onProgress?: ((company: Company, slice: LocalSlice, grains: number, bytes: number) => void) | undefined;
-  onResult?: ((company: Company, result: SliceResult) => void) | undefined;
-  onReport?: ((report: PartnerReport) => void) | undefined;
+  emit?: SyncSink | undefined;
 }
 
 /** Which primaries a run is about. @throws `not_found`, or `usage` for what is switched off here. */
@@ -77,42 +68,28 @@ function requireActive(company: Company): Company {
 }
 
 /** Runs a sync. @throws only for what keeps it from beginning; how each primary fared is in the report. */
-export async function runSync(app: App, options: SyncOptions): Promise<SyncReport> {
-  const { companies, onlySubscription } = await choosePartners(app, options.sub);
-  if (options.splaySeconds > 0)
-    await sleep(Math.random() * options.splaySeconds * 1000, undefined, { signal: options.signal });
+export async function runSync(app: App, order: SyncOrder): Promise<SyncReport> {
+  const { options, signal, emit, jobs, splaySeconds } = order;
+  const { companies, onlySubscription } = await choosePartners(app, order.sub);
+  if (splaySeconds > 0) await sleep(Math.random() * splaySeconds * 1000, undefined, { signal });
   const startedMs = performance.now();
   const partners: PartnerReport[] = [];
   const queue = [...companies];
-  const places = new Places(options.jobs);
+  const places = new Places(jobs);
+  const idle = async (wait: () => Promise<void>) => {
+    places.leave();
+    await wait().finally(() => places.take());
+  };
   const worker = async () => {
     for (let company = queue.shift(); company !== undefined; company = queue.shift()) {
-      const partner = company;
       await places.take();
-      const report = await runPartner(app, partner, {
-        runId: randomUUID(),
-        test: options.test,
-        allowDrops: options.allowDrops,
-        waitSeconds: options.waitSeconds,
-        onlySubscription,
-        retryForSeconds: options.retryForSeconds,
-        signal: options.signal,
-        onWait: async (error, ms, wait) => {
-          options.onRetry?.(partner, error, ms);
-          places.leave();
-          await wait().finally(() => places.take());
-        },
-        onQueued: (ahead) => options.onQueued?.(partner, ahead),
-        onProgress: (slice, grains, bytes) => options.onProgress?.(partner, slice, grains, bytes),
-        onResult: (result) => options.onResult?.(partner, result),
-      });
+      const run = { runId: randomUUID(), options, onlySubscription, signal, emit, idle };
+      partners.push(await runPartner(app, company, run));
       places.leave();
-      partners.push(report);
-      options.onReport?.(report);
     }
   };
   // A primary that is waited for holds a connection to the database, but no place: it keeps none of the others waiting.
-  const most = Math.max(options.jobs, app.config.database.pool_size - options.jobs - 1);
+  const most = Math.max(jobs, app.config.database.pool_size - jobs - 1);
   await Promise.all(Array.from({ length: Math.min(most, companies.length) }, worker));
   return {
     partners,

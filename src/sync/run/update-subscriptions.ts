@@ -11,12 +11,13 @@ import type { CompanyId, ContentKey, SliceKey } from "../../ids.ts";
 import { activeAfter, planSubscriptions } from "../../subscriptions/rules/rules.ts";
 import { applyPlan, listSubscriptions, readNames } from "../../subscriptions/subscription-store.ts";
 import { refuse } from "../protocol/guards.ts";
-import type { StoredSlice } from "../secondary/apply.ts";
+import type { LocalSlice } from "../protocol/secondary-port.ts";
 import type { Offers } from "../transport/primary-client.ts";
+import type { PartnerOrder } from "./partner-context.ts";
 
 export interface Updated {
   /** Slices to sync, by the name of their subscriptions. */
-  slices: StoredSlice[];
+  slices: LocalSlice[];
   notices: string[];
   /** Subscriptions that were withdrawn or switched off just now. */
   lost: number;
@@ -34,16 +35,16 @@ export async function updateSubscriptions(
   session: Session,
   company: Company,
   offers: Offers,
-  options: { runId: string; test: boolean; allowDrops: boolean; onlySubscription?: string | undefined },
+  { runId, options, onlySubscription }: Pick<PartnerOrder, "runId" | "options" | "onlySubscription">,
 ): Promise<Updated> {
   if (offers.rows === null) {
-    return { slices: await dueSlices(session, company.id, options.onlySubscription), notices: [], lost: 0 };
+    return { slices: await dueSlices(session, company.id, onlySubscription), notices: [], lost: 0 };
   }
   const { rows: listed, etag } = offers;
   return session.transaction(async (tx) => {
     await tx.run(`SELECT pg_advisory_xact_lock(${namesLock})`);
     // Whoever changes a subscription here meanwhile waits, and has the list looked at again. A rehearsal only reads, and may not lock rows.
-    if (!options.test) await tx.run("SELECT 1 FROM companies WHERE id = $1 FOR NO KEY UPDATE", [company.id]);
+    if (!options.rehearsal) await tx.run("SELECT 1 FROM companies WHERE id = $1 FOR NO KEY UPDATE", [company.id]);
     const local = await listSubscriptions(tx, everything, { companyId: company.id });
     const { slices: known, taken } = await readNames(tx, company.id);
     const plan = planSubscriptions(local, listed, known, taken, options.allowDrops);
@@ -56,13 +57,13 @@ export async function updateSubscriptions(
         }),
       );
     }
-    if (!options.test) {
+    if (!options.rehearsal) {
       await applyPlan(tx, company.id, plan);
       await setSubsEtag(tx, company.id, etag);
       const off = new Set(plan.change.filter((row) => !row.active).map((row) => row.id));
       const switchedOff = local.filter((row) => row.active && off.has(row.id));
       // What the primary took away is in the log of activity.
-      await addLosses(tx, company.id, options.runId, [
+      await addLosses(tx, company.id, runId, [
         ...plan.withdraw.map((row) => lossOf(row, "withdrawn")),
         ...switchedOff.map((row) => lossOf(row, "switched-off")),
       ]);
@@ -74,7 +75,7 @@ export async function updateSubscriptions(
     const stored = new Map(rows.map((row) => [row.id, row]));
     const names = new Map([...known, ...plan.changeSlices, ...plan.addSlices].map((slice) => [slice.id, slice.name]));
     const active = activeAfter(local, plan).filter(
-      (row) => options.onlySubscription === undefined || row.id === options.onlySubscription,
+      (row) => onlySubscription === undefined || row.id === onlySubscription,
     );
     const slices = active.map((row) => {
       const { key, contentKey, hash, count } = stored.get(row.sliceId) ?? notStored;
@@ -86,8 +87,8 @@ export async function updateSubscriptions(
 }
 
 /** The slices to sync when the primary's list is the one that was applied last. */
-async function dueSlices(session: Session, companyId: CompanyId, only: string | undefined): Promise<StoredSlice[]> {
-  return session.query<StoredSlice>(
+async function dueSlices(session: Session, companyId: CompanyId, only: string | undefined): Promise<LocalSlice[]> {
+  return session.query<LocalSlice>(
     `SELECT s.id, s.name, u.name AS subscription, s.slice_key AS key, s.content_key AS "contentKey", s.hash, s.content_count AS count, u.id AS "subscriptionId"
      FROM subscriptions u JOIN slices s USING (slice_key)
      WHERE u.company_id = $1 AND u.active AND u.offered AND u.withdrawn_at IS NULL AND ($2::uuid IS NULL OR u.id = $2) ORDER BY u.name_key`,

@@ -7,7 +7,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Session } from "../../database/database.ts";
 import { prepared } from "../../database/prepared.ts";
 import { asSandpiperError, SandpiperError } from "../../errors.ts";
-import { type CompanyId, type ContentKey, type SliceKey, uuidText } from "../../ids.ts";
+import { type CompanyId, type ContentKey, uuidText } from "../../ids.ts";
 import type { SmallGrain } from "../../slices/payloads/payload-store.ts";
 import { payloads } from "../../slices/payloads/payloads.ts";
 import { computeContent } from "../../slices/refresh.ts";
@@ -15,17 +15,10 @@ import { idBytes, type Metadata, sortMetadata } from "../../slices/rules/hash.ts
 import { metadataColumn, replaceMetadata } from "../../slices/slice-store.ts";
 import { step } from "../../step.ts";
 import { refuse } from "../protocol/guards.ts";
+import { idCount } from "../protocol/id-lists.ts";
 import type { Confirm } from "../protocol/messages.ts";
-import { idCount } from "../protocol/reconcile.ts";
 import type { Change, LocalSlice } from "../protocol/secondary-port.ts";
 import { noteApplied } from "./outbox-store.ts";
-
-/** A slice on this side, with what the store needs to know of it. */
-export interface StoredSlice extends LocalSlice {
-  key: SliceKey;
-  contentKey: ContentKey;
-  subscriptionId: string;
-}
 
 const deleteBatch = 10_000;
 
@@ -50,7 +43,7 @@ interface Taken {
 export async function applyChange(
   session: Session,
   companyId: CompanyId,
-  slice: StoredSlice,
+  slice: LocalSlice,
   change: Change,
   confirm: Confirm,
   arrived: readonly SmallGrain[] | undefined,
@@ -93,13 +86,13 @@ export async function applyChange(
 
 const takenColumns = `s.hash, s.content_count AS count, s.content_key AS shown, ${metadataColumn}`;
 
-const take = (tx: Session, { key }: StoredSlice) =>
+const take = (tx: Session, { key }: LocalSlice) =>
   tx.one<Taken>(prepared(`SELECT ${takenColumns} FROM slices s WHERE s.slice_key = $1 FOR UPDATE`), [key]);
 
 type Staged = Taken & { staged: ContentKey };
 
 /** With what is staged for it, which is taken too. */
-const takeStaged = (tx: Session, { key }: StoredSlice, { content }: Change) =>
+const takeStaged = (tx: Session, { key }: LocalSlice, { content }: Change) =>
   tx.one<Staged>(
     `SELECT ${takenColumns}, g.content_key AS staged FROM slices s JOIN staging g USING (slice_key) WHERE s.slice_key = $1 AND g.hash = $2 FOR UPDATE`,
     [key, content.hash],
@@ -130,7 +123,7 @@ async function add(tx: Session, shown: ContentKey, arrived: readonly SmallGrain[
  */
 async function merge(
   tx: Session,
-  slice: StoredSlice,
+  slice: LocalSlice,
   { shown, staged }: Staged,
   mostAreNew: boolean,
 ): Promise<ContentKey> {
@@ -141,7 +134,7 @@ async function merge(
   return to;
 }
 
-async function oneKeyEach<T>(slice: StoredSlice, work: () => Promise<T>): Promise<T> {
+async function oneKeyEach<T>(slice: LocalSlice, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {

@@ -13,7 +13,7 @@ import type { Change, Due, LocalSlice, SecondaryPort, SliceResult, StagedSoFar }
 import { leftOf } from "../rules/budget.ts";
 import type { Wire } from "../transport/channel.ts";
 import { unpack } from "../transport/compression.ts";
-import { applyChange, changedHere, type StoredSlice } from "./apply.ts";
+import { applyChange, changedHere } from "./apply.ts";
 import { Arrivals } from "./arrivals.ts";
 import { readOutbox, settleOutbox, wasCommitted } from "./outbox-store.ts";
 import type { Room } from "./room.ts";
@@ -27,14 +27,12 @@ const lineMs = 3_600_000;
 /** Acknowledged confirmations that are forgotten at once. */
 const settledAtOnce = 100;
 
-/** What a run wants to know while it goes on. */
-export interface Watcher {
-  /** Grains of a slice that have arrived, and bytes of frames in this session. */
-  progress(slice: LocalSlice, grains: number, bytes: number): void;
-  /** @returns whether that is final; if not, the slice is tried again. */
-  finished(result: SliceResult): boolean;
-  queued(ahead: number): void;
-}
+/** What happens while grains are transferred. */
+export type TransferEvent =
+  /** The primary lets us wait for a place: so many syncs come before us. It says so again while we wait. */
+  | { type: "queued"; ahead: number }
+  /** Grains of a slice have arrived: so many of it in all, and so many bytes of frames in this session. */
+  | { type: "progress"; slice: LocalSlice; grains: number; bytes: number };
 
 export interface AdapterOptions {
   db: Database;
@@ -44,8 +42,10 @@ export interface AdapterOptions {
   channel: Wire;
   companyId: CompanyId;
   runId: string;
-  test: boolean;
-  watcher: Watcher;
+  rehearsal: boolean;
+  emit: (event: TransferEvent) => void;
+  /** A slice is done with. @returns whether that is final; if not, the slice is tried again. */
+  isFinal: (result: SliceResult) => boolean;
   /** Milliseconds since the run began. */
   elapsedMs: () => number;
 }
@@ -84,7 +84,7 @@ export class SecondaryAdapter implements SecondaryPort {
         hint: "Run again later; if it stays, ask the partner to raise server.max_syncs.",
       });
     }
-    this.#o.watcher.queued(ahead);
+    this.#o.emit({ type: "queued", ahead });
   }
 
   async send(message: SecondaryMessage): Promise<void> {
@@ -117,14 +117,14 @@ export class SecondaryAdapter implements SecondaryPort {
 
   async readLocalList(slice: LocalSlice): Promise<Buffer> {
     step("s.list");
-    const list = await readList(this.#o.session, stored(slice).contentKey, null, slice.count);
+    const list = await readList(this.#o.session, slice.contentKey, null, slice.count);
     // An operator removes slices while they are synced; that is not the primary's fault.
     if (list.length !== slice.count * listEntryBytes) throw changedHere(slice);
     return list;
   }
 
   async openStage(slice: LocalSlice, hash: string, due: Due): Promise<StagedSoFar> {
-    const { key } = stored(slice);
+    const { key } = slice;
     const { session, companyId, room } = this.#o;
     room.begin(key, slice.name);
     this.#staged ??= await readStaged(session, companyId);
@@ -143,14 +143,18 @@ export class SecondaryAdapter implements SecondaryPort {
     await this.#arrivals!.grains(body);
     this.#grains += entries;
     this.#bytes += body.length;
-    this.#o.watcher.progress(this.#slice!, this.#grains, this.#bytes);
+    this.#tellProgress();
   }
 
   async stageChunk(grainId: Buffer, sequence: number, data: Buffer): Promise<void> {
     await this.#take(data.length, 0);
     await this.#arrivals!.chunk(grainId, sequence, data);
     this.#bytes += data.length;
-    this.#o.watcher.progress(this.#slice!, this.#grains, this.#bytes);
+    this.#tellProgress();
+  }
+
+  #tellProgress(): void {
+    this.#o.emit({ type: "progress", slice: this.#slice!, grains: this.#grains, bytes: this.#bytes });
   }
 
   /** What there is no room for is given up: it would take that of others. */
@@ -183,11 +187,11 @@ export class SecondaryAdapter implements SecondaryPort {
     try {
       this.#o.room.addMetadata(change.content.metadata);
       const { session, companyId } = this.#o;
-      await applyChange(session, companyId, stored(slice), change, confirm, this.#arrived, beforeCommit);
+      await applyChange(session, companyId, slice, change, confirm, this.#arrived, beforeCommit);
     } catch (thrown) {
       const error = asSandpiperError(thrown);
       // What was staged does not make the slice: nothing of it is kept for a next attempt.
-      if (error.code === "verification") await this.#o.session.transaction((tx) => clearStage(tx, stored(slice).key));
+      if (error.code === "verification") await this.#o.session.transaction((tx) => clearStage(tx, slice.key));
       if (!committing) throw error;
       if (error.code !== "storage" || !(await this.#committedAfterAll(confirm))) throw error;
     }
@@ -203,10 +207,10 @@ export class SecondaryAdapter implements SecondaryPort {
 
   async finished(result: SliceResult): Promise<boolean> {
     this.#o.room.leave();
-    const final = this.#o.watcher.finished(result);
+    const final = this.#o.isFinal(result);
     if (result.error?.code === "protocol") this.#unwanted = result.slice;
     // What succeeded was logged with the slice; a rehearsal changes nothing.
-    if (final && result.error !== undefined && !this.#o.test) await this.#logFailure(result, result.error);
+    if (final && result.error !== undefined && !this.#o.rehearsal) await this.#logFailure(result, result.error);
     step("s.next");
     return final;
   }
@@ -218,7 +222,7 @@ export class SecondaryAdapter implements SecondaryPort {
       runId: this.#o.runId,
       sliceId: slice.id,
       sliceName: slice.name,
-      subId: stored(slice).subscriptionId,
+      subId: slice.subscriptionId,
       test: false,
       outcome,
       message: error.message,
@@ -237,8 +241,8 @@ export class SecondaryAdapter implements SecondaryPort {
     await arrivals?.keep();
     await this.#forgetSettled().catch(() => {});
     const slice = this.#unwanted;
-    if (slice !== undefined && !this.#o.test)
-      await this.#o.session.transaction((tx) => clearStage(tx, stored(slice).key)).catch(() => {});
+    if (slice !== undefined && !this.#o.rehearsal)
+      await this.#o.session.transaction((tx) => clearStage(tx, slice.key)).catch(() => {});
   }
 
   /** A connection that is lost at COMMIT leaves the outcome unknown: it is found out, never guessed. */
@@ -257,6 +261,3 @@ export class SecondaryAdapter implements SecondaryPort {
     }
   }
 }
-
-/** The session only hands back slices that the run put in, and those are stored ones. */
-const stored = (slice: LocalSlice): StoredSlice => slice as StoredSlice;

@@ -12,6 +12,7 @@ import { payloads } from "../../../src/slices/payloads/payloads.ts";
 import type { Slice } from "../../../src/slices/rules/slice.ts";
 import { addSlice } from "../../../src/slices/slice-store.ts";
 import { addSubscription } from "../../../src/subscriptions/subscription-store.ts";
+import { plainRun } from "../../../src/sync/protocol/run-options.ts";
 import type { PartnerReport } from "../../../src/sync/run/report.ts";
 import { runSync } from "../../../src/sync/run/run.ts";
 import { heldLocks, sliceContents } from "../../integration/oracle.ts";
@@ -170,16 +171,8 @@ export class World {
 
   /** A sync of the secondary with the evil primary, and nobody else. */
   async sync(signal?: AbortSignal, retryForSeconds = 0): Promise<PartnerReport> {
-    const options = {
-      test: false,
-      allowDrops: false,
-      jobs: 1,
-      waitSeconds: 0,
-      retryForSeconds,
-      splaySeconds: 0,
-      signal,
-    };
-    return (await runSync(this.secondary.app, options)).partners[0]!;
+    const order = { jobs: 1, splaySeconds: 0, options: { ...plainRun, retryForSeconds }, signal };
+    return (await runSync(this.secondary.app, order)).partners[0]!;
   }
 
   here(): Promise<Record<string, unknown>> {

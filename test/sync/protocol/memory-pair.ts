@@ -1,7 +1,7 @@
 /** Both sessions of a sync, unchanged, against each other in memory: no socket, no database. */
 import { createHash } from "node:crypto";
 import { SandpiperError } from "../../../src/errors.ts";
-import { uuidBytes, uuidText } from "../../../src/ids.ts";
+import { type ContentKey, type SliceKey, uuidBytes, uuidText } from "../../../src/ids.ts";
 import { grainSymbol, type Metadata, SliceHasher, sortMetadata } from "../../../src/slices/rules/hash.ts";
 import { chunkBytes } from "../../../src/slices/rules/slice.ts";
 import { Cells, encodeList } from "../../../src/sync/protocol/coded-symbols.ts";
@@ -11,9 +11,10 @@ import type { Confirm, Incoming, PrimaryMessage, SecondaryMessage } from "../../
 import { atOnce } from "../../../src/sync/protocol/pieces.ts";
 import type { PrimaryPort, SliceView } from "../../../src/sync/protocol/primary-port.ts";
 import { primarySession } from "../../../src/sync/protocol/primary-session.ts";
+import { plainRun, type RunOptions } from "../../../src/sync/protocol/run-options.ts";
 import type {
   LocalSlice,
-  Run,
+  SecondaryFacts,
   SecondaryPort,
   SliceResult,
   StagedSoFar,
@@ -97,6 +98,14 @@ export const said = (message: object | string): Incoming => ({
 // biome-ignore lint/suspicious/noExplicitAny: whatever was said
 export const heard = ({ text }: { text: Buffer }): any => JSON.parse(text.toString());
 
+/** A slice of a secondary that has no database. */
+export const localSlice = (slice: Omit<LocalSlice, "key" | "contentKey" | "subscriptionId">): LocalSlice => ({
+  ...slice,
+  key: 0 as SliceKey,
+  contentKey: 0 as ContentKey,
+  subscriptionId: slice.id,
+});
+
 /** One direction of a wire. `tamper` may drop, change or add what passes. */
 class Pipe {
   readonly #queue: Incoming[] = [];
@@ -151,25 +160,25 @@ export class MemoryPair {
     readonly secondary: Map<string, MemorySlice>,
   ) {}
 
-  async sync(options: Partial<Run> = {}): Promise<void> {
-    const slices: LocalSlice[] = [...this.secondary.values()].map((slice) => ({
-      id: slice.id,
-      name: slice.id.slice(0, 4),
-      subscription: slice.id.slice(0, 4),
-      hash: slice.hash(),
-      count: slice.grains.size,
-    }));
-    const run: Run = {
-      id: "00000000-0000-4000-8000-00000000000a",
-      test: false,
+  async sync(options: Partial<RunOptions> = {}, maxGrains = 1000): Promise<void> {
+    const slices = [...this.secondary.values()].map((slice) =>
+      localSlice({
+        id: slice.id,
+        name: slice.id.slice(0, 4),
+        subscription: slice.id.slice(0, 4),
+        hash: slice.hash(),
+        count: slice.grains.size,
+      }),
+    );
+    const facts: SecondaryFacts = {
+      runId: "00000000-0000-4000-8000-00000000000a",
+      options: { ...plainRun, ...options },
       primaryId: serverId,
       slices,
-      allowDrops: false,
-      maxGrains: 1000,
+      maxGrains,
       maxGrainBytes: 10 * chunkBytes,
       program: "test/1",
       unconfirmed: 0,
-      ...options,
     };
     const serving = drive(primarySession({ serverId, companyId: serverId, maxSlices: 100 }), this.#primaryPort()).catch(
       (error) => {
@@ -179,7 +188,7 @@ export class MemoryPair {
     );
     serving.catch(() => {});
     try {
-      await drive(secondarySession(run), this.#secondaryPort());
+      await drive(secondarySession(facts), this.#secondaryPort());
     } catch (error) {
       this.toPrimary.close(new SandpiperError("network", "gone"));
       await serving.catch(() => {});

@@ -2,8 +2,9 @@
 import fc from "fast-check";
 import t from "tap";
 import { Cells, encodeList, estimateDifference, peel } from "../../../src/sync/protocol/coded-symbols.ts";
+import { idsOf } from "../../../src/sync/protocol/id-lists.ts";
+import { ListComparison } from "../../../src/sync/protocol/list-comparison.ts";
 import { atOnce, joined, type Pieces } from "../../../src/sync/protocol/pieces.ts";
-import { idsOf, ListComparison } from "../../../src/sync/protocol/reconcile.ts";
 import { areApart, ascending, entriesWith, SymbolSet } from "../../../src/sync/protocol/symbols.ts";
 
 const symbol = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });

@@ -175,7 +175,7 @@ t.test("the safety stop", async (t) => {
 
 t.test("a rehearsal decides the same and fetches nothing", async (t) => {
   const p = pair(grains(3, 12), grains(0, 6));
-  await p.sync({ test: true });
+  await p.sync({ rehearsal: true });
   t.match(p.results, [{ outcome: "would-update", added: 6, removed: 3 }]);
   t.match(p.confirms, [{ test: true, outcome: "would-update" }]);
   t.notOk(messages(p.toPrimary.log).includes("fetch"));
@@ -423,7 +423,7 @@ t.test("larger sets are compared by coded symbols, at the cost of the difference
     const p = pair(grains(changed, 1000 + changed), grains(0, 1000));
     p.readSize = 400;
     p.primary.get(sliceId(1))!.metadata = [["generation", "2"]];
-    await p.sync({ maxGrains: 5000 });
+    await p.sync({}, 5000);
     t.ok(same(p), `${changed} replaced`);
     t.match(p.results, [{ outcome: "updated", added: changed, removed: changed }]);
     const spent = p.toSecondary.log.reduce(

@@ -7,9 +7,9 @@ import { type Found, findDifference } from "../../../src/sync/protocol/find-diff
 import { type Incoming, parseSecondaryMessage } from "../../../src/sync/protocol/messages.ts";
 import { atOnce } from "../../../src/sync/protocol/pieces.ts";
 import type { PrimaryPort, SliceView } from "../../../src/sync/protocol/primary-port.ts";
-import type { Run, SecondaryPort } from "../../../src/sync/protocol/secondary-port.ts";
+import type { SecondaryFacts, SecondaryPort } from "../../../src/sync/protocol/secondary-port.ts";
 import { serveCells, serveContent } from "../../../src/sync/protocol/serve-difference.ts";
-import { said } from "./memory-pair.ts";
+import { localSlice, said } from "./memory-pair.ts";
 
 t.setTimeout(300_000);
 
@@ -78,9 +78,9 @@ async function compare(local: Buffer, remote: Buffer): Promise<Found> {
     breathe: async () => {},
     readLocalList: async () => local,
   } as Partial<SecondaryPort> as SecondaryPort;
-  const run = { maxGrains: 10 * most, unconfirmed: 0 } as Partial<Run> as Run;
-  const slice = { id, name: "s", subscription: "s", hash: before, count: local.length / entryBytes };
-  const found = await drive(findDifference(run, slice, { hash: now, count }, false), secondary);
+  const facts = { maxGrains: 10 * most, unconfirmed: 0 } as Partial<SecondaryFacts> as SecondaryFacts;
+  const slice = localSlice({ id, name: "s", subscription: "s", hash: before, count: local.length / entryBytes });
+  const found = await drive(findDifference(facts, slice, { hash: now, count }, false), secondary);
   if ("refused" in found || answers.length > 0) throw new Error("refused, or something was left unread");
   return found;
 }
