@@ -2,8 +2,8 @@
 import type { Router } from "express";
 import { z } from "zod";
 import { type Activity, ActivityCount, addActivity, listActivity } from "../../activity/activity-store.ts";
+import { forbidden } from "../../operations/actor.ts";
 import { findSubscription } from "../../subscriptions/subscription-store.ts";
-import { forbidden } from "../auth/access.ts";
 import type { ServerContext } from "../context.ts";
 import { missing } from "../http/problem.ts";
 import { type Call, created, endpoint, ok, resource } from "./endpoint.ts";
@@ -11,8 +11,6 @@ import { listing, pageQuery } from "./paging.ts";
 
 const nanosecondsPerMs = 1_000_000;
 const nilUuid = "00000000-0000-0000-0000-000000000000";
-/** What is kept of a message, in characters: a page of the list holds a thousand of them. */
-const keptLength = 1000;
 const good = new Set(["updated", "would-update"]);
 
 const activityJson = (activity: Activity) => {
@@ -87,11 +85,7 @@ export function activityRoutes(router: Router, context: ServerContext): void {
           subId: subscription?.id ?? null,
           test: false,
           outcome: body.success ? "updated" : "failed",
-          message: [body.message, body.error ?? ""]
-            .filter((text) => text !== "")
-            .join(": ")
-            .slice(0, keptLength)
-            .toWellFormed(),
+          message: [body.message, body.error ?? ""].filter((text) => text !== "").join(": "),
           grainsAdded: 0,
           grainsRemoved: 0,
           bytes: 0,
