@@ -10,7 +10,7 @@ import { companyFor, userFor } from "./find.ts";
 /**
  * Adds a user.
  *
- * @param input.company name or id; without it, the actor's own.
+ * @param input.company name or id, and for whoever may name only his own, its id; without it, the actor's own.
  * @param input.password asked for when all else is right.
  * @throws `forbidden` beyond the actor's own rank or company; `usage` for an administrator of another company than our own, and for a bad name,
  * password or e-mail address; `conflict` for a name that is taken.
