@@ -78,6 +78,9 @@ export class SandpiperError extends Error {
   }
 }
 
+/** One error for what does not exist and for what the caller may not see: it must not depend on anything else. */
+export const missing = (what: string) => new SandpiperError("not_found", `there is no such ${what}`);
+
 /** Whatever was thrown, as a SandpiperError; what is not known becomes `internal`, with the original as cause. */
 export function asSandpiperError(thrown: unknown): SandpiperError {
   if (thrown instanceof SandpiperError) return thrown;

@@ -42,7 +42,7 @@ export async function addActivity(db: Queries, row: NewActivity): Promise<void> 
       row.subId,
       row.test,
       row.outcome,
-      row.message.slice(0, 500),
+      row.message.slice(0, 500).toWellFormed(),
       row.grainsAdded,
       row.grainsRemoved,
       row.bytes,

@@ -1,40 +1,9 @@
 /** How far each partner (on a primary) or each primary (on a secondary) has got: everything in one query, however many there are. */
 
-import type { Company } from "../companies/company.ts";
 import type { Database, Session } from "../database/database.ts";
+import type { PartnerFacts, PrimaryFacts } from "./rules/status.ts";
 
 type Queries = Pick<Session | Database, "query">;
-type Named = Pick<Company, "id" | "name" | "active">;
-
-/** The newest failure that no success has followed. */
-interface LastError {
-  errorAt: Date | null;
-  /** Outcome, slice and message of the activity. */
-  error: string | null;
-}
-
-/** What a primary knows of a partner. */
-export interface PartnerFacts extends Named, LastError {
-  /** Active subscriptions, and those of whose slice the partner holds the present content. */
-  slices: number;
-  current: number;
-  /** When the last of what it holds became current, and when the first of what it lacks became due. */
-  currentSince: Date | null;
-  behindSince: Date | null;
-  /** Last login or report, rehearsals included. */
-  lastContact: Date | null;
-  /** Last report of a slice that was brought up to date. */
-  lastSuccess: Date | null;
-}
-
-/** What a secondary knows of its syncs with a primary; rehearsals leave no run. */
-export interface PrimaryFacts extends Named, LastError {
-  lastRun: Date | null;
-  /** When the last run ended, and how; null while it runs, and when it was killed. */
-  finishedAt: Date | null;
-  exitCode: number | null;
-  lastSuccess: Date | null;
-}
 
 // As text: what failed, of which slice, and why.
 const errorText = `concat_ws(': ', concat_ws(' ', a.outcome, nullif(a.slice_name, '')), nullif(a.message, ''))`;

@@ -1,11 +1,8 @@
 /** `sandpiper add`: publishes a file. */
-import { stat } from "node:fs/promises";
 import type { Command } from "commander";
-import { requireRole } from "../companies/company-store.ts";
-import { SandpiperError } from "../errors.ts";
-import { publishFile } from "../slices/publish.ts";
-import { requireSlice } from "../slices/slice-store.ts";
-import { action, addCommand, type Context } from "./command.ts";
+import { publish } from "../operations/publish.ts";
+import type { Slice } from "../slices/rules/slice.ts";
+import { action, addCommand, type Context, type Run } from "./command.ts";
 
 export function registerAdd(program: Command, context: Context): void {
   addCommand(program, "add <file>", {
@@ -22,15 +19,9 @@ export function registerAdd(program: Command, context: Context): void {
     .option("--noprompt", "replace without asking")
     .action(
       action<{ slice: string; noprompt?: boolean }, [string]>(context, (run, options, file) =>
-        run.withApp(async ({ db, config }) => {
-          await requireRole(db, "primary", "`add`");
-          const slice = await requireSlice(db, options.slice);
-          await requireFile(file);
-          if (slice.count > 0 && !options.noprompt && run.prompt.available) {
-            const since = slice.contentDate?.toISOString().slice(0, 16).replace("T", " ");
-            await run.prompt.confirm(`Replace what slice ${slice.name} holds${since ? ` since ${since} UTC` : ""}?`);
-          }
-          const done = await publishFile(db, slice, file, config.limits.max_grain_bytes);
+        run.withApp(async (app) => {
+          const confirm = options.noprompt ? undefined : (slice: Slice) => confirmReplacing(run, slice);
+          const { slice, published: done } = await publish(app, "operator", { slice: options.slice, file, confirm });
           const sizes = `${done.fileBytes} bytes, ${done.storedBytes} compressed`;
           const renamed = done.replaced !== undefined && done.replaced !== done.source;
           const sentence = done.changed
@@ -54,14 +45,9 @@ export function registerAdd(program: Command, context: Context): void {
     );
 }
 
-/** A directory cannot be published, and a pipe or a device may have no end. */
-async function requireFile(path: string): Promise<void> {
-  const problem = await stat(path).then(
-    (found) => (found.isFile() ? undefined : "it is not a regular file"),
-    (error: NodeJS.ErrnoException) => (error.code === "ENOENT" ? "there is no such file" : error.message),
-  );
-  if (problem === undefined) return;
-  throw new SandpiperError("usage", `cannot publish ${path}: ${problem}`, {
-    hint: "Name a file that exists and that you may read.",
-  });
+/** Asks on a terminal; elsewhere nobody is asked. */
+async function confirmReplacing(run: Run, { name, contentDate }: Slice): Promise<void> {
+  if (!run.prompt.available) return;
+  const since = contentDate?.toISOString().slice(0, 16).replace("T", " ");
+  await run.prompt.confirm(`Replace what slice ${name} holds${since ? ` since ${since} UTC` : ""}?`);
 }

@@ -1,14 +1,12 @@
 /** `sandpiper company add`: on a primary a partner, on a secondary a primary. */
 import type { Command } from "commander";
 import type { App } from "../app.ts";
-import { sealApiKey } from "../companies/api-key.ts";
-import { addApiKey, addCompany, requireRole } from "../companies/company-store.ts";
 import { checkSyncAddress } from "../companies/sync-address.ts";
-import { requireSecret } from "../config/config.ts";
 import { SandpiperError } from "../errors.ts";
 import { isUuid } from "../ids.ts";
 import { checkName } from "../names.ts";
-import { checkPrimary } from "../sync/transport/primary-client.ts";
+import { registerPartner } from "../operations/register-partner.ts";
+import { registerPrimary } from "../operations/register-primary.ts";
 import { readApiKey } from "./api-key-input.ts";
 import { action, addCommand, type Context, type Run } from "./command.ts";
 import { shellWord } from "./printable.ts";
@@ -58,11 +56,7 @@ async function addPartner(run: Run, options: Options, name: string): Promise<voi
     });
   }
   await run.withApp(async (app) => {
-    await requireRole(app.db, "primary", "`company add` without --sync-addr");
-    const hmacKey = requireSecret(app.config, "api_key_hmac");
-    await app.db.transaction(async (tx) => {
-      const company = await addCompany(tx, { name, id: options.id });
-      const apiKey = await addApiKey(tx, company.id, hmacKey);
+    await registerPartner(app, { name, id: options.id }, async ({ company, apiKey }) => {
       const commands = partnerCommands(app, company);
       await showApiKey(run, apiKey, { id: company.id, name: company.name, api_key: apiKey, commands }, [
         `${company.name} is registered with the id ${company.id}. It runs these commands, and pastes its API key into the second:`,
@@ -73,10 +67,7 @@ async function addPartner(run: Run, options: Options, name: string): Promise<voi
   });
 }
 
-/**
- * The key alone on standard output, so that it can be sent into a file; what to do with it beside it. It belongs into the
- * transaction that stores the key: one that nobody has seen must not be kept. @throws `storage` when it cannot be printed.
- */
+/** The key alone on standard output, so that it can be sent into a file; what to do with it beside it. @throws `storage` when it cannot be printed. */
 export async function showApiKey(run: Run, apiKey: string, document: object, notes: string[]): Promise<void> {
   run.output.note(notes.join("\n"));
   await run.output.resultForGood(apiKey, document, "the API key");
@@ -109,27 +100,18 @@ async function addPrimary(run: Run, options: Options, name: string, address: str
       hint: "Leave it out: the primary says its own id.",
     });
   }
-  const syncAddr = checkSyncAddress(address);
-  const target = { url: syncAddr, mayBePrivate: true };
   await run.withApp(async (app) => {
-    const server = await requireRole(app.db, "secondary", "`company add --sync-addr`");
-    const partnerKey = requireSecret(app.config, "partner_key");
-    const apiKey = await readApiKey(run, options.apiKeyFile);
-    const { serverId, companyId } = await checkPrimary(target, apiKey);
-    run.signal.throwIfAborted();
-    if (serverId === server.serverId) {
-      throw new SandpiperError("conflict", `${syncAddr} has the id of this server itself`, {
-        hint: "Give the primary's address; two servers must not have the same id.",
-      });
-    }
-    const sealed = sealApiKey(apiKey, serverId, partnerKey);
-    const company = await addCompany(app.db, { id: serverId, name, target, sealed });
-    noteOtherId(run, companyId, server.serverId);
+    const { company, syncAddr, knownThereAs } = await registerPrimary(app, "operator", {
+      name,
+      address,
+      apiKey: () => readApiKey(run, options.apiKeyFile),
+    });
+    noteOtherId(run, knownThereAs, app.server.serverId);
     await run.output.result(`The primary ${company.name} (id ${company.id}) is registered. Next: sandpiper sync`, {
       id: company.id,
       name: company.name,
       sync_addr: syncAddr,
-      known_there_as: companyId,
+      known_there_as: knownThereAs,
     });
   });
 }

@@ -1,19 +1,12 @@
 /** `sandpiper company`: trading partners, and ourselves. */
 import type { Command } from "commander";
 import type { App } from "../app.ts";
-import { sealApiKey } from "../companies/api-key.ts";
 import type { Company } from "../companies/company.ts";
-import {
-  addApiKey,
-  listCompanies,
-  requireCompany,
-  setCompanyActive,
-  setSyncCredentials,
-} from "../companies/company-store.ts";
-import { checkSyncAddress } from "../companies/sync-address.ts";
-import { requireSecret } from "../config/config.ts";
+import { listCompanies } from "../companies/company-store.ts";
 import { SandpiperError } from "../errors.ts";
-import { checkPrimary } from "../sync/transport/primary-client.ts";
+import { editCompany } from "../operations/edit-company.ts";
+import { rekeyPartner } from "../operations/register-partner.ts";
+import { rekeyPrimary } from "../operations/register-primary.ts";
 import { readApiKey } from "./api-key-input.ts";
 import { action, addCommand, addGroup, type Context, type Run } from "./command.ts";
 import { noteOtherId, registerCompanyAdd, showApiKey } from "./company-add.ts";
@@ -61,8 +54,7 @@ function registerSwitch(group: Command, context: Context, name: string, active: 
   }).action(
     action<object, [string]>(context, (run, _options, nameOrId) =>
       run.withApp(async (app) => {
-        const company = await requirePartner(app, nameOrId);
-        await setCompanyActive(app.db, company.id, active);
+        const company = await editCompany(app, "operator", nameOrId, { active });
         await run.output.result(`${company.name} is ${active ? "active" : "not active"}.`, {
           ...brief(company),
           active,
@@ -97,59 +89,36 @@ function registerRekey(group: Command, context: Context): void {
     .action(
       action<RekeyOptions, [string]>(context, (run, options, nameOrId) =>
         run.withApp(async (app) => {
-          const company = await requirePartner(app, nameOrId);
           await (app.server.role === "primary"
-            ? reissue(run, app, options, company)
-            : restore(run, app, options, company));
+            ? reissue(run, app, options, nameOrId)
+            : restore(run, app, options, nameOrId));
         }),
       ),
     );
 }
 
-async function reissue(run: Run, app: App, options: RekeyOptions, company: Company): Promise<void> {
+async function reissue(run: Run, app: App, options: RekeyOptions, nameOrId: string): Promise<void> {
   if (options.apiKeyFile !== undefined || options.syncAddr !== undefined) {
     throw new SandpiperError("usage", "--api-key-file and --sync-addr are for a secondary; this is a primary", {
       hint: "Leave them out: the key is made here.",
     });
   }
-  const hmacKey = requireSecret(app.config, "api_key_hmac");
-  await app.db.transaction(async (tx) => {
-    const apiKey = await addApiKey(tx, company.id, hmacKey);
-    await showApiKey(run, apiKey, { ...brief(company), api_key: apiKey }, [
+  await rekeyPartner(app, "operator", nameOrId, ({ company, apiKey }) =>
+    showApiKey(run, apiKey, { ...brief(company), api_key: apiKey }, [
       `${company.name} stores the new key with: sandpiper company rekey OUR-NAME --api-key-file -`,
       "The old key works until the new one is used. The new one is shown this once:",
-    ]);
-  });
+    ]),
+  );
 }
 
-async function restore(run: Run, app: App, options: RekeyOptions, company: Company): Promise<void> {
-  const syncAddr = options.syncAddr === undefined ? company.syncAddr : checkSyncAddress(options.syncAddr);
-  if (syncAddr === null) {
-    throw new SandpiperError("usage", `${company.name} has no sync address`, { hint: "Give it with --sync-addr URL." });
-  }
-  // What is given here is the operator's word; what is on file keeps its rights.
-  const target = { url: syncAddr, mayBePrivate: options.syncAddr !== undefined || company.syncPrivate };
-  const partnerKey = requireSecret(app.config, "partner_key");
-  const apiKey = await readApiKey(run, options.apiKeyFile);
-  const { serverId, companyId } = await checkPrimary(target, apiKey);
-  run.signal.throwIfAborted();
-  if (serverId !== company.id) {
-    throw new SandpiperError("conflict", `${syncAddr} is the server ${serverId}, not ${company.name} (${company.id})`, {
-      hint: "Check the address, or register that server with `sandpiper company add`.",
-    });
-  }
-  await setSyncCredentials(app.db, company.id, sealApiKey(apiKey, company.id, partnerKey), target);
-  noteOtherId(run, companyId, app.server.serverId);
+async function restore(run: Run, app: App, options: RekeyOptions, nameOrId: string): Promise<void> {
+  const { company, syncAddr, knownThereAs } = await rekeyPrimary(app, "operator", {
+    company: nameOrId,
+    address: options.syncAddr,
+    apiKey: () => readApiKey(run, options.apiKeyFile),
+  });
+  noteOtherId(run, knownThereAs, app.server.serverId);
   await run.output.result(`The new API key of ${company.name} is stored.`, { ...brief(company), sync_addr: syncAddr });
-}
-
-/** A company on file that is not our own. */
-async function requirePartner({ db, server }: App, nameOrId: string): Promise<Company> {
-  const company = await requireCompany(db, nameOrId);
-  if (company.id !== server.serverId) return company;
-  throw new SandpiperError("usage", `${company.name} is this server's own company`, {
-    hint: "Name a partner; `sandpiper company list` shows them.",
-  });
 }
 
 const brief = ({ id, name }: Company) => ({ id, name });

@@ -1,8 +1,7 @@
 /** `sandpiper maintain`: cleans up in the database, now. */
 import type { Command } from "commander";
-import { forgetOld } from "../activity/retention-store.ts";
-import { openDatabase } from "../database/database.ts";
-import { type Tidied, tidyEverything } from "../database/tidy.ts";
+import type { Tidied } from "../database/tidy.ts";
+import { maintain } from "../operations/maintain.ts";
 import { action, addCommand, type Context } from "./command.ts";
 import { type Column, record } from "./output.ts";
 
@@ -26,13 +25,8 @@ export function registerMaintain(program: Command, context: Context): void {
     .option("--full", "write every table anew, without a gap")
     .action(
       action<{ full?: boolean }>(context, (run, { full = false }) =>
-        run.withApp(async ({ db, config }) => {
-          const { signal } = run;
-          const { days } = config.retention;
-          const forgotten = await forgetOld(db, days, { limitMs: Number.POSITIVE_INFINITY, signal });
-          signal.throwIfAborted();
-          const owner = await openDatabase(config, { as: "owner", name: "sandpiper maintain" });
-          const { tidied, left } = await tidyEverything(owner, { full, signal }).finally(() => owner.close());
+        run.withApp(async (app) => {
+          const { forgotten, tidied, left } = await maintain(app, { full, signal: run.signal });
           if (run.json) {
             const tables = tidied.map((table) => record(columns, table));
             await run.output.json({ forgotten, tables, not_allowed: left });
@@ -41,7 +35,7 @@ export function registerMaintain(program: Command, context: Context): void {
           await run.output.rows(columns, tidied);
           const { activity, runs, confirmations } = forgotten;
           run.output.note(
-            `Forgotten, since they were older than ${days} days: ${activity} activities, ${runs} runs, ${confirmations} confirmations.`,
+            `Forgotten, since they were older than ${app.config.retention.days} days: ${activity} activities, ${runs} runs, ${confirmations} confirmations.`,
           );
           if (left.length === 0) return;
           run.output.note(

@@ -1,8 +1,7 @@
 /** `sandpiper slice meta`: shows or changes a slice's metadata. */
 import type { Command } from "commander";
-import { requireRole } from "../companies/company-store.ts";
 import { SandpiperError } from "../errors.ts";
-import { applyBatch } from "../slices/batch.ts";
+import { editMetadata } from "../operations/slice-metadata.ts";
 import { readMetadata, requireSlice } from "../slices/slice-store.ts";
 import { action, addCommand, type Context, collect } from "./command.ts";
 
@@ -19,23 +18,20 @@ export function registerSliceMeta(group: Command, context: Context): void {
     .option("--unset <key>", "remove a key; may be repeated", collect)
     .action(
       action<{ unset?: string[] }, [string, string[]]>(context, async (run, { unset = [] }, name, words) => {
-        const pairs = parsePairs(words);
-        const both = unset.find((key) => pairs.has(key));
-        if (both !== undefined) {
-          throw new SandpiperError("usage", `${JSON.stringify(both)} is both set and unset`, {
-            hint: "Do one of them.",
-          });
-        }
-        await run.withApp(async ({ db, config }) => {
-          const slice = await requireSlice(db, name);
-          if (pairs.size > 0 || unset.length > 0) {
-            await requireRole(db, "primary", "changing metadata");
-            const there = new Map(await readMetadata(db, slice.key));
-            for (const key of unset) if (!there.has(key)) throw missing(slice.name, key);
-            const metadata = Object.fromEntries([...pairs, ...unset.map((key) => [key, null] as const)]);
-            await applyBatch(db, slice, [{ metadata }], config.limits.max_grain_bytes);
+        const edits = new Map<string, string | null>(parsePairs(words));
+        for (const key of unset) {
+          if (typeof edits.get(key) === "string") {
+            throw new SandpiperError("usage", `${JSON.stringify(key)} is both set and unset`, {
+              hint: "Do one of them.",
+            });
           }
-          const rows = await readMetadata(db, slice.key);
+          edits.set(key, null);
+        }
+        await run.withApp(async (app) => {
+          const rows =
+            edits.size > 0
+              ? await editMetadata(app, "operator", name, edits)
+              : await readMetadata(app.db, (await requireSlice(app.db, name)).key);
           if (run.json) return run.output.json(Object.fromEntries(rows));
           await run.output.rows(
             [
@@ -48,11 +44,6 @@ export function registerSliceMeta(group: Command, context: Context): void {
       }),
     );
 }
-
-const missing = (slice: string, key: string) =>
-  new SandpiperError("not_found", `slice ${slice} has no metadata ${JSON.stringify(key)}`, {
-    hint: `\`sandpiper slice meta NAME\` shows what there is.`,
-  });
 
 /** `key=value` words as a map. @throws `usage` for a word without `=`, an empty key, or a key given twice. */
 export function parsePairs(words: readonly string[]): Map<string, string> {

@@ -1,13 +1,12 @@
 /** `sandpiper slice`: the sets of data that partners can subscribe to. */
 import type { Command } from "commander";
-import { requireRole } from "../companies/company-store.ts";
 import { everything } from "../database/scope.ts";
 import { SandpiperError } from "../errors.ts";
+import { type Affected, createSlice, deleteSlice, lockSlice } from "../operations/slices.ts";
 import { sortMetadata } from "../slices/rules/hash.ts";
 import { type Slice, sliceTypes } from "../slices/rules/slice.ts";
-import { addSlice, listSlices, removeSlice, requireSlice, setAllowSync } from "../slices/slice-store.ts";
-import { listSubscriptions } from "../subscriptions/subscription-store.ts";
-import { action, addCommand, addGroup, type Context, collect } from "./command.ts";
+import { listSlices } from "../slices/slice-store.ts";
+import { action, addCommand, addGroup, type Context, collect, type Run } from "./command.ts";
 import type { Column } from "./output.ts";
 import { parsePairs, registerSliceMeta } from "./slice-meta.ts";
 
@@ -15,8 +14,8 @@ export function registerSlice(program: Command, context: Context): void {
   const group = addGroup(program, "slice", "sets of data that partners subscribe to");
   registerAdd(group, context);
   registerList(group, context);
-  registerLock(group, context, "lock", false);
-  registerLock(group, context, "unlock", true);
+  registerLock(group, context, "lock", true);
+  registerLock(group, context, "unlock", false);
   registerSliceMeta(group, context);
   registerRemove(group, context);
 }
@@ -47,9 +46,8 @@ function registerAdd(group: Command, context: Context): void {
     .action(
       action<{ type: string; meta?: string[] }, [string]>(context, async (run, options, name) => {
         const metadata = sortMetadata(parsePairs(options.meta ?? []));
-        await run.withApp(async ({ db }) => {
-          const server = await requireRole(db, "primary", "`slice add`");
-          const slice = await addSlice(db, { companyId: server.serverId, name, type: options.type, metadata });
+        await run.withApp(async (app) => {
+          const slice = await createSlice(app, { name, type: options.type, metadata });
           await run.output.result(`Slice ${slice.name} (id ${slice.id}) is added.`, {
             id: slice.id,
             name: slice.name,
@@ -72,23 +70,21 @@ function registerList(group: Command, context: Context): void {
   );
 }
 
-function registerLock(group: Command, context: Context, name: string, allow: boolean): void {
+function registerLock(group: Command, context: Context, name: string, locked: boolean): void {
   addCommand(group, `${name} <name>`, {
-    summary: allow
-      ? "let partners sync a slice again (on a primary)"
-      : "keep partners from syncing a slice (on a primary)",
+    summary: locked
+      ? "keep partners from syncing a slice (on a primary)"
+      : "let partners sync a slice again (on a primary)",
     details: "A sync of a locked slice is deferred: the partner keeps what it has, whole.",
     examples: [`sandpiper slice ${name} brake-pads`, `sandpiper slice ${name} brake-pads --json`],
   }).action(
     action<object, [string]>(context, (run, _options, nameOrId) =>
-      run.withApp(async ({ db }) => {
-        await requireRole(db, "primary", `\`slice ${name}\``);
-        const slice = await requireSlice(db, nameOrId);
-        await setAllowSync(db, slice.key, allow);
-        await run.output.result(`Slice ${slice.name} is ${allow ? "open to" : "locked for"} syncs.`, {
+      run.withApp(async (app) => {
+        const slice = await lockSlice(app, "operator", nameOrId, locked);
+        await run.output.result(`Slice ${slice.name} is ${locked ? "locked for" : "open to"} syncs.`, {
           id: slice.id,
           name: slice.name,
-          locked: !allow,
+          locked,
         });
       }),
     ),
@@ -106,21 +102,27 @@ function registerRemove(group: Command, context: Context): void {
     .option("--noprompt", "remove it without asking, whoever is affected")
     .action(
       action<{ noprompt?: boolean }, [string]>(context, (run, options, nameOrId) =>
-        run.withApp(async ({ db }) => {
-          const slice = await requireSlice(db, nameOrId);
-          const affected = (await listSubscriptions(db, everything, { sliceKey: slice.key })).map((s) => s.companyName);
-          const whom = affected.length === 0 ? "nobody is subscribed to it" : `subscribed: ${affected.join(", ")}`;
-          const what = `slice ${slice.name} with ${slice.count} grains (${whom})`;
-          if (!options.noprompt && run.prompt.available) await run.prompt.confirm(`Remove ${what}?`);
-          else if (!options.noprompt && affected.length > 0) {
-            throw new SandpiperError("usage", `removing ${what} needs a confirmation`, {
-              hint: "Run it again with --noprompt, or on a terminal.",
-            });
-          }
-          await removeSlice(db, slice.key);
-          const document = { id: slice.id, name: slice.name, grains: slice.count, companies: affected };
-          await run.output.result(`Removed ${what}.`, document);
+        run.withApp(async (app) => {
+          const confirm = options.noprompt ? undefined : (affected: Affected) => confirmRemoving(run, affected);
+          const removed = await deleteSlice(app, "operator", nameOrId, confirm);
+          const { slice, companies } = removed;
+          const document = { id: slice.id, name: slice.name, grains: slice.count, companies };
+          await run.output.result(`Removed ${described(removed)}.`, document);
         }),
       ),
     );
+}
+
+function described({ slice, companies }: Affected): string {
+  const whom = companies.length === 0 ? "nobody is subscribed to it" : `subscribed: ${companies.join(", ")}`;
+  return `slice ${slice.name} with ${slice.count} grains (${whom})`;
+}
+
+async function confirmRemoving(run: Run, affected: Affected): Promise<void> {
+  if (run.prompt.available) await run.prompt.confirm(`Remove ${described(affected)}?`);
+  else if (affected.companies.length > 0) {
+    throw new SandpiperError("usage", `removing ${described(affected)} needs a confirmation`, {
+      hint: "Run it again with --noprompt, or on a terminal.",
+    });
+  }
 }

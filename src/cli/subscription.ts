@@ -1,16 +1,8 @@
 /** `sandpiper subscription`: which company gets which slice. */
 import type { Command } from "commander";
 import type { Subscription } from "../companies/company.ts";
-import { requireCompany, requireRole } from "../companies/company-store.ts";
-import { SandpiperError } from "../errors.ts";
-import { requireSlice } from "../slices/slice-store.ts";
-import {
-  addSubscription,
-  listSubscriptions,
-  removeSubscription,
-  requireSubscription,
-  setSubscriptionActive,
-} from "../subscriptions/subscription-store.ts";
+import { subscribe, unsubscribe } from "../operations/subscriptions.ts";
+import { listSubscriptions, requireSubscription, setSubscriptionActive } from "../subscriptions/subscription-store.ts";
 import { action, addCommand, addGroup, type Context } from "./command.ts";
 
 export function registerSubscription(program: Command, context: Context): void {
@@ -42,23 +34,10 @@ function registerAdd(group: Command, context: Context): void {
     .option("--description <text>", "for people")
     .action(
       action<AddOptions, [string]>(context, (run, options, name) =>
-        run.withApp(async ({ db }) => {
-          const server = await requireRole(db, "primary", "`subscription add`");
-          const slice = await requireSlice(db, options.slice);
-          const company = await requireCompany(db, options.company);
-          if (company.id === server.serverId) {
-            throw new SandpiperError("usage", `${company.name} is this server's own company`, {
-              hint: "Name a partner; `sandpiper company list` shows them.",
-            });
-          }
-          const { description = "" } = options;
-          if (description.length > 10_000 || description.includes("\0")) {
-            throw new SandpiperError("usage", "--description has more than 10,000 characters, or a NUL", {
-              hint: "Shorten it.",
-            });
-          }
-          const added = await addSubscription(db, { companyId: company.id, sliceKey: slice.key, name, description });
-          const sentence = `${company.name} is subscribed to slice ${slice.name} as ${added.name}.`;
+        run.withApp(async (app) => {
+          const { slice, company, description } = options;
+          const added = await subscribe(app, "operator", { slice, company, name, description });
+          const sentence = `${added.companyName} is subscribed to slice ${added.sliceName} as ${added.name}.`;
           await run.output.result(sentence, document(added));
         }),
       ),
@@ -121,11 +100,10 @@ function registerRemove(group: Command, context: Context): void {
     examples: ["sandpiper subscription remove epicor-pads", "sandpiper subscription remove epicor-pads --json"],
   }).action(
     action<object, [string]>(context, (run, _options, nameOrId) =>
-      run.withApp(async ({ db, server }) => {
-        const subscription = await requireSubscription(db, nameOrId);
-        await removeSubscription(db, subscription.key);
+      run.withApp(async (app) => {
+        const subscription = await unsubscribe(app, "operator", nameOrId);
         await run.output.result(`Subscription ${subscription.name} is removed.`, document(subscription));
-        if (server.role === "secondary" && subscription.withdrawnAt === null)
+        if (app.server.role === "secondary" && subscription.withdrawnAt === null)
           run.output.note("The next sync adds it again as long as the primary lists it; `deactivate` keeps it off.");
       }),
     ),

@@ -2,8 +2,8 @@
 import type { Command } from "commander";
 import { forgetOld } from "../activity/retention-store.ts";
 import { withApp } from "../app.ts";
-import { requireRole } from "../companies/company-store.ts";
 import { SandpiperError } from "../errors.ts";
+import { requireRole } from "../operations/role.ts";
 import { action, addCommand, type Context } from "./command.ts";
 import { SyncOutput } from "./sync-output.ts";
 import { wholeNumber } from "./whole-number.ts";
@@ -58,7 +58,7 @@ export function registerSync(parent: Command, context: Context): void {
           });
         }
         await withApp(run.source, "sandpiper sync", run.signal, async (app) => {
-          await requireRole(app.db, "secondary", "sync");
+          requireRole(app, "secondary", "sync");
           const output = new SyncOutput({ json: run.json, quiet: options.quiet === true, rehearsal });
           const report = await runSync(app, {
             sub: options.sub,

@@ -1,10 +1,9 @@
 /** `sandpiper user`: people who may log in to the server. */
 import { type Command, Option } from "commander";
 import { roles } from "../companies/company.ts";
-import { requireCompany } from "../companies/company-store.ts";
-import { addUser, countNamesakes, loginName, minPasswordLength } from "../companies/user-store.ts";
+import { countNamesakes, loginName, minPasswordLength } from "../companies/user-store.ts";
 import { SandpiperError } from "../errors.ts";
-import { checkName } from "../names.ts";
+import { createUser } from "../operations/users.ts";
 import { action, addCommand, addGroup, type Context, type Run } from "./command.ts";
 
 type PersonRole = Exclude<keyof typeof roles, "sync">;
@@ -36,19 +35,15 @@ export function registerUser(program: Command, context: Context): void {
     .option("--company <company>", "name or id of the user's company (default: our own)")
     .option("--email <address>", "for people")
     .action(
-      action<Options, [string]>(context, async (run, options, name) => {
-        checkName("user", name);
-        checkEmail(options.email);
-        await run.withApp(async ({ db, server }) => {
-          const company = await requireCompany(db, options.company ?? server.serverId);
-          if (options.role !== "company-admin" && company.id !== server.serverId) {
-            throw new SandpiperError("usage", `a user with the role ${options.role} must belong to our own company`, {
-              hint: "Leave out --company, or give the role company-admin.",
-            });
-          }
-          const password = await readPassword(run);
-          const role = roles[options.role];
-          const user = await addUser(db, { companyId: company.id, name, role, password, email: options.email });
+      action<Options, [string]>(context, (run, options, name) =>
+        run.withApp(async (app) => {
+          const { user, company } = await createUser(app, "operator", {
+            company: options.company,
+            name,
+            role: roles[options.role],
+            email: options.email,
+            password: () => readPassword(run),
+          });
           const login = loginName(user.name, company);
           await run.output.result(
             `User ${user.name} of ${company.name} is added as ${options.role}. It logs in as ${login}.`,
@@ -61,12 +56,12 @@ export function registerUser(program: Command, context: Context): void {
               email: user.email,
             },
           );
-          if ((await countNamesakes(db, name)) > 1)
+          if ((await countNamesakes(app.db, name)) > 1)
             run.output.note(
               `Other companies have a user ${name} as well: none of them can leave out the company any more.`,
             );
-        });
-      }),
+        }),
+      ),
     );
 }
 
@@ -81,11 +76,4 @@ async function readPassword(run: Run): Promise<string> {
     throw new SandpiperError("usage", "the two passwords differ", { hint: "Run it again." });
   }
   return password;
-}
-
-function checkEmail(email: string | undefined): void {
-  if (email === undefined || (email.length <= 254 && /^[^\s@\p{Cc}]+@[^\s@\p{Cc}]+$/u.test(email))) return;
-  throw new SandpiperError("usage", `${JSON.stringify(email)} is not an e-mail address`, {
-    hint: "Give NAME@HOST, or leave --email out.",
-  });
 }

@@ -26,19 +26,6 @@ export async function readServer(db: Queries): Promise<Server> {
   return row;
 }
 
-/** As {@link readServer}. @throws `usage` when it has another role; `doing` completes "… runs on a primary". */
-export async function requireRole(db: Queries, role: ServerRole, doing: string): Promise<Server> {
-  const server = await readServer(db);
-  if (server.role !== role) {
-    throw new SandpiperError(
-      "usage",
-      `${doing} runs on a ${role}; this is the ${server.role} of ${server.companyName}`,
-      { hint: `Run it where the ${role}'s configuration is, or name that with --config FILE.` },
-    );
-  }
-  return server;
-}
-
 /** Sets up an empty database; through the owner's connection. @throws `conflict` when it is set up already as something else, `usage` for a bad name. */
 export async function initServer(
   owner: Database,

@@ -43,13 +43,22 @@ function checkPassword(password: string): void {
   }
 }
 
-/** Adds a user. @throws `conflict` for a name that its company has already, `usage` for a bad name, or a password that is too short or too long. */
+/** @throws `usage` unless it is an address, of 254 characters at most (RFC 5321), or empty, for none. */
+export function checkEmail(email: string): void {
+  if (email === "" || (email.length <= 254 && /^[^\s@\p{Cc}]+@[^\s@\p{Cc}]+$/u.test(email))) return;
+  throw new SandpiperError("usage", `${JSON.stringify(email.slice(0, 300))} is not an e-mail address`, {
+    hint: "Give NAME@HOST, with 254 characters at most, or leave it out.",
+  });
+}
+
+/** Adds a user. @throws `conflict` for a name that its company has already, `usage` for a bad name, password or e-mail address. */
 export async function addUser(
   db: Queries,
   input: { companyId: CompanyId; name: string; email?: string; role: number; password: string },
 ): Promise<User> {
   checkName("user", input.name);
   checkPassword(input.password);
+  checkEmail(input.email ?? "");
   try {
     const row = await db.one<User>(
       `INSERT INTO users AS u (id, company_id, name, name_key, email, role, password_hash) VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING ${columns}`,
@@ -160,7 +169,7 @@ export async function userStillValid(
 /**
  * Changes what is given of a user. A new password, and switching off, end the user's tokens for good.
  *
- * @throws `usage` for a password that is too short or too long.
+ * @throws `usage` for a bad password or e-mail address.
  */
 export async function updateUser(
   db: Queries,
@@ -168,6 +177,7 @@ export async function updateUser(
   change: { email?: string; active?: boolean; password?: string },
 ): Promise<void> {
   if (change.password !== undefined) checkPassword(change.password);
+  if (change.email !== undefined) checkEmail(change.email);
   await db.run(
     `UPDATE users SET email = coalesce($2, email), active = coalesce($3, active), password_hash = coalesce($4, password_hash),
        token_stamp = CASE WHEN $4 IS NOT NULL OR NOT $3 THEN gen_random_uuid() ELSE token_stamp END, updated_at = now() WHERE id = $1`,

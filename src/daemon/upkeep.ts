@@ -1,9 +1,7 @@
 /** What a server that runs for months does for its database once a day: old log entries are forgotten, and what changed much is vacuumed. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { forgetOld } from "../activity/retention-store.ts";
 import type { App } from "../app.ts";
-import { openDatabase } from "../database/database.ts";
-import { tidyWhatChanged } from "../database/tidy.ts";
+import { upkeep } from "../operations/maintain.ts";
 import type { Service } from "./service.ts";
 
 /** The first time is soon: a server may be restarted every day. */
@@ -27,9 +25,7 @@ export async function keepUp(app: App, signal: AbortSignal, { firstMs, everyMs }
     await sleep(waitMs, undefined, { signal, ref: false }).catch(() => {});
     if (signal.aborted) return;
     try {
-      const forgotten = await forgetOld(app.db, app.config.retention.days, { limitMs, signal });
-      const owner = await openDatabase(app.config, { as: "owner", name: "sandpiper upkeep" });
-      const tidied = await tidyWhatChanged(owner, { limitMs, signal }).finally(() => owner.close());
+      const { forgotten, tidied } = await upkeep(app, { limitMs, signal });
       app.log.info({ event: "maintenance.done", forgotten, tables: tidied.map(({ table }) => table) });
     } catch (error) {
       if (!signal.aborted) app.log.warn({ event: "maintenance.failed", err: error });

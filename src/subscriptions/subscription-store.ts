@@ -10,6 +10,7 @@ import { type CompanyId, isUuid, type SliceId, type SliceKey } from "../ids.ts";
 import { checkName, nameKey } from "../names.ts";
 import type { Slice } from "../slices/rules/slice.ts";
 import { insertCopies, type Page, renameSlice, setSliceType } from "../slices/slice-store.ts";
+import { checkDescription } from "./rules/description.ts";
 import type { KnownSlice, SubscriptionPlan } from "./rules/rules.ts";
 
 type Queries = Pick<Session | Database, "query" | "one" | "run">;
@@ -147,7 +148,7 @@ export async function requireSubscription(
   return row;
 }
 
-/** Assigns a slice to a company. @throws `conflict` when the name is taken or the company has the slice already. */
+/** Assigns a slice to a company. @throws `usage` for a bad name or description, `conflict` when the name is taken or the company has the slice already. */
 export async function addSubscription(
   db: Database,
   input: {
@@ -160,6 +161,7 @@ export async function addSubscription(
   },
 ): Promise<Subscription> {
   checkName("subscription", input.name);
+  checkDescription(input.description ?? "");
   const id = input.id?.toLowerCase() ?? randomUUID();
   try {
     await db.transaction((tx) =>

@@ -61,6 +61,11 @@ t.test("slices and subscriptions on a primary", async (t) => {
     [["subscription", "add", "s2", "--slice", "nil", "--company", "epicor"], 2, "there is no slice"],
     [["subscription", "add", "s2", "--slice", "pads", "--company", "nil"], 2, "there is no company"],
     [["subscription", "add", "s2", "--slice", "pads", "--company", "abc brakes"], 2, "own company"],
+    [
+      ["subscription", "add", "s2", "--slice", "pads", "--company", "epicor", "--description", "d".repeat(10_001)],
+      2,
+      "10,000 characters",
+    ],
     [["subscription", "activate", "nil"], 2, "there is no subscription"],
     [["subscription", "remove", "nil"], 2, "there is no subscription"],
   ]);

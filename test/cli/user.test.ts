@@ -41,6 +41,7 @@ t.test("users", async (t) => {
     [admin("--company", "epicor"), 2, "must belong to our own company"],
     [add("x", "--role", "company-admin", "--company", "nil"), 2, "there is no company"],
     [admin("--email", "nobody"), 2, "is not an e-mail address"],
+    [admin("--email", `${"x".repeat(243)}@example.com`), 2, "is not an e-mail address"],
     [add("", "--role", "admin"), 2, "name is empty"],
     [add("x"), 2, "required option '--role <role>' not specified"],
     [["activity", "--company", "nil"], 2, "there is no company"],

@@ -4,7 +4,7 @@ import type { App } from "../../app.ts";
 import { keyStillValid } from "../../companies/company-store.ts";
 import { userStillValid } from "../../companies/user-store.ts";
 import { SandpiperError } from "../../errors.ts";
-import { scopeOf } from "./access.ts";
+import { scopeOf } from "../../operations/actor.ts";
 import { type Identity, invalidToken, type TokenKey, verifyToken } from "./token.ts";
 
 /** What knows who somebody is; a ServerContext is one. */

@@ -89,8 +89,8 @@ export function refuseSocket(socket: Duplex, thrown: unknown): void {
   setTimeout(() => socket.destroy(), 1000).unref();
 }
 
-/** One answer for what does not exist and for what the caller may not see: it must not depend on anything else. */
-export const missing = (what: string) => new SandpiperError("not_found", `there is no such ${what}`);
+/** For the routes that look things up by themselves. */
+export { missing } from "../../errors.ts";
 
 export const noSuchAddress = () => new SandpiperError("not_found", "there is nothing at this address");
 

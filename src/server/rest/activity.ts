@@ -1,18 +1,14 @@
 /** /activity: what was synced, and how it ended. Partners with the reference implementation report their syncs here. */
 import type { Router } from "express";
 import { z } from "zod";
-import { type Activity, ActivityCount, addActivity, listActivity } from "../../activity/activity-store.ts";
-import { findSubscription } from "../../subscriptions/subscription-store.ts";
-import { forbidden } from "../auth/access.ts";
+import { type Activity, ActivityCount, listActivity } from "../../activity/activity-store.ts";
+import { reportActivity } from "../../operations/report-activity.ts";
 import type { ServerContext } from "../context.ts";
-import { missing } from "../http/problem.ts";
-import { type Call, created, endpoint, ok, resource } from "./endpoint.ts";
+import { created, endpoint, ok, resource } from "./endpoint.ts";
 import { listing, pageQuery } from "./paging.ts";
 
 const nanosecondsPerMs = 1_000_000;
 const nilUuid = "00000000-0000-0000-0000-000000000000";
-/** What is kept of a message, in characters: a page of the list holds a thousand of them. */
-const keptLength = 1000;
 const good = new Set(["updated", "would-update"]);
 
 const activityJson = (activity: Activity) => {
@@ -72,39 +68,17 @@ export function activityRoutes(router: Router, context: ServerContext): void {
       allow: "all",
       body: report,
       bodyLimits: { maxBytes: maxReportBytes },
-      handle: async (call) => {
-        const { db, identity, body } = call;
-        // Whose activity it is, the token says.
-        if (body.company_id !== undefined && body.company_id !== identity.companyId) {
-          throw forbidden("an activity can be reported for one's own company only");
-        }
-        const subscription = body.sub_id === undefined ? undefined : await ownSubscription(call, body.sub_id);
-        await addActivity(db, {
-          companyId: identity.companyId,
-          runId: typeof body.id === "string" ? body.id : null, // so that a report that is repeated counts once
-          sliceId: subscription?.sliceId ?? null,
-          sliceName: subscription?.sliceName ?? "",
-          subId: subscription?.id ?? null,
-          test: false,
-          outcome: body.success ? "updated" : "failed",
-          message: [body.message, body.error ?? ""]
-            .filter((text) => text !== "")
-            .join(": ")
-            .slice(0, keptLength)
-            .toWellFormed(),
-          grainsAdded: 0,
-          grainsRemoved: 0,
-          bytes: 0,
+      handle: async ({ app, identity, body }) => {
+        const subscription = await reportActivity(app, identity, {
+          companyId: body.company_id,
+          subscriptionId: body.sub_id,
+          runId: typeof body.id === "string" ? body.id : undefined,
+          success: body.success,
+          message: [body.message, body.error ?? ""].filter((text) => text !== "").join(": "),
           durationMs: Math.round(body.duration / nanosecondsPerMs),
         });
         return created({ company_id: identity.companyId, sub_id: subscription?.id ?? null, success: body.success });
       },
     }),
   });
-}
-
-async function ownSubscription({ db, identity }: Call<unknown, unknown>, id: string) {
-  const subscription = await findSubscription(db, id, { company: identity.companyId });
-  if (subscription === undefined) throw missing("subscription");
-  return subscription;
 }

@@ -2,20 +2,13 @@
 import type { Router } from "express";
 import { z } from "zod";
 import type { Company } from "../../companies/company.ts";
-import {
-  addCompany,
-  countCompanies,
-  findCompany,
-  issueApiKey,
-  listCompanies,
-  moveCompany,
-  setCompanyActive,
-} from "../../companies/company-store.ts";
-import { checkSyncAddress, type SyncTarget } from "../../companies/sync-address.ts";
-import { SandpiperError } from "../../errors.ts";
+import { countCompanies, listCompanies } from "../../companies/company-store.ts";
+import { editCompany } from "../../operations/edit-company.ts";
+import { companyFor } from "../../operations/find.ts";
+import { registerPartner, rekeyPartner } from "../../operations/register-partner.ts";
+import { recordPrimary } from "../../operations/register-primary.ts";
 import { countSubscriptions, listSubscriptions } from "../../subscriptions/subscription-store.ts";
 import type { ServerContext } from "../context.ts";
-import { missing } from "../http/problem.ts";
 import { shortText } from "../http/strict-json.ts";
 import { type Call, created, endpoint, ok, resource } from "./endpoint.ts";
 import { listing, pageQuery } from "./paging.ts";
@@ -32,16 +25,6 @@ const companyJson = (company: Company) => ({
 });
 
 export function companyRoutes(router: Router, context: ServerContext): void {
-  const { server, config } = context.app;
-
-  /** An address that came over REST. @throws `usage` unless it may be here. */
-  const target = (address: string): SyncTarget => {
-    if (server.role !== "secondary")
-      throw new SandpiperError("usage", "a primary calls nobody: its partners have no sync address");
-    const mayBePrivate = config.server.allow_private_addresses;
-    return { url: checkSyncAddress(address, mayBePrivate), mayBePrivate };
-  };
-
   resource(router, context, "/companies", {
     get: endpoint({
       allow: "all",
@@ -58,13 +41,11 @@ export function companyRoutes(router: Router, context: ServerContext): void {
         name: shortText,
         sync_addr: shortText.optional(),
       }),
-      handle: async ({ db, body: { sync_addr: address, ...body } }) => {
-        const company = await addCompany(db, {
-          ...body,
-          ...(address === undefined ? {} : { target: target(address) }),
-        });
-        if (server.role !== "primary") return created(companyJson(company));
-        return created({ ...companyJson(company), api_key: await issueApiKey(db, company.id, context.apiKeyHmac) });
+      handle: async ({ app, identity, body: { sync_addr: address, ...body } }) => {
+        if (app.server.role === "secondary" || address !== undefined)
+          return created(companyJson(await recordPrimary(app, identity, { ...body, address })));
+        const { company, apiKey } = await registerPartner(app, body);
+        return created({ ...companyJson(company), api_key: apiKey });
       },
     }),
   });
@@ -76,29 +57,17 @@ export function companyRoutes(router: Router, context: ServerContext): void {
       body: z
         .strictObject({ active: z.boolean().optional(), sync_addr: shortText.optional() })
         .refine(({ active, sync_addr }) => active !== undefined || sync_addr !== undefined, "must change something"),
-      handle: async (call) => {
-        const company = await requested(call);
-        const { active, sync_addr: address } = call.body;
-        if (company.id === server.serverId)
-          throw ourselves("be switched off, for nobody could log in any more, nor have an address");
-        const moved = address === undefined ? undefined : target(address);
-        await call.db.transaction(async (tx) => {
-          if (moved !== undefined && moved.url !== company.syncAddr) await moveCompany(tx, company.id, moved);
-          if (active !== undefined) await setCompanyActive(tx, company.id, active);
-        });
-        return ok(companyJson(await requested(call)));
-      },
+      handle: async ({ app, identity, params, body: { active, sync_addr: address } }) =>
+        ok(companyJson(await editCompany(app, identity, pathUuid(params.id), { active, address }))),
     }),
   });
 
   resource(router, context, "/companies/:id/rekey", {
     post: endpoint({
       allow: "admin",
-      on: "primary",
-      handle: async (call) => {
-        const company = await requested(call);
-        if (company.id === server.serverId) throw ourselves("have an API key, which is for partners");
-        return ok({ id: company.id, api_key: await issueApiKey(call.db, company.id, context.apiKeyHmac) });
+      handle: async ({ app, identity, params }) => {
+        const { company, apiKey } = await rekeyPartner(app, identity, pathUuid(params.id));
+        return ok({ id: company.id, api_key: apiKey });
       },
     }),
   });
@@ -117,10 +86,5 @@ export function companyRoutes(router: Router, context: ServerContext): void {
   });
 }
 
-async function requested({ db, scope, params }: Call<unknown, unknown>): Promise<Company> {
-  const company = await findCompany(db, pathUuid(params.id), scope);
-  if (company === undefined) throw missing("company");
-  return company;
-}
-
-const ourselves = (what: string) => new SandpiperError("usage", `this server's own company cannot ${what}`);
+const requested = ({ app, identity, params }: Call<unknown, unknown>): Promise<Company> =>
+  companyFor(app, identity, pathUuid(params.id));

@@ -1,11 +1,14 @@
 /** A route as its resource's file declares it: who may, where, with what query and body; and what it does. */
 import type { Request, Response, Router } from "express";
 import { z } from "zod";
+import type { App } from "../../app.ts";
 import type { ServerRole } from "../../companies/company.ts";
 import type { Database } from "../../database/database.ts";
 import { everything, type Scope } from "../../database/scope.ts";
 import { SandpiperError } from "../../errors.ts";
-import { type Access, requireAccess, scopeOf } from "../auth/access.ts";
+import { scopeOf } from "../../operations/actor.ts";
+import { requireRole } from "../../operations/role.ts";
+import { type Access, requireAccess } from "../auth/access.ts";
 import { claimedIdentity, requireStillValid } from "../auth/authenticate.ts";
 import type { Identity } from "../auth/token.ts";
 import type { ServerContext } from "../context.ts";
@@ -28,7 +31,8 @@ export const noContent: Reply = { status: 204 };
 
 /** A request whose query and body were checked. */
 export interface PublicCall<Query, Body> {
-  context: ServerContext;
+  /** What an operation works with; its database shows what the sender may see. */
+  app: App;
   db: Database;
   params: Readonly<Record<string, string>>;
   query: Query;
@@ -73,7 +77,8 @@ export function publicEndpoint<Query = object, Body = undefined>(
     const arrived = options.body === undefined ? () => {} : context.waiting.body(request);
     const input = await takeInput(request, options, strangersBody).finally(arrived);
     const db = context.app.db.as(everything, wanted);
-    reply(response, await options.handle({ context, db, request, response, wanted, ...input }));
+    const app = { ...context.app, db };
+    reply(response, await options.handle({ app, db, request, response, wanted, ...input }));
   };
 }
 
@@ -81,7 +86,7 @@ export function publicEndpoint<Query = object, Body = undefined>(
 export function endpoint<Query = object, Body = undefined>(
   options: Input<Query, Body> & {
     allow: Access;
-    /** The role of server that this makes sense on. */
+    /** The role of server that this makes sense on, unless an operation says so. */
     on?: ServerRole;
     /** Whether it lasts as long as its client likes, or holds a payload. */
     lasting?: true;
@@ -96,13 +101,14 @@ export function endpoint<Query = object, Body = undefined>(
     await requireStillValid(identity, context);
     response.locals.companyId = identity.companyId;
     requireAccess(identity, options.allow);
-    requireServerRole(context, options.on);
+    if (options.on !== undefined) requireRole(context.app, options.on, "this");
     const stillPermitted = () => requireStillValid(identity, context);
     const input = await takeInput(request, options, knownBody);
     if (options.body !== undefined) await stillPermitted(); // the body may have been a while coming
     const scope = scopeOf(identity);
     const db = context.app.db.as(scope, wanted);
-    const call = { context, db, request, response, wanted, ...input, identity, scope, stillPermitted };
+    const app = { ...context.app, db };
+    const call = { app, db, request, response, wanted, ...input, identity, scope, stillPermitted };
     reply(response, await options.handle(call));
   };
 }
@@ -132,14 +138,6 @@ function reply(response: Response, { status, json }: Reply = { status: 0 }): voi
   if (status === 0) return;
   if (json === undefined) answer(response, status);
   else answerJson(response, status, json);
-}
-
-/** @throws `usage` on a server of the other role. */
-function requireServerRole({ app }: ServerContext, role: ServerRole | undefined): void {
-  if (role === undefined || role === app.server.role) return;
-  throw new SandpiperError("usage", `this works on a ${role} only, and this server is a ${app.server.role}`, {
-    hint: role === "primary" ? "Data on a secondary is an exact copy: change it at its primary." : undefined,
-  });
 }
 
 type Method = "get" | "post" | "put" | "patch" | "delete";

@@ -1,21 +1,12 @@
 /** /slices: sets of data, as things. What is in them: slice-content.ts, slice-batch.ts, grains.ts. */
 import type { Router } from "express";
 import { z } from "zod";
-import { checkName } from "../../names.ts";
+import { sliceFor } from "../../operations/find.ts";
+import { createSlice, deleteSlice, editSlice } from "../../operations/slices.ts";
 import { metadataInput } from "../../slices/batch.ts";
-import { sortMetadata } from "../../slices/rules/hash.ts";
 import type { Slice } from "../../slices/rules/slice.ts";
-import {
-  addSlice,
-  checkType,
-  findSlice,
-  listSlices,
-  removeSlice,
-  renameSlice,
-  setSliceType,
-} from "../../slices/slice-store.ts";
+import { listSlices } from "../../slices/slice-store.ts";
 import type { ServerContext } from "../context.ts";
-import { missing } from "../http/problem.ts";
 import { shortText } from "../http/strict-json.ts";
 import { type Call, created, endpoint, noContent, ok, resource } from "./endpoint.ts";
 import { listing, pageQuery } from "./paging.ts";
@@ -48,8 +39,6 @@ const sliceChange = z
   .refine((change) => Object.keys(change).length > 0, "nothing to change is named");
 
 export function sliceRoutes(router: Router, context: ServerContext): void {
-  const { server } = context.app;
-
   resource(router, context, "/slices", {
     get: endpoint({
       allow: "all",
@@ -61,14 +50,12 @@ export function sliceRoutes(router: Router, context: ServerContext): void {
     }),
     post: endpoint({
       allow: "admin",
-      on: "primary",
       body: newSlice,
       bodyLimits: metadataBody,
-      handle: async ({ db, scope, body }) => {
+      handle: async ({ app, body }) => {
         const { name, slice_type: type, allow_sync: allowSync, id } = body;
-        const metadata = sortMetadata(Object.entries(body.metadata ?? {}));
-        const slice = await addSlice(db, { companyId: server.serverId, id, name, type, metadata, allowSync });
-        return created(sliceJson(found(await findSlice(db, scope, slice.id))));
+        const metadata = Object.entries(body.metadata ?? {});
+        return created(sliceJson(await createSlice(app, { id, name, type, metadata, allowSync })));
       },
     }),
   });
@@ -76,7 +63,7 @@ export function sliceRoutes(router: Router, context: ServerContext): void {
   resource(router, context, "/slices/name/:name", {
     get: endpoint({
       allow: "all",
-      handle: async ({ db, scope, params }) => ok(sliceJson(found(await findSlice(db, scope, params.name!)))),
+      handle: async ({ app, identity, params }) => ok(sliceJson(await sliceFor(app, identity, params.name!))),
     }),
   });
 
@@ -84,26 +71,14 @@ export function sliceRoutes(router: Router, context: ServerContext): void {
     get: endpoint({ allow: "all", handle: async (call) => ok(sliceJson(await requestedSlice(call))) }),
     patch: endpoint({
       allow: "admin",
-      on: "primary",
       body: sliceChange,
-      handle: async (call) => {
-        const { key } = await requestedSlice(call);
-        const { name, slice_type: type } = call.body;
-        if (name !== undefined) checkName("slice", name);
-        if (type !== undefined) checkType(type);
-        await call.db.transaction(async (tx) => {
-          if (name !== undefined) await renameSlice(tx, key, name);
-          if (type !== undefined) await setSliceType(tx, key, type);
-        });
-        return ok(sliceJson(await requestedSlice(call)));
-      },
+      handle: async ({ app, identity, params, body: { name, slice_type: type } }) =>
+        ok(sliceJson(await editSlice(app, identity, pathUuid(params.id), { name, type }))),
     }),
     delete: endpoint({
       allow: "admin",
-      on: "primary",
-      handle: async (call) => {
-        const { key } = await requestedSlice(call);
-        await removeSlice(call.db, key);
+      handle: async ({ app, identity, params }) => {
+        await deleteSlice(app, identity, pathUuid(params.id));
         return noContent;
       },
     }),
@@ -111,10 +86,5 @@ export function sliceRoutes(router: Router, context: ServerContext): void {
 }
 
 /** The slice whose id stands in the path, if the caller may see it. */
-export const requestedSlice = async ({ db, scope, params }: Call<unknown, unknown>): Promise<Slice> =>
-  found(await findSlice(db, scope, pathUuid(params.id)));
-
-function found(slice: Slice | undefined): Slice {
-  if (slice === undefined) throw missing("slice");
-  return slice;
-}
+export const requestedSlice = ({ app, identity, params }: Call<unknown, unknown>): Promise<Slice> =>
+  sliceFor(app, identity, pathUuid(params.id));

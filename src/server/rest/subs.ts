@@ -2,19 +2,15 @@
 import type { Router } from "express";
 import { z } from "zod";
 import type { Subscription } from "../../companies/company.ts";
-import { findCompany } from "../../companies/company-store.ts";
-import { SandpiperError } from "../../errors.ts";
-import { findSlice } from "../../slices/slice-store.ts";
+import { subscriptionFor } from "../../operations/find.ts";
+import { subscribe, unsubscribe } from "../../operations/subscriptions.ts";
+import { maxDescriptionLength } from "../../subscriptions/rules/description.ts";
 import {
-  addSubscription,
   countSubscriptions,
-  findSubscription,
   listSubscriptions,
-  removeSubscription,
   setSubscriptionActive,
 } from "../../subscriptions/subscription-store.ts";
 import type { ServerContext } from "../context.ts";
-import { missing } from "../http/problem.ts";
 import { shortText } from "../http/strict-json.ts";
 import { type Call, created, endpoint, noContent, ok, resource } from "./endpoint.ts";
 import { listing, pageQuery } from "./paging.ts";
@@ -36,13 +32,11 @@ const newSubscription = z.strictObject({
   slice_id: z.guid(),
   company_id: z.guid().toLowerCase(),
   name: shortText,
-  description: z.string().max(1000).optional(),
+  description: z.string().max(maxDescriptionLength).optional(),
   active: z.boolean().optional(),
 });
 
 export function subscriptionRoutes(router: Router, context: ServerContext): void {
-  const { server } = context.app;
-
   resource(router, context, "/subs", {
     get: endpoint({
       allow: "all",
@@ -54,28 +48,17 @@ export function subscriptionRoutes(router: Router, context: ServerContext): void
     }),
     post: endpoint({
       allow: "admin",
-      on: "primary",
       body: newSubscription,
-      handle: async ({ db, scope, body }) => {
-        const slice = await findSlice(db, scope, body.slice_id);
-        if (slice === undefined) throw missing("slice");
-        const company = await findCompany(db, body.company_id, scope);
-        if (company === undefined) throw missing("company");
-        if (company.id === server.serverId) {
-          throw new SandpiperError("usage", "this server's own company does not subscribe: it has the data");
-        }
-        const { slice_id: _slice, company_id: _company, ...rest } = body;
-        const added = await addSubscription(db, { ...rest, companyId: company.id, sliceKey: slice.key });
-        return created(subscriptionJson(added));
-      },
+      handle: async ({ app, identity, body: { slice_id: slice, company_id: company, ...rest } }) =>
+        created(subscriptionJson(await subscribe(app, identity, { ...rest, slice, company }))),
     }),
   });
 
   resource(router, context, "/subs/name/:name", {
     get: endpoint({
       allow: "all",
-      handle: async ({ db, scope, params }) =>
-        ok(subscriptionJson(found(await findSubscription(db, params.name!, scope)))),
+      handle: async ({ app, identity, params }) =>
+        ok(subscriptionJson(await subscriptionFor(app, identity, params.name!))),
     }),
   });
 
@@ -93,20 +76,13 @@ export function subscriptionRoutes(router: Router, context: ServerContext): void
     }),
     delete: endpoint({
       allow: "admin",
-      on: "primary",
-      handle: async (call) => {
-        const { key } = await requested(call);
-        await removeSubscription(call.db, key);
+      handle: async ({ app, identity, params }) => {
+        await unsubscribe(app, identity, pathUuid(params.id));
         return noContent;
       },
     }),
   });
 }
 
-const requested = async ({ db, scope, params }: Call<unknown, unknown>) =>
-  found(await findSubscription(db, pathUuid(params.id), scope));
-
-function found(subscription: Subscription | undefined): Subscription {
-  if (subscription === undefined) throw missing("subscription");
-  return subscription;
-}
+const requested = ({ app, identity, params }: Call<unknown, unknown>): Promise<Subscription> =>
+  subscriptionFor(app, identity, pathUuid(params.id));

@@ -65,6 +65,15 @@ t.test("users", async (t) => {
   t.equal((await server.get(path, admin)).status, 404);
   t.equal((await server.post("/users", admin, { username: "e", password: "short", role: 110 })).status, 400);
   t.equal((await server.get("/users/x", admin)).status, 400);
+
+  const withEmail = (email: string) => server.post("/users", admin, { username: "erin", password, role: 110, email });
+  const longest = `${"x".repeat(254 - "@example.com".length)}@example.com`;
+  for (const email of ["nobody", "@", `x${longest}`, "a b@example.com"])
+    t.match(await withEmail(email), { status: 400, json: { message: /is not an e-mail address/ } }, email.slice(0, 20));
+  const erin = await withEmail(longest);
+  t.equal(erin.status, 201);
+  t.equal((await patch(`/users/${erin.json.id}`, { email: "nobody" })).status, 400);
+  t.match(await patch(`/users/${erin.json.id}`, { email: "" }), { status: 200, json: { email: "" } }, "none");
 });
 
 t.test("slices", async (t) => {
@@ -151,6 +160,11 @@ t.test("subscriptions", async (t) => {
   t.equal((await server.post("/subs", admin, { ...again, company_id: server.app.server.serverId })).status, 400);
   t.equal((await remove(`/subs/${id}`)).status, 204);
   t.same((await server.get("/sync/subs", who.epicor)).json, []);
+  const described = (length: number) => server.post("/subs", admin, { ...again, description: "d".repeat(length) });
+  t.equal((await described(10_001)).status, 400, "longer than any secondary takes");
+  const longest = await described(10_000);
+  t.equal(longest.status, 201, "as long as on the command line");
+  t.equal((await remove(`/subs/${longest.json.id}`)).status, 204);
 });
 
 t.test("activity, as the reference implementation reports it", async (t) => {
