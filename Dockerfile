@@ -1,4 +1,4 @@
-# sandpiper, either role: sandpiper.yaml in the volume says which. See README, "Docker".
+# sandpiper, either role: sandpiper.yaml in the volume says which. See docs/operating.md, "Docker".
 ARG BASE=node:20-slim
 
 FROM ${BASE} AS build

@@ -1,5 +1,5 @@
 /**
- * Characters that nobody sees, or that rearrange what one sees, by the tables of Unicode. They are never printed as they are: a
+ * Characters that are invisible, or that rearrange the text around them, by Unicode's tables. They are never printed as they are: a
  * name must not move the cursor, colour the screen, forge a line or pass for another. Pure.
  */
 

@@ -5,7 +5,7 @@
  */
 
 interface Meaning {
-  /** Exit code of a command that ends with this error (README, "Exit codes"). */
+  /** Exit code of a command that ends with this error (docs/exit-codes.md). */
   exit: number;
   /** Status of an HTTP answer. */
   http: number;

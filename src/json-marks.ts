@@ -1,4 +1,4 @@
-/** What a JSON text is made of, counted in its bytes before anything is built of it: what little text can blow up to. Pure. */
+/** Counts the parts of a JSON text in its bytes, before anything is built from it: a short text can become a very large value. Pure. */
 
 /** Most that a text may be made of. */
 export interface MostMarks {

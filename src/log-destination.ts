@@ -1,4 +1,4 @@
-/** Where the lines of a log go: written at once, so that an early exit loses nothing, and never in the way of who logs. */
+/** Where the lines of a log go: written at once, so that an early exit loses nothing, and never holding up the code that logs. */
 import { writeSync } from "node:fs";
 
 /** What a pipe that is full has not taken yet may be as much as this; what comes beyond it is dropped. */

@@ -12,7 +12,7 @@ export const nameKey = (name: string): string => name.normalize("NFC").toLowerCa
 /** Why `name` cannot be a name, or undefined if it can. */
 export function nameProblem(name: string): string | undefined {
   if (name.trim() === "") return "is empty";
-  if (name !== name.trim()) return "begins or ends with a blank";
+  if (name !== name.trim()) return "begins or ends with a space";
   if ([...name].length > maxNameLength) return `is longer than ${maxNameLength} characters`;
   if (/[\p{Cc}\p{Zl}\p{Zp}]/u.test(name)) return "has control characters";
   if (!name.isWellFormed()) return "is not valid Unicode";
@@ -27,7 +27,7 @@ export function checkName(what: string, name: string): string {
     throw new SandpiperError("usage", `the ${what}'s name ${problem}`, { hint: "Choose another name." });
   if (isUuid(name))
     throw new SandpiperError("usage", `the ${what}'s name looks like an id`, {
-      hint: "Choose a name that nobody takes for an id.",
+      hint: "Choose a name that cannot be taken for an id.",
     });
   return name;
 }

@@ -21,7 +21,7 @@ t.test("an error says what happened, what it means and what to do", async (t) =>
     t.match(asSandpiperError(thrown), { code: "internal" }, String(thrown));
 });
 
-t.test("every code means what the README says", async (t) => {
+t.test("every code means what docs/exit-codes.md says", async (t) => {
   const exits: Partial<Record<ErrorCode, number>> = {
     internal: 1,
     usage: 2,
@@ -51,7 +51,7 @@ t.test("every code means what the README says", async (t) => {
   t.equal(meanings.denied.close, meanings.not_found.close);
 });
 
-t.test("the worst exit code decides, in the order of the README", async (t) => {
+t.test("the worst exit code decides, in the order of docs/exit-codes.md", async (t) => {
   const order = [1, 9, 8, 4, 11, 5, 6, 3, 10, 7, 20, 0];
   t.equal(worstExit([]), 0);
   t.equal(worstExit([0, 0]), 0);

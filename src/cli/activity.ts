@@ -8,11 +8,11 @@ import { wholeNumber } from "./whole-number.ts";
 
 export function registerActivity(program: Command, context: Context): void {
   addCommand(program, "activity", {
-    summary: "what was synced, when, by whom, how it ended; newest first",
+    summary: "what was synced, when, by whom, and how it ended; newest first",
     examples: ["sandpiper activity", "sandpiper activity --company Epicor --limit 20", "sandpiper activity --json"],
   })
     .option("--company <company>", "name or id of one company")
-    .option("--limit <number>", "how many at most", wholeNumber(1, 100_000), 100)
+    .option("--limit <number>", "how many to list at most", wholeNumber(1, 100_000), 100)
     .action(
       action<{ company?: string; limit: number }>(context, (run, options) =>
         run.withApp(async ({ db }) => {

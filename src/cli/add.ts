@@ -8,8 +8,8 @@ export function registerAdd(program: Command, context: Context): void {
   addCommand(program, "add <file>", {
     summary: "publish a file as the content of a slice (on a primary)",
     details:
-      "The file replaces the slice's previous one in one transaction; the same name and bytes publish " +
-      "nothing. On a terminal it asks before it replaces.",
+      "The file replaces the slice's previous one in one transaction. If the name and the bytes are the same, nothing is " +
+      "published. On a terminal it asks before it replaces anything.",
     examples: [
       "sandpiper add --slice brake-pads ABC_ACES_4_2_FULL_2026-01-30.xml",
       "sandpiper add --slice brake-pads --noprompt /data/export/aces.xml",

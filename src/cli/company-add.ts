@@ -21,8 +21,8 @@ export function registerCompanyAdd(group: Command, context: Context): void {
   addCommand(group, "add <name>", {
     summary: "register a partner (on a primary) or a primary (on a secondary)",
     details:
-      "On a primary, prints the partner's API key, once, on standard output, and beside it the commands that the partner " +
-      "runs. On a secondary (--sync-addr), logs in to the primary with the key that it gave us, and stores both.",
+      "On a primary, prints the partner's API key on standard output, once, and the commands that the partner should run. " +
+      "On a secondary (--sync-addr), logs in to the primary with the key that you got from it, and stores both.",
     examples: [
       "sandpiper company add Epicor",
       "sandpiper company add Epicor > epicor.key",

@@ -18,10 +18,10 @@ export function registerCompany(program: Command, context: Context): void {
   addCommand(group, "list", {
     summary: "list the companies on file, our own included",
     details:
-      "With --status, what each partner holds and how its syncs went, trouble first; on a secondary, the primaries.",
+      "With --status, shows what each partner holds and how its syncs went, those in trouble first; on a secondary, the primaries.",
     examples: ["sandpiper company list", "sandpiper company list --json", "sandpiper company list --status"],
   })
-    .option("--status", "how far each partner has got, trouble first")
+    .option("--status", "how far each partner has got, those in trouble first")
     .action(
       action<{ status?: boolean }>(context, (run, options) =>
         run.withApp(async ({ db, server }) => {
@@ -49,7 +49,7 @@ export function registerCompany(program: Command, context: Context): void {
 function registerSwitch(group: Command, context: Context, name: string, active: boolean): void {
   addCommand(group, `${name} <name>`, {
     summary: active ? "let a company sync again" : "stop all syncs with a company",
-    details: "It says so on this side only; the other side notices at its next sync.",
+    details: "This changes our side only; the other side notices at its next sync.",
     examples: [`sandpiper company ${name} Epicor`, `sandpiper company ${name} 2f1c8d9e-7b1a-4c55-9a40-0d6a3c1b2e77`],
   }).action(
     action<object, [string]>(context, (run, _options, nameOrId) =>

@@ -40,7 +40,7 @@ function configText(values: FileValues): string {
   const database = values.externalDatabase
     ? "# The database's URL comes from SANDPIPER_DATABASE_URL."
     : "# Without a URL the embedded PostgreSQL in the data directory is used.";
-  return `# Configuration of sandpiper, written by \`sandpiper init\`. It holds secrets: keep it to its owner (mode 0600), and back it up.
+  return `# Configuration of sandpiper, written by \`sandpiper init\`. It holds secrets: let only its owner read it (mode 0600), and back it up.
 # Flags (--server.port 8081) win over the environment (SANDPIPER_SERVER_PORT), which wins over this file.
 
 # Directory of the embedded database, relative to this file.

@@ -25,15 +25,15 @@ export function registerInit(program: Command, context: Context): void {
     summary: "set up a server: configuration, database, role",
     details:
       "Writes the configuration file with fresh secrets, creates the embedded database (unless database.url is in the " +
-      "environment or in a file that exists) and says who we are. What is missing is asked for on a terminal. A second " +
-      "init of the same kind changes nothing.",
+      "environment or in a file that exists) and records who we are. On a terminal it asks for what is missing. Running " +
+      "the same init again changes nothing.",
     examples: [
       "sandpiper init --role primary --company 'ABC Brakes' --sync-url https://sync.abcbrakes.example",
       "sandpiper init --role secondary --company Epicor --server-id 2f1c8d9e-7b1a-4c55-9a40-0d6a3c1b2e77",
       "sandpiper init --role secondary --company Epicor --data /var/lib/sandpiper --config /etc/sandpiper.yaml",
     ],
   })
-    .addOption(new Option("--role <role>", "which end this server is").choices(["primary", "secondary"]))
+    .addOption(new Option("--role <role>", "what this server is").choices(["primary", "secondary"]))
     .option("--company <name>", "our own company's name")
     .option("--data <dir>", "data directory, relative to the configuration file (default: ./sandpiper-data)")
     .option("--port <number>", "port that `serve` listens on (default: 8080)")

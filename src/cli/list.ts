@@ -12,12 +12,12 @@ import { sliceColumns } from "./slice.ts";
 
 export function registerList(program: Command, context: Context): void {
   addCommand(program, "list", {
-    summary: "list slices with what they hold, or their grains too",
-    details: "In a pipe, --full prints the grains alone, each with its slice in front.",
+    summary: "list slices and what they hold; with --full, their grains too",
+    details: "In a pipe, --full prints only the grains, each after its slice.",
     examples: ["sandpiper list", "sandpiper list --slice brake-pads --full", "sandpiper list --full --json"],
   })
     .option("--slice <slice>", "name or id of one slice")
-    .option("--full", "the grains too")
+    .option("--full", "list the grains too")
     .action(
       action<{ slice?: string; full?: boolean }>(context, (run, options) =>
         run.withApp(async ({ db }) => {

@@ -16,13 +16,13 @@ export function registerMaintain(program: Command, context: Context): void {
   addCommand(program, "maintain", {
     summary: "clean up in the database: old log entries, dead rows, statistics",
     details:
-      "Forgets log entries older than retention.days, then vacuums and analyzes every table: the space of deleted rows is used again, and what " +
-      "is free at the end of a file goes back to the disk. It is seldom needed: the last command that leaves the embedded database cleans up, and " +
-      "`serve` once a day; a database of your own has its autovacuum. --full writes every table anew, and gives all that is free back to the disk. " +
-      "It needs room for a second copy of the largest table, and keeps everybody else out meanwhile: stop `serve` first.",
+      "Deletes log entries older than retention.days, then vacuums and analyzes every table: the space of deleted rows is used again, and space " +
+      "that is free at the end of a file goes back to the disk. You seldom need it: the last command to leave the embedded database cleans up, `serve` " +
+      "does so once a day, and a database of your own has its autovacuum. --full rewrites every table, and gives all free space back to the disk. " +
+      "It needs room for a second copy of the largest table, and keeps everybody else out while it runs: stop `serve` first.",
     examples: ["sandpiper maintain", "sandpiper maintain --full", "sandpiper maintain --json"],
   })
-    .option("--full", "write every table anew, without a gap")
+    .option("--full", "rewrite every table, leaving no free space in it")
     .action(
       action<{ full?: boolean }>(context, (run, { full = false }) =>
         run.withApp(async (app) => {

@@ -12,9 +12,9 @@ export function registerPull(program: Command, context: Context): void {
   addCommand(program, "pull [dir]", {
     summary: "write the level-1 files of the slices into a directory",
     details:
-      "Each goes to DIR/SLICE/FILE, atomically; one that is there unchanged is left alone. A slice keeps its directory for good, also when it is " +
-      "renamed. What pull wrote and nothing stands for any more is removed, unless it was altered. sandpiper-manifest.json in DIR says which " +
-      "file belongs to which slice. DIR is . by default, and made when missing.",
+      "Each file goes to DIR/SLICE/FILE, and is there complete or not at all; an unchanged file is left alone. A slice keeps its directory for good, even " +
+      "if it is renamed. A file that pull wrote and that no slice has any more is removed, unless it was altered. sandpiper-manifest.json in DIR says which " +
+      "file belongs to which slice. DIR is . by default, and is created if it is missing.",
     examples: ["sandpiper pull /data/catalogues", "sandpiper pull --slice brake-pads", "sandpiper pull --json out"],
   })
     .option("--slice <slice>", "name or id of one slice; the others' files and entries stay")

@@ -1,4 +1,4 @@
-/** What each signal means to this process (README, "Signals"). */
+/** What each signal means to this process (docs/exit-codes.md, "Signals"). */
 import { isatty } from "node:tty";
 import { type ErrorCode, SandpiperError } from "../errors.ts";
 

@@ -95,8 +95,8 @@ function registerRemove(group: Command, context: Context): void {
   addCommand(group, "remove <name>", {
     summary: "remove a slice with its grains and subscriptions",
     details:
-      "Names the companies that are subscribed to it, and asks. On a secondary the next sync fetches it again unless the " +
-      "primary has withdrawn it; to stop that, use `sandpiper subscription deactivate` instead.",
+      "Names the companies that are subscribed to it, and asks for confirmation. On a secondary, the next sync fetches it again " +
+      "unless the primary has withdrawn it; to prevent that, use `sandpiper subscription deactivate` instead.",
     examples: ["sandpiper slice remove old-prices", "sandpiper slice remove old-prices --noprompt"],
   })
     .option("--noprompt", "remove it without asking, whoever is affected")

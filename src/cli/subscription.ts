@@ -23,7 +23,7 @@ interface AddOptions {
 function registerAdd(group: Command, context: Context): void {
   addCommand(group, "add <name>", {
     summary: "assign a slice to a company (on a primary)",
-    details: "The company gets it with its next sync, and needs to do nothing for that.",
+    details: "The company gets it with its next sync, and need not do anything for that.",
     examples: [
       "sandpiper subscription add epicor-pads --slice brake-pads --company Epicor",
       "sandpiper subscription add epicor-prices --slice prices-2026 --company Epicor --description 'net prices'",
@@ -31,7 +31,7 @@ function registerAdd(group: Command, context: Context): void {
   })
     .requiredOption("--slice <slice>", "name or id of the slice")
     .requiredOption("--company <company>", "name or id of the company")
-    .option("--description <text>", "for people")
+    .option("--description <text>", "a note for people to read")
     .action(
       action<AddOptions, [string]>(context, (run, options, name) =>
         run.withApp(async (app) => {
@@ -76,8 +76,8 @@ function registerSwitch(group: Command, context: Context, name: string, active: 
   addCommand(group, `${name} <name>`, {
     summary: active ? "switch a subscription on, on this side" : "switch a subscription off, on this side",
     details:
-      "Switched off on a primary, it is switched off at the partner too. Switched off on a secondary, it is not synced; " +
-      "the primary is not told.",
+      "A subscription that a primary switches off is switched off at the partner too. One that a secondary switches off " +
+      "is no longer synced; the primary is not told.",
     examples: [`sandpiper subscription ${name} epicor-pads`, `sandpiper subscription ${name} epicor-pads --json`],
   }).action(
     action<object, [string]>(context, (run, _options, nameOrId) =>

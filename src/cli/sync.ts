@@ -25,7 +25,7 @@ export function registerSync(parent: Command, context: Context): void {
   addCommand(parent, "sync", {
     summary: "bring our copies up to date with the primaries that we subscribe to",
     details:
-      "Each primary ends with a line, and the run with a total. Slices that differ are replaced in one transaction, verified from\nwhat is stored: a slice is the primary's, or as it was. With --json each line is an object, the last a summary.",
+      "Prints a line for each primary when it is done, and a total at the end. A slice that differs is replaced in one transaction\nand verified from what is stored: it is either the primary's, or as it was. With --json each line is an object, and the last is a summary.",
     examples: [
       "sandpiper sync",
       "sandpiper sync --noupdate",
@@ -35,16 +35,14 @@ export function registerSync(parent: Command, context: Context): void {
   })
     .option("--sub <name>", "only this subscription (name or id), or only this primary (company id)")
     .option("--noupdate", "rehearse: decide everything, change nothing here")
-    .option("--jobs <n>", "primaries at once (default: sync.jobs, 4)", wholeNumber(1, 64))
-    .option("--wait <seconds>", "wait for another sync of the same pair", wholeNumber(0, 86_400), 0)
+    .option("--jobs <n>", "how many primaries at once (default: sync.jobs, 4)", wholeNumber(1, 64))
+    .option("--wait <seconds>", "how long to wait for another sync with the same primary", wholeNumber(0, 86_400), 0)
+    .option("--retry-for <seconds>", "how long to keep retrying temporary failures", wholeNumber(0, 86_400), 300)
+    .option("--splay <seconds>", "start after a random part of this time", wholeNumber(0, 86_400), 0)
     .option(
-      "--retry-for <seconds>",
-      "try again for so long what fails for the moment only",
-      wholeNumber(0, 86_400),
-      300,
+      "--allow-drops",
+      "let slices be emptied or lose more than half of their grains, and subscriptions disappear",
     )
-    .option("--splay <seconds>", "begin after a random part of this time", wholeNumber(0, 86_400), 0)
-    .option("--allow-drops", "let slices be emptied or lose more than half, and subscriptions disappear")
     .option("--detailed-exitcode", "with --noupdate: exit 20 when there are differences")
     .option("--quiet", "say nothing when all is well")
     .action(

@@ -21,9 +21,9 @@ export function checkSystemLimits(): void {
   try {
     for (let n = 0; n < wasmMemories; n++) reserved.push(new WebAssembly.Memory({ initial: 1 }));
   } catch (cause) {
-    throw new SandpiperError("config", "this process may not reserve the addresses that WebAssembly needs", {
+    throw new SandpiperError("config", "this process may not reserve the address space that WebAssembly needs", {
       cause,
-      hint: "Lift the limit of its address space (ulimit -v, LimitAS= in systemd), or set NODE_OPTIONS=--disable-wasm-trap-handler, which needs no such reserve.",
+      hint: "Raise the limit of its address space (ulimit -v, LimitAS= in systemd), or set NODE_OPTIONS=--disable-wasm-trap-handler, which does without.",
     });
   } finally {
     reserved.length = 0;

@@ -21,7 +21,7 @@ export function registerUser(program: Command, context: Context): void {
     details:
       "The password is read from standard input (one line), or asked for on a terminal. A company-admin sees its own " +
       "company only; the other roles belong to our own company and see everything. People log in as NAME@COMPANY; NAME " +
-      "alone will do as long as no other company has a user of that name.",
+      "alone works as long as no other company has a user of that name.",
     examples: [
       "sandpiper user add maria --role super-admin",
       "sandpiper user add bob --role company-admin --company Epicor --email bob@epicor.example < password.txt",
@@ -33,7 +33,7 @@ export function registerUser(program: Command, context: Context): void {
         .makeOptionMandatory(),
     )
     .option("--company <company>", "name or id of the user's company (default: our own)")
-    .option("--email <address>", "for people")
+    .option("--email <address>", "the user's e-mail address")
     .action(
       action<Options, [string]>(context, (run, options, name) =>
         run.withApp(async (app) => {
@@ -58,7 +58,7 @@ export function registerUser(program: Command, context: Context): void {
           );
           if ((await countNamesakes(app.db, name)) > 1)
             run.output.note(
-              `Other companies have a user ${name} as well: none of them can leave out the company any more.`,
+              `Other companies have a user ${name} as well: from now on, each of them must name the company to log in.`,
             );
         }),
       ),
@@ -72,7 +72,7 @@ async function readPassword(run: Run): Promise<string> {
       hint: "Give it on the first line of standard input.",
     });
   }
-  if (run.prompt.available && (await run.prompt.ask("The same again: ", { hidden: true })) !== password) {
+  if (run.prompt.available && (await run.prompt.ask("Repeat the password: ", { hidden: true })) !== password) {
     throw new SandpiperError("usage", "the two passwords differ", { hint: "Run it again." });
   }
   return password;

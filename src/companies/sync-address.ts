@@ -74,7 +74,7 @@ const isPrivate = (host: string): boolean =>
  */
 export function whyRefused(ip: string, protocol: string, mayBePrivate: boolean): string | undefined {
   const address = ip.replace(/%.*$/, ""); // without the interface
-  if (!isIPv4(address) && !isIPv6(address)) return "which is no IP address";
+  if (!isIPv4(address) && !isIPv6(address)) return "which is not an IP address";
   if (within(nowhere, address)) return "where no primary can be";
   const near = within(nearby, address);
   if (near && !mayBePrivate) return "which is on a private network";
@@ -99,7 +99,7 @@ export function checkSyncAddress(text: string, mayBePrivate = true): string {
   if (!/^https?:\/\//i.test(text)) throw bad("must begin with https:// (or http://, on a private network)");
   // The URL parser drops or mends all of these; a person who types them means something else.
   // biome-ignore lint/suspicious/noControlCharactersInRegex: refusing them is the point
-  if (/[\s\\\u0000-\u001f\u007f]/.test(text)) throw bad("has blanks, backslashes or control characters");
+  if (/[\s\\\u0000-\u001f\u007f]/.test(text)) throw bad("has spaces, backslashes or control characters");
   let url: URL;
   try {
     url = new URL(text);

@@ -1,4 +1,4 @@
-/** A configuration file that holds secrets is for its owner's eyes, as sshd has it for keys. */
+/** A configuration file that holds secrets may be read only by its owner, as sshd demands of keys. */
 import { statSync } from "node:fs";
 import { SandpiperError } from "../errors.ts";
 
@@ -13,8 +13,8 @@ export function requirePrivate(file: string, values: Record<string, unknown>): v
   if (where === undefined || process.getuid === undefined) return;
   const { mode, uid } = statSync(file);
   if ((mode & (uid === process.getuid() ? anybodyElse : others)) === 0) return;
-  throw new SandpiperError("config", `others may read ${file}, and ${where} is in it`, {
-    hint: `chmod 600 ${file}, and if others are on this machine, use new secrets.`,
+  throw new SandpiperError("config", `others may read ${file}, which holds ${where}`, {
+    hint: `Run chmod 600 ${file}. If others use this machine, replace the secrets too.`,
   });
 }
 

@@ -34,21 +34,21 @@ const schema = z.strictObject({
       tls_key: z.string().min(1).optional(),
       /** Proxies whose X-Forwarded-For is believed. */
       trusted_proxies: networks.default([]),
-      /** Names under which this server is asked; a request for another one is refused. */
+      /** Host names of this server; a request for any other name is refused. */
       names: hostNames.default([]),
       shutdown_seconds: wholeNumber(0, 3600).default(25),
-      /** Memory for what many partners ask of the same slices. */
+      /** Memory for answers that many partners ask for. */
       cache_bytes: wholeNumber(0, 2 ** 40).default(64 * 2 ** 20),
       /** Partners that are served at once; more wait in line. */
       max_syncs: wholeNumber(1, 10_000).default(64),
-      /** Whether an address of a primary that comes over REST may be loopback or private. */
+      /** Whether a primary's address that is given over REST may be loopback or private. */
       allow_private_addresses: yesOrNo.default(false),
     })
     .prefault({}),
   sync: z
     .strictObject({
       jobs: wholeNumber(1, 64).default(4),
-      /** A peer that says nothing, or takes nothing, for this long is given up. */
+      /** A peer that neither sends nor accepts anything for this long is given up. */
       idle_seconds: wholeNumber(1, 3600).default(30),
     })
     .prefault({}),
@@ -57,9 +57,9 @@ const schema = z.strictObject({
       max_grain_bytes: wholeNumber(1, 2 ** 40).default(4 * 2 ** 30),
       max_subscriptions: wholeNumber(1, 100_000).default(20_000),
       max_grains: wholeNumber(1, 1_000_000_000).default(50_000_000),
-      /** Bytes that one primary may have here, stored and staged; without it half of the space that there is for grains. */
+      /** Most bytes that one primary may take here, stored and staged; without it, a share of the space for grains. */
       primary_bytes: wholeNumber(1, 2 ** 50).optional(),
-      /** Bytes of the embedded database's disk that are never given out; without it a part of the disk. */
+      /** Bytes of the embedded database's disk that are never given out; without it, a part of the disk. */
       disk_reserve: wholeNumber(0, 2 ** 50).optional(),
     })
     .prefault({}),
@@ -209,15 +209,15 @@ function merge(flags: string[], objects: object[], file: string) {
     } as yargsParser.Options);
   } catch (cause) {
     // It stumbles over keys with dots in them, below nothing.
-    throw new SandpiperError("config", `${file} has a key that is none`, {
+    throw new SandpiperError("config", `${file} has an invalid key`, {
       cause,
-      hint: "README, Configuration, names the keys.",
+      hint: "docs/configuration.md lists the keys.",
     });
   }
 }
 
 function hintFor(code: string, key: string, file: string): string {
-  if (code === "unrecognized_keys") return `Remove it from ${file}; README, Configuration, names the keys.`;
+  if (code === "unrecognized_keys") return `Remove it from ${file}; docs/configuration.md lists the keys.`;
   const places = [file, environmentName(key), ...(neverFlags.has(key) ? [] : ["the command line"])];
   return `Correct it where it is set: ${places.join(", or ")}.`;
 }
@@ -235,7 +235,9 @@ function parseFile(file: string, text: string | undefined): Record<string, unkno
   }
   if (value === null || value === undefined) return {};
   if (typeof value !== "object" || Array.isArray(value)) {
-    throw new SandpiperError("config", `${file} must hold keys and values`, { hint: "See README, Configuration." });
+    throw new SandpiperError("config", `${file} must hold keys and values`, {
+      hint: "docs/configuration.md lists the keys.",
+    });
   }
   return value as Record<string, unknown>;
 }

@@ -33,7 +33,7 @@ export function external(
   if (!local && weak !== undefined) {
     throw new SandpiperError(
       "config",
-      `database.url asks for ssl=${weak[1]}, which a remote database is not reached with`,
+      `database.url asks for ssl=${weak[1]}, which is not allowed for a remote database`,
       {
         hint: "Remove ssl; name a private authority in NODE_EXTRA_CA_CERTS.",
       },
@@ -45,7 +45,7 @@ export function external(
   if (!local && mode !== null && mode !== "verify-full") {
     throw new SandpiperError(
       "config",
-      `database.url asks for sslmode=${mode}, which a remote database is not reached with`,
+      `database.url asks for sslmode=${mode}, which is not allowed for a remote database`,
       {
         hint: "Remove sslmode, or use sslmode=verify-full; name a private authority in NODE_EXTRA_CA_CERTS.",
       },

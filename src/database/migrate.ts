@@ -55,11 +55,9 @@ function pending(migrations: Migration[], applied: Applied[]): Migration[] {
       });
     }
     if (own.checksum !== row.checksum) {
-      throw new SandpiperError(
-        "schema",
-        `migration ${row.name} in the database is not the one that this program brings`,
-        { hint: "Install a released sandpiper, or restore the database from a backup." },
-      );
+      throw new SandpiperError("schema", `migration ${row.name} in the database differs from the one in this program`, {
+        hint: "Install a released sandpiper, or restore the database from a backup.",
+      });
     }
   }
   const done = new Set(applied.map((row) => row.version));

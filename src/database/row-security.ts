@@ -1,4 +1,4 @@
-/** The canary: a server that could see with a stranger's eyes what a stranger must not see does not start. */
+/** The canary: a server looks at its tables as a stranger would, and does not start if it sees anything. */
 import { randomUUID } from "node:crypto";
 import { SandpiperError } from "../errors.ts";
 import type { CompanyId } from "../ids.ts";

@@ -1,6 +1,6 @@
 /**
  * Cleans up behind the program in the database. A PostgreSQL that always runs has its autovacuum for that; the embedded one may run
- * for the seconds of a command only. The database is had as its owner, or as whoever may.
+ * for the seconds of a command only. It connects as the owner of the tables, or as whoever may do this.
  */
 
 import { asSandpiperError, SandpiperError } from "../errors.ts";

@@ -1,4 +1,4 @@
-/** What manifest and journal know of a directory when a pull begins, and what they are to say when all slices have fared. */
+/** What manifest and journal know of a directory when a pull begins, and what they must say once all slices are done. */
 import { lstat } from "node:fs/promises";
 import { join } from "node:path";
 import type { CompanyId, SliceId } from "../ids.ts";

@@ -1,6 +1,6 @@
 /**
- * What `pull` has written and the manifest does not say yet, or says no longer: a line for each file in `.sandpiper-journal` while a pull runs.
- * After a kill the next one knows by it which files are ours, whatever has been published meanwhile.
+ * The journal of a pull: `.sandpiper-journal` has a line for each file that was written and that the manifest does not name yet, or no longer.
+ * If the pull is killed, the next one learns from it which files are ours, whatever has been published meanwhile.
  */
 import { constants } from "node:fs";
 import { open, unlink } from "node:fs/promises";

@@ -1,4 +1,4 @@
-/** Files that `pull` wrote once and that nothing stands for any more: they go, unless somebody has altered them. */
+/** Files that `pull` wrote and that no slice has any more: they are removed, unless somebody has altered them. */
 import { lstat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { storage } from "./file-trouble.ts";

@@ -176,12 +176,12 @@ async function checkRequest(request: IncomingMessage, context: ServerContext): P
 /** What ws would refuse by itself: not in our words, and unseen by the log. */
 function checkHandshake({ headers }: IncomingMessage): void {
   if (headers.upgrade?.toLowerCase() !== "websocket")
-    throw new SandpiperError("usage", "only websockets are spoken here");
+    throw new SandpiperError("usage", "this address takes only websockets");
   if (headers["sec-websocket-version"] !== "13") {
     throw new RequestError(426, "usage", "the websocket must be of version 13", {
       headers: { "sec-websocket-version": "13" },
     });
   }
   if (!/^[+/\w]{22}==$/.test(headers["sec-websocket-key"] ?? ""))
-    throw new SandpiperError("usage", "the websocket's key is not one");
+    throw new SandpiperError("usage", "the websocket's key is not valid");
 }

@@ -49,7 +49,7 @@ const texts = <Value>(isValue: (value: unknown) => value is Value) =>
   z.custom<Record<string, Value>>(
     (value) =>
       typeof value === "object" && value !== null && !Array.isArray(value) && Object.values(value).every(isValue),
-    "must be an object whose members are texts",
+    "must be an object whose members are strings",
   );
 const isText = (value: unknown): value is string => typeof value === "string";
 

@@ -192,9 +192,9 @@ export async function* openContent(session: Session, grain: GrainRow): AsyncGene
       if (bytes > mostInflated(grain.bytes)) {
         throw new SandpiperError(
           "limit",
-          `the file of grain ${grain.id} is over 200 times as large as what is stored of it`,
+          `the file of grain ${grain.id} unfolds to more than 200 times its stored size`,
           {
-            hint: "Nothing but a file that is made to fill disks unfolds so far: ask the primary.",
+            hint: "Only a file that is made to fill disks unfolds that far: ask the primary.",
           },
         );
       }
@@ -202,9 +202,13 @@ export async function* openContent(session: Session, grain: GrainRow): AsyncGene
     }
   } catch (cause) {
     if (cause instanceof SandpiperError || !/^Z_/.test((cause as { code?: string }).code ?? "")) throw cause;
-    throw new SandpiperError("verification", `grain ${grain.id} is said to be gzip (${grain.encoding}) and is not`, {
-      cause,
-      hint: "Ask the primary to publish it again.",
-    });
+    throw new SandpiperError(
+      "verification",
+      `grain ${grain.id} is not gzip, although its encoding (${grain.encoding}) says so`,
+      {
+        cause,
+        hint: "Ask the primary to publish it again.",
+      },
+    );
   }
 }

@@ -31,7 +31,7 @@ t.test("too few addresses", { skip: process.platform !== "linux" }, async (t) =>
     t.equal(code, 2);
     t.match(
       stderr,
-      /^sandpiper: this process may not reserve the addresses that WebAssembly needs\n[A-Z].*ulimit -v.*\n$/,
+      /^sandpiper: this process may not reserve the address space that WebAssembly needs\n[A-Z].*ulimit -v.*\n$/,
     );
     const way = { NODE_OPTIONS: "--disable-wasm-trap-handler" };
     t.match(await limited(`-v ${kilobytes}`, way), { code: 0, stderr: "" }, "the way out that it names");

@@ -29,7 +29,7 @@ t.test("users", async (t) => {
   t.match(namesake, {
     code: 0,
     stdout: "It logs in as maria@Epicor.",
-    stderr: "none of them can leave out the company",
+    stderr: "from now on, each of them must name the company",
   });
   const logsIn = (name: string, secret: string) => withDatabase((db) => authenticateUser(db, name, secret));
   t.equal(await logsIn("maria", password), undefined);
@@ -58,14 +58,14 @@ t.test("users", async (t) => {
   }
   const typed = await onTerminal(add("ann", "--role", "admin"), [
     ["or more): ", "a long enough one\r"],
-    ["again: ", "a long enough one\r"],
+    ["Repeat the password: ", "a long enough one\r"],
   ]);
   t.match(typed, { code: 0, screen: "User ann of ABC Brakes is added as admin." });
   t.notMatch(typed.screen, "long enough", "what is typed is not shown");
   t.match(
     await onTerminal(add("eve", "--role", "admin"), [
       ["or more): ", "a long enough one\r"],
-      ["again: ", "another long one\r"],
+      ["Repeat the password: ", "another long one\r"],
     ]),
     { code: 2, screen: "the two passwords differ" },
   );

@@ -113,7 +113,7 @@ t.test("migrations: two at once, a newer database, an altered one", async (t) =>
   t.equal((await failure(migrate(admin))).code, "schema");
   await admin.run("DELETE FROM schema_migrations WHERE version = 9999");
   await admin.run("UPDATE schema_migrations SET checksum = $1", [createHash("sha256").update("other").digest("hex")]);
-  t.match((await failure(requireCurrentSchema(db))).message, "is not the one that this program brings");
+  t.match((await failure(requireCurrentSchema(db))).message, "in the database differs from the one in this program");
   await admin.run("DELETE FROM schema_migrations");
   t.match(await failure(requireCurrentSchema(db)), { code: "schema", hint: "Run `sandpiper migrate`." });
 });

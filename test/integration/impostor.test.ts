@@ -144,7 +144,7 @@ t.test("what is wrong with a certificate, and who must do what", async (t) => {
       "no intermediate",
       pem(good),
       trusting,
-      /comes without the intermediate.*\n.*partner to put the intermediate.*fullchain/,
+      /comes without the intermediate.*\n.*partner to add the intermediate.*fullchain/,
     ],
     ["an authority that is not known", chain(good), {}, /its authority is not known here.*\n.*NODE_EXTRA_CA_CERTS/],
     [

@@ -68,7 +68,7 @@ t.test("another partner syncs meanwhile, and the slow one is dropped after sync.
   t.notMatch(primary.server!.stderr(), "sync.failed", "the slow one is still connected");
   const { after, line } = await logged("sync.failed", 30_000);
   t.ok(after > 7500 && after < 14_000, `dropped after ${Math.round(after)} ms`);
-  t.match(line, { code: "timeout", reason: "the secondary took nothing for 8 seconds" });
+  t.match(line, { code: "timeout", reason: "the secondary accepted nothing for 8 seconds" });
 });
 
 for (const [what, revoke] of Object.entries<(primary: Party) => Promise<unknown>>({

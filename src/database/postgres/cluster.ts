@@ -257,12 +257,9 @@ const hints: [RegExp, string][] = [
     /(could not|cannot) [^\n]*(shared memory|semaphore)|pre-existing shared memory/,
     "Raise the shared memory limits of this system or container (/dev/shm; docker run --shm-size 256m).",
   ],
-  [
-    /Read-only file system|Permission denied/,
-    "See to it that the data directory may be written to by the user named there.",
-  ],
+  [/Read-only file system|Permission denied/, "Make sure that the user named there may write to the data directory."],
   [/look up effective user/, "Add an entry for this user to /etc/passwd, or run sandpiper as a user that has one."],
-  [/invalid permissions/, "Let its owner alone enter that directory: chmod 700."],
+  [/invalid permissions/, "Let only its owner enter that directory: chmod 700."],
   [/incompatible with server/, "Use the version of sandpiper that created the data directory."],
   [
     /loading shared libraries/,

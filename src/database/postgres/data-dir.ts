@@ -151,7 +151,7 @@ export async function guarded<T>(dataDir: string, work: () => Promise<T>): Promi
     if (cause instanceof SandpiperError || (cause as NodeJS.ErrnoException).syscall === undefined) throw cause;
     throw new SandpiperError("storage", `The data directory ${dataDir} cannot be used: ${(cause as Error).message}`, {
       cause,
-      hint: "See to it that sandpiper may write there, that the disk has space, and (as root) that files can be given away.",
+      hint: "Make sure that sandpiper may write there, that the disk has space and, as root, that it may change the owner of files.",
     });
   }
 }

@@ -1,7 +1,7 @@
 /**
  * The embedded PostgreSQL of a data directory, shared by every sandpiper process that uses it.
  *
- * Who uses it is known by PostgreSQL itself: each user holds one connection with a shared advisory
+ * PostgreSQL itself knows who uses it: each user holds one connection with a shared advisory
  * lock, and the last one out (it gets the lock exclusively) stops the server. A killed process loses
  * its lock by itself; the server then lives on until the next user has left.
  */
@@ -164,7 +164,7 @@ async function join(layout: Layout, options: ClusterOptions, signal?: AbortSigna
     if (left <= 0 || signal?.aborted) {
       throw new SandpiperError("storage", "The embedded PostgreSQL is still starting up or shutting down.", {
         cause: found.error,
-        hint: `Run again in a moment; if it stays so, look into ${layout.cluster}/log and ${layout.startLog}.`,
+        hint: `Run again in a moment; if that does not help, look into ${layout.cluster}/log and ${layout.startLog}.`,
       });
     }
     if (found.absent && (await startServer(layout, options, left / 1000)) === "started") continue;

@@ -1,4 +1,4 @@
-/** What keeps guessing slow. Per process, and losable: the limits protect, nothing depends on them. */
+/** Slows down guessing. Counted per process, and may be lost: the limits protect, but nothing depends on them. */
 import { RateLimiterMemory, type RateLimiterRes } from "rate-limiter-flexible";
 import { RequestError } from "../http/problem.ts";
 

@@ -1,4 +1,4 @@
-/** A clock on every answer: a client that takes nothing of it is cut, one that takes it slowly is served to the end. */
+/** A clock on every answer: a client that reads nothing of it is cut off, one that reads slowly is served to the end. */
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { SandpiperError } from "../../errors.ts";

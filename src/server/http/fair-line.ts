@@ -1,4 +1,4 @@
-/** The line before a few places: who waits leaves when its client is gone, and who comes when the line is full is told when to come back. */
+/** A line in front of a few places. A request leaves it when its client is gone; when the line is full, a new one is told when to come back. */
 import { SandpiperError } from "../../errors.ts";
 import { RequestError } from "./problem.ts";
 import { FairQueue, type QueueLimits, type Ticket } from "./rules/fair-queue.ts";

@@ -1,4 +1,4 @@
-/** The HTTP server: its limits, its start and its end. What is answered is its caller's. */
+/** The HTTP server: its limits, its start and its end. What it answers is up to its caller. */
 import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { BlockList, Socket } from "node:net";

@@ -1,11 +1,11 @@
-/** How many requests are worked on at once, of one company or address and in all. The rest waits in lines; who finds one full comes back later. */
+/** How many requests are worked on at once, of one company or address and in all. The rest wait in lines; a request that finds its line full is told to come back later. */
 import type { ServerResponse } from "node:http";
 import { SandpiperError } from "../../errors.ts";
 import { FairLine } from "./fair-line.ts";
 
 const words = {
   full: "the server is busy, and its line of waiting requests is full",
-  share: "too many requests of yours at once",
+  share: "you have too many requests under way at once",
   comeBackSeconds: 5,
 };
 

@@ -93,7 +93,7 @@ export async function* fixedTuples(stream: AsyncIterable<Buffer>, tupleBytes: nu
 
 const undigested = () =>
   new SandpiperError("storage", "a grain is stored without its digest", {
-    hint: "Refresh the slice at its owner; if it stays, restore the database from a backup.",
+    hint: "Refresh the slice at its owner; if that does not help, restore the database from a backup.",
   });
 
 const cutShort = () =>

@@ -46,7 +46,7 @@ async function choosePartners(
   const subscription = await findSubscription(app.db, sub);
   if (subscription === undefined) {
     throw new SandpiperError("not_found", `there is no subscription ${JSON.stringify(sub)}`, {
-      hint: "`sandpiper subscription list` shows those that are known here; new ones at a primary are taken over by a run without --sub.",
+      hint: "`sandpiper subscription list` shows those that are known here; a run without --sub adds the new ones of a primary.",
     });
   }
   if (!subscription.active) {

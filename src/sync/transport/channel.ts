@@ -227,7 +227,7 @@ function apart(data: Buffer): Buffer {
 export const lost = (peer: string, cause: unknown) =>
   new SandpiperError("network", `the connection to ${peer} was lost`, {
     cause,
-    hint: "Run again: what was not applied is as it was.",
+    hint: "Run again: whatever was not applied is unchanged.",
   });
 
 /** The peer is silent. */
@@ -237,7 +237,7 @@ export const timedOut = (peer: string, ms: number) =>
   });
 
 const takesNothing = (peer: string, ms: number) =>
-  new SandpiperError("timeout", `${peer} took nothing for ${Math.round(ms / 1000)} seconds`, {
+  new SandpiperError("timeout", `${peer} accepted nothing for ${Math.round(ms / 1000)} seconds`, {
     hint: "Run again; if it stays, ask the partner to look at its server.",
   });
 
@@ -265,6 +265,6 @@ export function closeError(peer: string, code: number, reason: string): Sandpipe
     hint:
       closeCodes[code] === "protocol"
         ? "Both sides should run current versions of sandpiper."
-        : "Run again: what was not applied is as it was.",
+        : "Run again: whatever was not applied is unchanged.",
   });
 }

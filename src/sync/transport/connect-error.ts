@@ -15,7 +15,7 @@ export function busyOrFailing(where: string, status: number, headers: IncomingHt
     passingStatuses.includes(status) ? "network" : "unreachable",
     `${where} is busy or failing (HTTP ${status})`,
     {
-      hint: "Run again later; if it stays, ask the partner to look at its server.",
+      hint: "Run again later; if that does not help, ask the partner to look at its server.",
       retryAfter: retryAfterSeconds(headers["retry-after"], Date.now()),
     },
   );
@@ -29,10 +29,10 @@ export const notSandpiper = (where: string, seen?: string) =>
     { hint: "Check the address (--sync-addr), and whether a proxy or captive portal is in between." },
   );
 
-/** It took our login, so it is the primary; what comes of the websocket is the doing of something in between. */
+/** It accepted our login, so it is the primary: if the websocket fails, something in between is to blame. */
 export const noWebsocket = (where: string, seen: string) =>
   new SandpiperError("protocol", `${where} takes our login, but opens no websocket: ${seen}`, {
-    hint: 'Something in between does not pass on the headers Upgrade, Connection and Sec-WebSocket-*. Ask the partner to let its proxy or balancer do so (README, "Operating a primary"), or whoever runs a proxy or firewall on our side to permit websockets.',
+    hint: 'Something in between does not pass on the headers Upgrade, Connection and Sec-WebSocket-*. Ask the partner to let its proxy or balancer do so (docs/operating.md, "A primary on the internet"), or whoever runs a proxy or firewall on our side to permit websockets.',
   });
 
 /** What is wrong with a certificate, and what is to be done by whom; `who` runs the server that shows it. */
@@ -52,12 +52,12 @@ const certificateTroubles: Record<string, [what: string, hint: (who: string) => 
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: [
     "it comes without the intermediate certificate that vouches for it, or its authority is not known here",
     (who) =>
-      `Ask ${who} to put the intermediate certificate behind its own (fullchain.pem, not cert.pem). A private authority is named in NODE_EXTRA_CA_CERTS here.`,
+      `Ask ${who} to add the intermediate certificate after its own (fullchain.pem, not cert.pem). If the authority is private, name it in NODE_EXTRA_CA_CERTS here.`,
   ],
   DEPTH_ZERO_SELF_SIGNED_CERT: [
-    "no authority vouches for it but itself",
+    "no authority vouches for it: it is self-signed",
     (who) =>
-      `Ask ${who} for one of a public authority, or for this one by another way, and name its file in NODE_EXTRA_CA_CERTS.`,
+      `Ask ${who} for one from a public authority. Or get this one from them in another way, and name its file in NODE_EXTRA_CA_CERTS.`,
   ],
   ...Object.fromEntries(
     ["UNABLE_TO_GET_ISSUER_CERT", "UNABLE_TO_GET_ISSUER_CERT_LOCALLY", "SELF_SIGNED_CERT_IN_CHAIN"].map((code) => [
@@ -65,7 +65,7 @@ const certificateTroubles: Record<string, [what: string, hint: (who: string) => 
       [
         "its authority is not known here",
         (who: string) =>
-          `If it is a private authority of ${who}, name its certificate in NODE_EXTRA_CA_CERTS. If not, something in between opens the connection, such as a firewall of ours: ask whoever runs it.`,
+          `If it is a private authority of ${who}, name its certificate in NODE_EXTRA_CA_CERTS. If not, something in between intercepts the connection, such as a firewall on our side: ask whoever runs it.`,
       ],
     ]),
   ),
@@ -73,7 +73,10 @@ const certificateTroubles: Record<string, [what: string, hint: (who: string) => 
 };
 
 function untrusted(where: string, code: string, error: unknown): SandpiperError {
-  const [what, hint] = certificateTroubles[code] ?? ["it is not as it must be", (who) => `Ask ${who} to replace it.`];
+  const [what, hint] = certificateTroubles[code] ?? [
+    "something is wrong with it",
+    (who) => `Ask ${who} to replace it.`,
+  ];
   const ignored = tlsVariableIgnored() ? " NODE_TLS_REJECT_UNAUTHORIZED has no effect." : "";
   return new SandpiperError("untrusted", `the certificate of ${where} cannot be trusted: ${what} (${code})`, {
     cause: error,
@@ -89,8 +92,8 @@ const reasons: Record<string, string> = {
   EAI_AGAIN: "the name cannot be looked up",
   ETIMEDOUT: "it does not answer",
   ECONNRESET: "it closed the connection",
-  ENETUNREACH: "no network leads there",
-  EHOSTUNREACH: "no way leads there",
+  ENETUNREACH: "that network cannot be reached",
+  EHOSTUNREACH: "there is no route to it",
   EMFILE: "this process may not open any more files (ulimit -n)",
 };
 

@@ -67,7 +67,7 @@ export async function connectChannel(
 function refusal(where: string, status: number, headers: IncomingHttpHeaders): SandpiperError {
   if (status === 401) {
     return new SandpiperError("auth", `${where} refuses our token`, {
-      hint: "Run again; if it stays, ask the partner whether the API key is still valid.",
+      hint: "Run again; if that does not help, ask the partner whether the API key is still valid.",
     });
   }
   if (status === 403) {

@@ -29,7 +29,7 @@ export function proxyFor(url: URL): URL | undefined {
   }
   // It may hold a password: it is not repeated.
   throw new SandpiperError("config", `${variable.name} is not the address of an HTTP proxy`, {
-    hint: "It should be like http://proxy.example:3128, with /, # and ? in a password as %2F, %23 and %3F; for other proxies, such as SOCKS, there is no support.",
+    hint: "Give a URL such as http://proxy.example:3128, with /, # and ? in a password as %2F, %23 and %3F. Other proxies, such as SOCKS, are not supported.",
   });
 }
 
@@ -112,7 +112,7 @@ function credentials({ username, password }: URL): string | undefined {
 
 function refusal(where: string, target: string, status: number, retryAfter: string | undefined): SandpiperError {
   if (status === 407) {
-    return new SandpiperError("unreachable", `${where} wants to know who we are, or refuses that (HTTP 407)`, {
+    return new SandpiperError("unreachable", `${where} asks for a login, or refuses ours (HTTP 407)`, {
       hint: "Put the user and password of the proxy into HTTPS_PROXY or HTTP_PROXY: http://USER:PASSWORD@HOST:PORT.",
     });
   }

@@ -348,7 +348,7 @@ t.test("whatever the lists: it never throws, names stay unique, and a plan appli
         if (!isUnique(slices)) throw new Error(`slices: ${JSON.stringify(slices)}`);
         for (const { name } of [...file.subscriptions, ...file.slices]) {
           const problem = nameProblem(name.slice(0, maxNameLength));
-          if (problem !== undefined && problem !== "begins or ends with a blank") throw new Error(`${name} ${problem}`);
+          if (problem !== undefined && problem !== "begins or ends with a space") throw new Error(`${name} ${problem}`);
         }
       }
       const again = plan(file, last, true);

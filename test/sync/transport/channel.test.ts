@@ -70,7 +70,7 @@ t.test("a peer that pings but takes nothing is given up after idleMs", async (t)
   sending.catch(() => {});
   await sleep(500);
   t.equal(channel.blocked, true);
-  await t.rejects(sending, { code: "timeout", message: "the partner took nothing for 1 seconds" });
+  await t.rejects(sending, { code: "timeout", message: "the partner accepted nothing for 1 seconds" });
   const took = performance.now() - started;
   t.ok(took > 900 && took < 4000, `after ${Math.round(took)} ms`);
   await channel.close(4408);
