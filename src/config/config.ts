@@ -235,9 +235,7 @@ function parseFile(file: string, text: string | undefined): Record<string, unkno
   }
   if (value === null || value === undefined) return {};
   if (typeof value !== "object" || Array.isArray(value)) {
-    throw new SandpiperError("config", `${file} must hold keys and values`, {
-      hint: "docs/configuration.md lists the keys.",
-    });
+    throw new SandpiperError("config", `${file} must hold keys and values`, { hint: "See docs/configuration.md." });
   }
   return value as Record<string, unknown>;
 }
