@@ -1,9 +1,11 @@
 /** Forward-only migrations: numbered `.sql` files, each with its row in the ledger `schema_migrations`. */
+
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { SandpiperError } from "../errors.ts";
 import { programRoot } from "../version.ts";
 import { appRole, type Database, type Session } from "./database.ts";
+import { migrateLock } from "./locks.ts";
 
 interface Migration {
   version: number;
@@ -82,7 +84,7 @@ export function migrate(database: Database): Promise<string[]> {
   return database.session((session) =>
     session.transaction(async (tx) => {
       await tx.run("SET LOCAL lock_timeout = '60s'");
-      await tx.run("SELECT pg_advisory_xact_lock(hashtextextended('sandpiper:migrate', 0))");
+      await tx.run(`SELECT pg_advisory_xact_lock(${migrateLock})`);
       const steps = pending(bundled(), await ledger(tx));
       if (steps.length === 0) return [];
       await ensureRole(tx);

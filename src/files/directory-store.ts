@@ -1,5 +1,7 @@
 /** Which directory belongs to which slice, remembered in the database: one answer for every place that is pulled to, and for good. */
+
 import type { Session } from "../database/database.ts";
+import { directoriesLock } from "../database/locks.ts";
 import { SandpiperError } from "../errors.ts";
 import type { SliceKey } from "../ids.ts";
 import type { Slice } from "../slices/rules/slice.ts";
@@ -20,7 +22,7 @@ export function settleDirectories(
 ): Promise<Map<SliceKey, string>> {
   return session.transaction(async (tx) => {
     // Two pulls at once, to different places: one after the other chooses.
-    await tx.run("SELECT pg_advisory_xact_lock(hashtextextended('sandpiper:directories', 0))");
+    await tx.run(`SELECT pg_advisory_xact_lock(${directoriesLock})`);
     const remembered = await tx.query<Directory>(
       'SELECT name, company_id AS "companyId", slice_id AS "sliceId" FROM slice_directories ORDER BY name_key',
     );

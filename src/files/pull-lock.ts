@@ -1,7 +1,9 @@
 /** One pull into a directory at a time: a lock in the database, which dies with its holder. */
+
 import { lstat, realpath } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Session } from "../database/database.ts";
+import { pullLock } from "../database/locks.ts";
 import { withSessionLock } from "../database/session-lock.ts";
 import { SandpiperError } from "../errors.ts";
 import { storage } from "./file-trouble.ts";
@@ -30,7 +32,7 @@ export async function withDirectoryLock<T>(
     session,
     {
       what: "pull",
-      key: "hashtextextended('sandpiper:pull:' || $1::text, 0)",
+      key: pullLock,
       value: String(ino),
       waitMs,
       clock: { nowMs: () => performance.now(), wait: async (ms) => sleep(ms) },

@@ -1,6 +1,8 @@
 /** Slices and their metadata in the database. */
+
 import type { Database, Session } from "../database/database.ts";
 import { violatedConstraint } from "../database/database-errors.ts";
+import { stageLock } from "../database/locks.ts";
 import { prepared } from "../database/prepared.ts";
 import { everything, type Scope, scopeValue, sliceInScope, slicesInScope } from "../database/scope.ts";
 import { SandpiperError } from "../errors.ts";
@@ -192,10 +194,6 @@ export async function replaceMetadata(tx: Queries, key: SliceKey, metadata: Meta
     metadata.map(([, v]) => v),
   ]);
 }
-
-/** The number of the advisory lock that is held while grains are staged under a content key, which is the SQL expression `content`. */
-export const stageLock = (content: string): string =>
-  `hashtextextended('sandpiper:stage:' || ${content}::bigint::text, 0)`;
 
 type Content = { content_key: ContentKey };
 

@@ -1,11 +1,11 @@
 /**
- * `npm run test:evil`: an evil primary and an evil secondary make every move of a list against a copy of the program in which each guard of
- * the protocol is counted and can be switched off. A move is repeated without the guards that it met, until it meets none.
+ * `npm run test:evil`: an evil primary and an evil secondary make every move of a list. Each guard of the protocol is counted, and can be
+ * switched off. A move is repeated without the guards that it met, until it meets none.
  */
 import { spawn } from "node:child_process";
 import { join } from "node:path";
+import { guardNames } from "../../src/sync/protocol/guards.ts";
 import { patchedCopy } from "../harness/patched-copy.ts";
-import { findGuards } from "./evil/guards.ts";
 import type { Figures } from "./figures.ts";
 
 interface Result {
@@ -40,15 +40,14 @@ export interface EvilCounts {
 
 /** @param tell is told of each fault that was found. */
 export async function sufferEvil(counts: EvilCounts, tell: (fault: string) => void): Promise<Figures> {
-  const { guards, edits } = findGuards();
   const slow = Object.entries(hurry).map(([file, constants]) => [file, shorter(constants)]);
-  const copy = patchedCopy({ ...edits, ...Object.fromEntries(slow) });
+  const copy = patchedCopy(Object.fromEntries(slow));
   try {
     const { moves, runs, wrong, faults, fired } = await act(copy.directory, counts);
-    const unreached = counts.every > 1 ? [] : guards.filter(({ name }) => fired[name] === undefined);
+    const unreached = counts.every > 1 ? [] : guardNames.filter((name) => fired[name] === undefined);
     for (const fault of faults) tell(fault);
-    for (const { name } of unreached) tell(`never reached: ${name}`);
-    tell(`${moves} moves in ${runs} runs met ${Object.keys(fired).length} of ${guards.length} guards`);
+    for (const name of unreached) tell(`never reached: ${name}`);
+    tell(`${moves} moves in ${runs} runs met ${Object.keys(fired).length} of ${guardNames.length} guards`);
     return { moves, "guards not reached": unreached.length, ...wrong };
   } finally {
     copy.remove();

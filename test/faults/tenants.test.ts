@@ -40,7 +40,9 @@ t.test("a server whose tables are open does not start", async (t) => {
   await refused();
   await owner.run("ALTER TABLE grains ENABLE ROW LEVEL SECURITY; CREATE POLICY open ON companies USING (true)");
   await refused();
-  await owner.run("DROP POLICY open ON companies");
+  await owner.run("DROP POLICY open ON companies; CREATE TABLE later (x int); GRANT SELECT ON later TO sandpiper_app");
+  await refused();
+  await owner.run("ALTER TABLE later ENABLE ROW LEVEL SECURITY");
   await primary.serve();
   t.equal((await fetch(`${primary.server!.url}/readyz`)).status, 200);
 });

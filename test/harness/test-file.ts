@@ -3,22 +3,18 @@
  * Spawn would instrument it and everything that it starts, with signal handlers that the real program does not have.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import t, { Stdin } from "tap";
 import type { FileResult } from "./report.ts";
 
-/** For a whole file; one that needs longer says so with `t.setTimeout(ms)`. */
-const timeoutMs = 120_000;
-/** After that it is asked to say what it waits for, and to end; one that is too busy for that is killed this much later. */
-const graceMs = 5_000;
+/** For a whole file; one that needs longer says so with `t.setTimeout(ms)`. tap ends it, and says what it waits for. */
+const timeoutSeconds = 120;
+/** One that is too busy to be ended by tap, or whose handles outlive it, is killed. */
+const mostMs = 15 * 60_000;
 
 // Importing tap makes this process a test file too, which tap would end after 30 s.
 t.setTimeout(0);
-
-/** tap's own messages carry this, so that it takes no other for one of them. */
-const childKey = randomUUID();
 
 /** Never rejects: whatever goes wrong with the file is one of its failures. */
 export async function runTestFile(
@@ -31,22 +27,16 @@ export async function runTestFile(
     return { passed: 0, failed: 1, skipped: 0, failures: [], problem: "there is no such file", output: "", ms: 0 };
   }
   const child = spawn(process.execPath, ["--enable-source-maps", file], {
-    env: {
-      ...environment,
-      TAP: "1",
-      TAP_TIMEOUT: String(timeoutMs / 1000),
-      TAP_CHILD_KEY: childKey,
-      TAP_CHILD_ID: "0",
-    },
-    stdio: ["ignore", "pipe", "pipe", "ipc"],
+    env: { ...environment, TAP: "1", TAP_TIMEOUT: String(timeoutSeconds) },
+    stdio: ["ignore", "pipe", "pipe"],
   });
   const closed = once(child, "close");
   const killed = killInTime(child, signal);
   let output = "";
-  child.stderr!.on("data", (piece) => {
+  child.stderr.on("data", (piece) => {
     output += piece;
   });
-  const reader = new Stdin({ name: file, tapStream: child.stdout! });
+  const reader = new Stdin({ name: file, tapStream: child.stdout });
   reader.resume(); // what it passes on; the parser has seen it
   await new Promise<void>((resolve) => {
     reader.runMain(() => resolve());
@@ -88,19 +78,7 @@ function killInTime(child: ChildProcess, signal: AbortSignal): { reason: string 
     state.reason = reason;
     child.kill("SIGKILL");
   };
-  const wait = (ms: number) =>
-    setTimeout(() => {
-      if (child.connected) child.send({ tapAbort: "timeout", key: childKey, child: "0" }, () => {});
-      timer = setTimeout(() => kill("took too long"), graceMs);
-    }, ms + 500);
-  let timer = wait(timeoutMs);
-  // What `t.setTimeout` of a test file sends to whoever runs it.
-  child.on("message", (message) => {
-    const { setTimeout: ms } = message as { setTimeout?: number };
-    if (ms === undefined) return;
-    clearTimeout(timer);
-    if (ms > 0) timer = wait(ms);
-  });
+  const timer = setTimeout(kill, mostMs, "took too long");
   const abort = () => kill("stopped with the run");
   signal.addEventListener("abort", abort);
   const state = {

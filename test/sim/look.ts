@@ -35,10 +35,8 @@ export async function look(
   }
 }
 
-/** Several changes, as one. */
-export function together(...all: Edits[]): Edits {
-  const merged: Edits = {};
-  for (const edits of all)
-    for (const [file, list] of Object.entries(edits)) merged[file] = [...(merged[file] ?? []), ...list];
-  return merged;
-}
+/** Two changes, as one. */
+export const together = (one: Edits, other: Edits): Edits => ({
+  lines: [...(one.lines ?? []), ...(other.lines ?? [])],
+  off: [...(one.off ?? []), ...(other.off ?? [])],
+});

@@ -12,7 +12,7 @@ import type { Edits } from "./small-limits.ts";
 /** How often that is, in as many schedules. */
 const enough = 5;
 
-const changesOf = (guard: Guard): Edits => guards[guard] as unknown as Edits;
+const changesOf = (guard: Guard): Edits => guards[guard];
 
 /** A plan that was kept since it found this very fault has to find it again. */
 const decayed = (name: string, kept: readonly string[]): boolean =>

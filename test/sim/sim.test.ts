@@ -3,10 +3,10 @@ import t from "tap";
 import { ask, checkKept, replayed, runSeeds } from "./ask.ts";
 import { planOf } from "./draw.ts";
 import { look } from "./look.ts";
-import { mutants } from "./mutants.ts";
+import { guards, mutants } from "./mutants.ts";
 import type { Plan } from "./plan.ts";
 import { shrink } from "./shrink.ts";
-import { smallLimits } from "./small-limits.ts";
+import { type Edits, fileWith, smallLimits } from "./small-limits.ts";
 
 t.setTimeout(300_000);
 
@@ -47,6 +47,12 @@ t.test("a fault that is planted is found", async (t) => {
   const { edits } = mutants.find(({ name }) => name === "the count of a slice is not stored")!;
   const { found, kept } = await look(edits, ({ failed }) => failed.length > 0);
   t.ok(found.failed.length + kept.length > 0);
+});
+
+t.test("each fault that can be planted still finds its place in the program", (t) => {
+  for (const { lines = [] } of [...mutants.map(({ edits }) => edits as Edits), ...(Object.values(guards) as Edits[])])
+    for (const [from] of lines) t.ok(fileWith(from).endsWith(".js"), from);
+  t.end();
 });
 
 t.test("a plan that fails is made as small as it can be and still fail", async (t) => {

@@ -1,6 +1,7 @@
 /** Whether a difference that was found may be applied. Pure. */
 import { SandpiperError } from "../../errors.ts";
 import type { Found } from "./find-difference.ts";
+import { refuse, refused } from "./guards.ts";
 import type { LocalSlice, SecondaryFacts } from "./secondary-port.ts";
 
 /**
@@ -14,18 +15,24 @@ export function checkDifference(
   counts: { added: number; removed: number },
 ): SandpiperError | undefined {
   if (slice.count - counts.removed + counts.added !== content.count) {
-    return new SandpiperError(
-      "verification",
-      `the primary says that slice ${slice.name} has ${content.count} grains, and lists another number`,
-      {
-        hint: "Nothing was changed. The primary's operator should refresh the slice.",
-      },
+    return refused(
+      "list.number",
+      new SandpiperError(
+        "verification",
+        `the primary says that slice ${slice.name} has ${content.count} grains, and lists another number`,
+        {
+          hint: "Nothing was changed. The primary's operator should refresh the slice.",
+        },
+      ),
     );
   }
   if (isDrop(slice.count, content.count) && !facts.options.allowDrops) {
-    throw new SandpiperError("limit", `slice ${slice.name} would go from ${slice.count} grains to ${content.count}`, {
-      hint: "Nothing was changed. Ask the primary whether that is right; if so, run once with --allow-drops.",
-    });
+    refuse(
+      "content.drop",
+      new SandpiperError("limit", `slice ${slice.name} would go from ${slice.count} grains to ${content.count}`, {
+        hint: "Nothing was changed. Ask the primary whether that is right; if so, run once with --allow-drops.",
+      }),
+    );
   }
   return undefined;
 }

@@ -3,10 +3,12 @@
  * all; small ones are compared by plain lists; all others by coded symbols, which cost as much as the difference. When these
  * would weigh more than the list, the list is asked for. Pure.
  */
+
 import { SandpiperError } from "../../errors.ts";
 import { idBytes, listEntryBytes } from "../../slices/rules/hash.ts";
 import { Cells, encodeList, estimateDifference, peel, type SymbolDifference } from "./coded-symbols.ts";
 import { cellBytes, decodeFrame, firstCells } from "./frames.ts";
+import { refuse } from "./guards.ts";
 import { idsOf } from "./id-lists.ts";
 import { ListComparison } from "./list-comparison.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
@@ -61,12 +63,15 @@ export function* findDifference(
   byList: boolean,
 ): Talk<Found | Refused> {
   if (target.count > facts.maxGrains) {
-    throw new SandpiperError(
-      "limit",
-      `slice ${slice.name} has ${target.count} grains, more than the ${facts.maxGrains} that are accepted`,
-      {
-        hint: "Raise limits.max_grains if that is right.",
-      },
+    refuse(
+      "content.grains",
+      new SandpiperError(
+        "limit",
+        `slice ${slice.name} has ${target.count} grains, more than the ${facts.maxGrains} that are accepted`,
+        {
+          hint: "Raise limits.max_grains if that is right.",
+        },
+      ),
     );
   }
   const want = question(slice, target, byList);
@@ -99,10 +104,10 @@ function* askContent(
 ): Talk<Content | Refused> {
   yield* ask.send({ type: "reconcile", id: slice.id, hash, want });
   const content = yield* expect(facts, "content", "refused");
-  if (content.id !== slice.id) throw violation("the primary answered for another slice");
+  if (content.id !== slice.id) refuse("content.slice", violation("the primary answered for another slice"));
   if (content.type === "refused") return { refused: content.reason, now: nowOf(content) };
   if (content.hash !== hash || content.count !== count)
-    throw violation("the primary's content has another hash or count than was agreed");
+    refuse("content.agreed", violation("the primary's content has another hash or count than was agreed"));
   return content;
 }
 
@@ -183,12 +188,13 @@ function* receiveEntries(
       const message = yield* take(facts, incoming);
       if (message === undefined) continue;
       if (message.type !== "refused" || message.id !== id)
-        throw violation(`the primary sent ${message.type} in the middle of frames`);
+        refuse("frames.interrupted", violation(`the primary sent ${message.type} in the middle of frames`));
       return { refused: message.reason, now: nowOf(message) };
     }
     const frame = decodeFrame(incoming.binary, [type], sequence++);
     received += frame.entries;
-    if (received > count) throw violation(`the primary sent more ${type} entries than were due`);
+    if (received > count)
+      refuse("frames.entries-due", violation(`the primary sent more ${type} entries than were due`));
     yield* inTurns(use(frame.body));
   }
   return undefined;

@@ -6,10 +6,12 @@
  *
  * All numbers are big-endian. The sequence counts the frames of one stream from 0.
  */
+
 import { isUtf8 } from "node:buffer";
 import { idBytes, listEntryBytes, symbolBytes } from "../../slices/rules/hash.ts";
 import { chunkBytes, encodings, maxKeyBytes } from "../../slices/rules/slice.ts";
 import { nullLength } from "../../slices/rules/tuples.ts";
+import { refuse } from "./guards.ts";
 import { violation } from "./messages.ts";
 
 export const frameTypes = { list: 1, ids: 2, grains: 3, chunk: 4, cells: 5, symbols: 6 } as const;
@@ -57,26 +59,28 @@ export function encodeFrame(frame: Frame): Buffer {
 
 /** Takes a frame apart. @throws `protocol` unless it is whole and one of the types `allowed`, with the sequence `expected`. */
 export function decodeFrame(bytes: Buffer, allowed: readonly FrameType[], expected: number): Frame {
-  if (bytes.length < headerBytes) throw violation("a frame is shorter than its header");
-  if (bytes.length > maxFrameBytes) throw violation(`a frame is larger than ${maxFrameBytes} bytes`);
+  if (bytes.length < headerBytes) refuse("frame.short", violation("a frame is shorter than its header"));
+  if (bytes.length > maxFrameBytes) refuse("frame.large", violation(`a frame is larger than ${maxFrameBytes} bytes`));
   const type = allowed.find((name) => frameTypes[name] === bytes.readUInt8(0));
   if (type === undefined)
-    throw violation(`a frame of type ${bytes.readUInt8(0)} came where ${allowed.join(" or ")} is due`);
+    refuse("frame.type", violation(`a frame of type ${bytes.readUInt8(0)} came where ${allowed.join(" or ")} is due`));
   if (bytes.readUInt8(1) !== 0 || bytes.readUInt16BE(2) !== 0)
-    throw violation("a frame has flags that were not agreed");
+    refuse("frame.flags", violation("a frame has flags that were not agreed"));
   const frame = {
     type,
     sequence: bytes.readUInt32BE(4),
     entries: bytes.readUInt32BE(8),
     body: bytes.subarray(headerBytes),
   };
-  if (frame.sequence !== expected) throw violation(`frame ${frame.sequence} came where frame ${expected} is due`);
-  if (bytes.readUInt32BE(12) !== frame.body.length) throw violation("a frame is not as long as its header says");
+  if (frame.sequence !== expected)
+    refuse("frame.sequence", violation(`frame ${frame.sequence} came where frame ${expected} is due`));
+  if (bytes.readUInt32BE(12) !== frame.body.length)
+    refuse("frame.length", violation("a frame is not as long as its header says"));
   const entrySize = type in entryBytes ? entryBytes[type as EntryFrame] : undefined;
   if (entrySize !== undefined && frame.entries * entrySize !== frame.body.length)
-    throw violation("a frame does not hold the entries that its header says");
-  if (type === "chunk" && frame.entries !== 1) throw violation("a chunk frame holds one chunk");
-  if (frame.entries === 0) throw violation("a frame is empty");
+    refuse("frame.entries", violation("a frame does not hold the entries that its header says"));
+  if (type === "chunk" && frame.entries !== 1) refuse("frame.one-chunk", violation("a chunk frame holds one chunk"));
+  if (frame.entries === 0) refuse("frame.empty", violation("a frame is empty"));
   return frame;
 }
 
@@ -118,10 +122,11 @@ export function* readRecords({ body, entries }: Pick<Frame, "body" | "entries">)
   const record = newRecord();
   for (let n = 0; n < entries; n++) {
     readRecord(body, record.end, record);
-    if (record.chunked && n !== entries - 1) throw violation("a chunked grain is not the last record of its frame");
+    if (record.chunked && n !== entries - 1)
+      refuse("record.chunked-last", violation("a chunked grain is not the last record of its frame"));
     yield record;
   }
-  if (record.end !== body.length) throw violation("a grains frame holds more than its records");
+  if (record.end !== body.length) refuse("record.beyond", violation("a grains frame holds more than its records"));
 }
 
 /**
@@ -132,29 +137,29 @@ export function* readRecords({ body, entries }: Pick<Frame, "body" | "entries">)
  */
 export function readRecord(body: Buffer, start: number, into: GrainRecord): void {
   if (start + 2 > body.length || body.readUInt16BE(start) !== recordFields)
-    throw violation("a grain record does not have six fields");
+    refuse("record.fields", violation("a grain record does not have six fields"));
   let at = start + 2;
-  if (fieldLength(body, at) !== idBytes) throw violation("a grain's id does not have 16 bytes");
+  if (fieldLength(body, at) !== idBytes) refuse("record.id", violation("a grain's id does not have 16 bytes"));
   const idAt = at + 4;
   at = idAt + idBytes;
   const keyBytes = fieldLength(body, at);
   if (keyBytes < 1 || keyBytes > maxKeyBytes || !isText(body, at + 4, keyBytes))
-    throw violation("a grain's key is not 1 to 1,024 bytes of UTF-8");
+    refuse("record.key", violation("a grain's key is not 1 to 1,024 bytes of UTF-8"));
   at += 4 + keyBytes;
   const sourceBytes = fieldLength(body, at);
   if (sourceBytes > maxKeyBytes || !isText(body, at + 4, sourceBytes))
-    throw violation("a grain's source is not up to 1,024 bytes of UTF-8");
+    refuse("record.source", violation("a grain's source is not up to 1,024 bytes of UTF-8"));
   at += 4 + sourceBytes;
   if (fieldLength(body, at) !== 3 || !encodingNumbers.has(body.readUIntBE(at + 4, 3)))
-    throw violation("a grain's encoding is not known");
+    refuse("record.encoding", violation("a grain's encoding is not known"));
   at += 4 + 3;
   if (fieldLength(body, at) !== 8 || body.readUInt32BE(at + 4) > 0x1fffff)
-    throw violation("a grain's payload length is not a number up to 2^53");
+    refuse("record.payload-bytes", violation("a grain's payload length is not a number up to 2^53"));
   const payloadBytes = body.readUInt32BE(at + 4) * 2 ** 32 + body.readUInt32BE(at + 8);
   at += 4 + 8;
   const chunked = at + 4 <= body.length && body.readUInt32BE(at) === nullLength;
   if (chunked ? payloadBytes <= chunkBytes : fieldLength(body, at) !== payloadBytes || payloadBytes > chunkBytes)
-    throw violation("a grain's payload is not as long as its record says");
+    refuse("record.payload", violation("a grain's payload is not as long as its record says"));
   into.start = start;
   into.end = at + 4 + (chunked ? 0 : payloadBytes);
   into.idAt = idAt;
@@ -164,9 +169,9 @@ export function readRecord(body: Buffer, start: number, into: GrainRecord): void
 
 /** The length of the field at `at`, all of which is there. */
 function fieldLength(body: Buffer, at: number): number {
-  if (at + 4 > body.length) throw violation("a grain record is cut short");
+  if (at + 4 > body.length) refuse("record.cut-in-number", violation("a grain record is cut short"));
   const length = body.readUInt32BE(at);
-  if (at + 4 + length > body.length) throw violation("a grain record is cut short");
+  if (at + 4 + length > body.length) refuse("record.cut-in-field", violation("a grain record is cut short"));
   return length;
 }
 

@@ -1,4 +1,5 @@
 /** A JSON array that comes in pieces, cut into its elements as they come: however long it is, no more than one of them is held. Pure. */
+import { refuse } from "./guards.ts";
 import { violation } from "./messages.ts";
 
 const quote = 0x22;
@@ -41,7 +42,7 @@ export class JsonRows {
         else if (byte === quote) this.#inText = false;
       } else if (this.#depth === 0) {
         if (isBlank(byte)) continue;
-        if (byte !== openList || this.#ended) throw violation(`${this.#what} is not a list`);
+        if (byte !== openList || this.#ended) refuse("rows.list", violation(`${this.#what} is not a list`));
         this.#depth = 1;
         from = at + 1;
       } else if (byte === quote) this.#inText = true;
@@ -66,13 +67,13 @@ export class JsonRows {
 
   /** @throws `protocol` when the array has not come to its end. */
   end(): void {
-    if (!this.#ended) throw violation(`${this.#what} is cut short`);
+    if (!this.#ended) refuse("rows.cut", violation(`${this.#what} is cut short`));
   }
 
   #keep(part: Buffer): void {
     this.#bytes += part.length;
     if (this.#bytes > this.#maxBytes)
-      throw violation(`${this.#what} has an entry of more than ${this.#maxBytes} bytes`);
+      refuse("rows.entry-bytes", violation(`${this.#what} has an entry of more than ${this.#maxBytes} bytes`));
     if (part.length > 0) this.#parts.push(part);
   }
 
@@ -85,7 +86,7 @@ export class JsonRows {
     try {
       return JSON.parse(Buffer.concat(this.#parts).toString());
     } catch {
-      throw violation(`${this.#what} is not JSON`);
+      refuse("rows.json", violation(`${this.#what} is not JSON`));
     }
   }
 }

@@ -1,5 +1,6 @@
 /** Comparing the lists of two sets of grains: entries of id and symbol in, ids out. Pure. */
 import { idBytes, listEntryBytes } from "../../slices/rules/hash.ts";
+import { refuse } from "./guards.ts";
 import { compareIds, differ, IdList, IdOrder } from "./id-lists.ts";
 import { violation } from "./messages.ts";
 import { type Pieces, ranged } from "./pieces.ts";
@@ -34,7 +35,8 @@ export class ListComparison {
   /** Compares the next entries of the primary's list. @throws `protocol` when it does not ascend. */
   *take(remote: Buffer): Pieces<void> {
     for (let at = 0, compared = 1; at < remote.length; at += listEntryBytes) {
-      if (!this.#order.follows(remote, at)) throw violation("the primary's list of grains does not ascend");
+      if (!this.#order.follows(remote, at))
+        refuse("list.order", violation("the primary's list of grains does not ascend"));
       for (; this.#isBefore(remote, at); this.#here += listEntryBytes, compared++) {
         this.#removed.add(this.#local, this.#here);
         if (compared % comparedAtOnce === 0) yield;

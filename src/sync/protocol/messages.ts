@@ -3,12 +3,14 @@
  * sends is hostile: parsing refuses unknown types and missing fields, and ignores unknown optional ones. What is too large is
  * refused before it is looked at, and of what is wrong with a message only the first is told, lest it costs more to refuse than to send.
  */
+
 import { z } from "zod";
 import { SandpiperError } from "../../errors.ts";
 import { isUuid } from "../../ids.ts";
 import { countMarks } from "../../json-marks.ts";
 import { metadataExcess } from "../../slices/rules/metadata.ts";
 import { maxMetadataPairs } from "../../slices/rules/slice.ts";
+import { refuse } from "./guards.ts";
 import { maxComparedSlices, type Size, usual } from "./message-sizes.ts";
 
 /** The version that this program speaks: major.minor. */
@@ -188,29 +190,36 @@ export const parseSecondaryMessage = (incoming: Incoming, due: Due<SecondaryMess
 const maxDepth = 16;
 
 function parse<T extends { type: string }>(schema: z.ZodType<T>, incoming: Incoming, peer: string, due: Due<T>): T {
-  if ("binary" in incoming) throw violation(`the ${peer} sent a binary frame where a message is due`);
+  if ("binary" in incoming)
+    refuse("message.binary", violation(`the ${peer} sent a binary frame where a message is due`));
   const { text } = incoming;
   const sizes = due as Readonly<Record<string, Size | undefined>>;
   const most = Object.values(sizes).reduce<Size>((a, b) => (b !== undefined && b.bytes > a.bytes ? b : a), usual);
   if (text.length > most.bytes)
-    throw violation(`a message that the ${peer} sent has ${text.length} bytes, and at most ${most.bytes} are due`);
+    refuse(
+      "message.bytes",
+      violation(`a message that the ${peer} sent has ${text.length} bytes, and at most ${most.bytes} are due`),
+    );
   if (text.length > usual.bytes && typeof countMarks(text, { depth: maxDepth, values: most.values }) === "string")
-    throw violation(`a message that the ${peer} sent has more parts than are due`);
+    refuse("message.values", violation(`a message that the ${peer} sent has more parts than are due`));
   let value: unknown;
   try {
     value = JSON.parse(text.toString());
   } catch {
-    throw violation(`the ${peer} sent a message that is not JSON`);
+    refuse("message.json", violation(`the ${peer} sent a message that is not JSON`));
   }
   const result = schema.safeParse(value);
   if (!result.success) {
     const { path, message } = result.error.issues[0]!;
     const where = path.map(String).join(".") || "message";
-    throw violation(`the ${peer} sent a message that is not valid: ${where}: ${message}`.slice(0, 200));
+    refuse(
+      "message.valid",
+      violation(`the ${peer} sent a message that is not valid: ${where}: ${message}`.slice(0, 200)),
+    );
   }
   const own = sizes[result.data.type] ?? usual;
   if (text.length > own.bytes)
-    throw violation(`${result.data.type} has ${text.length} bytes, and may have ${own.bytes}`);
+    refuse("message.own-bytes", violation(`${result.data.type} has ${text.length} bytes, and may have ${own.bytes}`));
   return result.data;
 }
 

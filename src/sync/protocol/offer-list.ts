@@ -1,7 +1,9 @@
 /** What a primary's list of subscriptions must be like, before anything is done with it. Pure. */
+
 import { z } from "zod";
 import { SandpiperError } from "../../errors.ts";
 import type { Offer } from "../../subscriptions/rules/rules.ts";
+import { refuse } from "./guards.ts";
 import { JsonRows } from "./json-rows.ts";
 import { violation } from "./messages.ts";
 
@@ -55,23 +57,27 @@ export class OfferList {
 
   #add(row: unknown): void {
     if (this.#offers.length === this.#most) {
-      throw new SandpiperError(
-        "limit",
-        `the primary lists more than the ${this.#most} subscriptions that are accepted`,
-        {
+      refuse(
+        "offers.number",
+        new SandpiperError("limit", `the primary lists more than the ${this.#most} subscriptions that are accepted`, {
           hint: "Raise limits.max_subscriptions if that is right.",
-        },
+        }),
       );
     }
     const parsed = offer.safeParse(row);
     if (!parsed.success)
-      throw violation(
-        `the primary lists a subscription that is not as it must be: ${parsed.error.issues[0]!.path.join(".")}`,
+      refuse(
+        "offers.valid",
+        violation(
+          `the primary lists a subscription that is not as it must be: ${parsed.error.issues[0]!.path.join(".")}`,
+        ),
       );
     const { slice, company_id: companyId, ...rest } = parsed.data;
-    if (companyId !== this.#companyId) throw violation("the primary lists a subscription of another company");
-    if (this.#ids.has(rest.id)) throw violation("the primary lists a subscription twice");
-    if (this.#slices.has(slice.id)) throw violation("the primary lists two subscriptions to one slice");
+    if (companyId !== this.#companyId)
+      refuse("offers.company", violation("the primary lists a subscription of another company"));
+    if (this.#ids.has(rest.id)) refuse("offers.twice", violation("the primary lists a subscription twice"));
+    if (this.#slices.has(slice.id))
+      refuse("offers.one-slice", violation("the primary lists two subscriptions to one slice"));
     this.#ids.add(rest.id);
     this.#slices.add(slice.id);
     this.#offers.push({ ...rest, slice: { id: slice.id, name: slice.slice_name, type: slice.slice_type } });

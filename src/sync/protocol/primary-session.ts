@@ -7,8 +7,10 @@
  * Rights are never remembered: before every frame of a slice the partner's view of it is read again, and the
  * stream ends with `refused` when it is gone, locked or changed.
  */
+
 import { asSandpiperError } from "../../errors.ts";
 import { maxFrameBytes } from "./frames.ts";
+import { refuse } from "./guards.ts";
 import { compareSize } from "./message-sizes.ts";
 import {
   type Compared,
@@ -46,7 +48,7 @@ export function* primarySession(facts: PrimaryFacts): Talk<void> {
     const message = parseSecondaryMessage(yield* ask.receive(), compared ? {} : first);
     if (message.type === "bye") return;
     if (message.type === "compare") {
-      if (compared) throw violation("a second comparison in one session");
+      if (compared) refuse("compare.twice", violation("a second comparison in one session"));
       compared = true;
       if (message.accept.includes(frameCompression)) yield* ask.useCompression();
       yield* compare(message, facts.maxSlices);
@@ -54,14 +56,14 @@ export function* primarySession(facts: PrimaryFacts): Talk<void> {
       yield* ask.record(message);
       yield* ask.send({ type: "confirmed", id: message.id, run_id: message.run_id });
     } else {
-      if (!compared) throw violation(`${message.type} came before the comparison`);
+      if (!compared) refuse("compare.first", violation(`${message.type} came before the comparison`));
       const refusal = yield* serve(message);
-      if (refusal !== undefined) yield* refuse(message.id, refusal);
+      if (refusal !== undefined) yield* answerRefusal(message.id, refusal);
     }
   }
 }
 
-function* refuse(id: string, reason: Refusal): Talk<void> {
+function* answerRefusal(id: string, reason: Refusal): Talk<void> {
   const [now] = reason === "changed" ? yield* ask.look([id]) : [];
   yield* ask.send({ type: "refused", id, reason, ...(now === undefined ? {} : { hash: now.hash, count: now.count }) });
 }
@@ -71,9 +73,9 @@ type Compare = Extract<SecondaryMessage, { type: "compare" }>;
 function* compare(message: Compare, maxSlices: number): Talk<void> {
   const { ids, hashes, counts } = message;
   if (ids.length !== hashes.length || ids.length !== counts.length)
-    throw violation("the arrays of a comparison differ in length");
-  if (ids.length > maxSlices) throw violation(`a comparison names more than ${maxSlices} slices`);
-  if (new Set(ids).size !== ids.length) throw violation("a comparison names a slice twice");
+    refuse("compare.arrays", violation("the arrays of a comparison differ in length"));
+  if (ids.length > maxSlices) refuse("compare.number", violation(`a comparison names more than ${maxSlices} slices`));
+  if (new Set(ids).size !== ids.length) refuse("compare.slice-twice", violation("a comparison names a slice twice"));
   const views = new Map((yield* ask.look(ids)).map((view) => [view.id, view]));
   const slices = ids.flatMap((id, i): Compared[] => {
     const view = views.get(id);

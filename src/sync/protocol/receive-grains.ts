@@ -1,9 +1,11 @@
 /** Receiving the stream of a slice's grains: every record is checked against what was asked for before it is staged. Pure. */
+
 import { SandpiperError } from "../../errors.ts";
 import { idBytes, listEntryBytes } from "../../slices/rules/hash.ts";
 import { chunkBytes } from "../../slices/rules/slice.ts";
 import { nowOf, type Refused, type Wanted } from "./find-difference.ts";
 import { decodeFrame, type GrainRecord, readRecords } from "./frames.ts";
+import { refuse } from "./guards.ts";
 import { IdList, IdOrder, idsBeyond } from "./id-lists.ts";
 import { violation } from "./messages.ts";
 import { type Pieces, ranged } from "./pieces.ts";
@@ -71,9 +73,9 @@ export function* receiveGrains(
       if (message.type === "refused" && message.id === content.id)
         return { refused: message.reason, now: nowOf(message) };
       if (message.type !== "end" || message.id !== content.id)
-        throw violation(`the primary sent ${message.type} in the middle of a slice's grains`);
+        refuse("grains.interrupted", violation(`the primary sent ${message.type} in the middle of a slice's grains`));
       if (progress.large !== null || progress.grains !== due || message.grains !== due) {
-        throw violation(`the primary ended a slice after ${progress.grains} of ${due} grains`);
+        refuse("grains.ended-early", violation(`the primary ended a slice after ${progress.grains} of ${due} grains`));
       }
       return { bytes: progress.bytes - staged.bytes };
     }
@@ -102,7 +104,7 @@ function* receiveNames(
       const message = yield* take(facts, incoming);
       if (message === undefined) continue;
       if (message.type !== "refused" || message.id !== content.id)
-        throw violation(`the primary sent ${message.type} before it named the grains`);
+        refuse("names.interrupted", violation(`the primary sent ${message.type} before it named the grains`));
       return { refused: message.reason, now: nowOf(message) };
     }
     yield* inTurns(named.take(decodeFrame(incoming.binary, ["list"], sequence++).body));
@@ -129,9 +131,10 @@ class Named {
   *take(entries: Buffer): Pieces<void> {
     yield* ranged(entries.length / listEntryBytes, 16_384, (from, to) => {
       for (let at = from * listEntryBytes; at < to * listEntryBytes; at += listEntryBytes) {
-        if (!this.#order.follows(entries, at)) throw violation("the names of grains do not ascend");
+        if (!this.#order.follows(entries, at)) refuse("names.order", violation("the names of grains do not ascend"));
         const n = this.#symbols.find(entries.readUInt32BE(at + idBytes), entries.readUInt32BE(at + idBytes + 4));
-        if (n < 0 || this.#come[n] === 1) throw violation("the primary named a grain that was not asked for");
+        if (n < 0 || this.#come[n] === 1)
+          refuse("names.wanted", violation("the primary named a grain that was not asked for"));
         this.#come[n] = 1;
         this.due--;
         this.ids.add(entries, at);
@@ -142,9 +145,10 @@ class Named {
 
 function check(progress: Progress, record: GrainRecord, body: Buffer, facts: SecondaryFacts): void {
   const { wanted, lastId, content } = progress;
-  if (progress.grains === progress.due) throw violation("the primary sent more grains than it declared");
+  if (progress.grains === progress.due)
+    refuse("grains.number", violation("the primary sent more grains than it declared"));
   if (lastId !== null && body.compare(lastId, 0, idBytes, record.idAt, record.idAt + idBytes) <= 0)
-    throw violation("grains do not come in ascending order of id");
+    refuse("grains.order", violation("grains do not come in ascending order of id"));
   if (
     wanted !== null &&
     wanted.compare(
@@ -155,17 +159,20 @@ function check(progress: Progress, record: GrainRecord, body: Buffer, facts: Sec
       (progress.grains + 1) * idBytes,
     ) !== 0
   ) {
-    throw violation("the primary sent a grain that was not asked for, or left one out");
+    refuse("grains.wanted", violation("the primary sent a grain that was not asked for, or left one out"));
   }
   if (record.payloadBytes > facts.maxGrainBytes) {
-    throw new SandpiperError(
-      "limit",
-      `a grain has ${record.payloadBytes} bytes, more than the ${facts.maxGrainBytes} that are accepted`,
-      { hint: "Raise limits.max_grain_bytes if that is right." },
+    refuse(
+      "grain.bytes",
+      new SandpiperError(
+        "limit",
+        `a grain has ${record.payloadBytes} bytes, more than the ${facts.maxGrainBytes} that are accepted`,
+        { hint: "Raise limits.max_grain_bytes if that is right." },
+      ),
     );
   }
   progress.bytes += record.payloadBytes;
-  if (progress.bytes > content.bytes) throw violation("the primary sent more bytes than it declared");
+  if (progress.bytes > content.bytes) refuse("grains.bytes", violation("the primary sent more bytes than it declared"));
   progress.grains++;
   progress.lastId = body.subarray(record.idAt, record.idAt + idBytes);
   if (record.chunked) progress.large = { id: Buffer.from(progress.lastId), left: record.payloadBytes, sequence: 0 };
@@ -173,7 +180,8 @@ function check(progress: Progress, record: GrainRecord, body: Buffer, facts: Sec
 
 function* takeChunk(progress: Progress, data: Buffer): Talk<void> {
   const large = progress.large!;
-  if (data.length !== Math.min(chunkBytes, large.left)) throw violation("a chunk does not have the size that is due");
+  if (data.length !== Math.min(chunkBytes, large.left))
+    refuse("chunk.size", violation("a chunk does not have the size that is due"));
   yield* ask.stageChunk(large.id, large.sequence++, data);
   large.left -= data.length;
   if (large.left === 0) progress.large = null;

@@ -1,7 +1,9 @@
 /** What the secondary's session works with: its port, its facts, and what all its parts share. Pure. */
+
 import type { SandpiperError } from "../../errors.ts";
 import type { ContentKey, SliceKey } from "../../ids.ts";
 import { asker, type Conversation, inPieces } from "./effects.ts";
+import { refuse } from "./guards.ts";
 import { comparedSize, contentSize } from "./message-sizes.ts";
 import {
   type Confirm,
@@ -128,7 +130,7 @@ export function* expect<T extends PrimaryMessage["type"]>(
     const message = yield* take(facts, yield* ask.receive(), due);
     if (message === undefined) continue;
     if (!(types as string[]).includes(message.type))
-      throw violation(`the primary sent ${message.type} where ${types.join(" or ")} is due`);
+      refuse("message.due", violation(`the primary sent ${message.type} where ${types.join(" or ")} is due`));
     return message as Extract<PrimaryMessage, { type: T }>;
   }
 }
@@ -149,7 +151,7 @@ export function* take(
 ): Talk<PrimaryMessage | undefined> {
   const message = parsePrimaryMessage(incoming, due);
   if (message.type !== "confirmed") return message;
-  if (facts.unconfirmed === 0) throw violation("the primary acknowledged what was not sent");
+  if (facts.unconfirmed === 0) refuse("confirmed.sent", violation("the primary acknowledged what was not sent"));
   facts.unconfirmed--;
   yield* ask.settle(message.run_id, message.id);
   return undefined;

@@ -3,12 +3,14 @@
  * differ up to date, one after another (primary-session.ts shows the order of messages). Each slice ends with a
  * result; what is wrong with one does not stop the next. Only what concerns the whole connection is thrown.
  */
+
 import { asSandpiperError, type ErrorCode, SandpiperError } from "../../errors.ts";
 import { uuidText } from "../../ids.ts";
 import { idBytes, symbolBytes } from "../../slices/rules/hash.ts";
 import { checkDifference } from "./check-difference.ts";
 import { type Found, findDifference, type Target } from "./find-difference.ts";
 import { entryFrames } from "./frames.ts";
+import { refuse } from "./guards.ts";
 import { idCount } from "./id-lists.ts";
 import { type Confirm, frameCompression, protocolVersion, type Refusal, violation } from "./messages.ts";
 import { receiveGrains } from "./receive-grains.ts";
@@ -45,7 +47,8 @@ export function* secondarySession(facts: SecondaryFacts): Talk<void> {
   // From here on the data is in place whatever happens: a confirmation that gets lost is in the outbox.
   while (facts.unconfirmed > 0) {
     const other = yield* take(facts, yield* ask.receive());
-    if (other !== undefined) throw violation(`the primary sent ${other.type} where confirmed is due`);
+    if (other !== undefined)
+      refuse("confirmed.due", violation(`the primary sent ${other.type} where confirmed is due`));
   }
   yield* ask.send({ type: "bye" });
 }
@@ -57,23 +60,28 @@ function* greet(facts: SecondaryFacts): Talk<void> {
     begin = yield* expect(facts, "begin", "queued");
   }
   if (begin.server_id !== facts.primaryId)
-    throw violation(`the server is ${begin.server_id}, not the ${facts.primaryId} that was registered`);
+    refuse(
+      "begin.server",
+      violation(`the server is ${begin.server_id}, not the ${facts.primaryId} that was registered`),
+    );
   if (begin.protocol.split(".")[0] !== protocolVersion.split(".")[0]) {
-    throw new SandpiperError(
-      "protocol",
-      `the primary speaks protocol ${begin.protocol}, this program ${protocolVersion}`,
-      {
+    refuse(
+      "begin.protocol",
+      new SandpiperError("protocol", `the primary speaks protocol ${begin.protocol}, this program ${protocolVersion}`, {
         hint: "Use the newer sandpiper on the older side.",
-      },
+      }),
     );
   }
   if (facts.slices.length > begin.limits.slices) {
-    throw new SandpiperError(
-      "limit",
-      `${facts.slices.length} slices are due, and the primary compares at most ${begin.limits.slices} at once`,
-      {
-        hint: "Sync subscriptions one by one with --sub, or ask the primary to raise limits.max_subscriptions.",
-      },
+    refuse(
+      "begin.slices",
+      new SandpiperError(
+        "limit",
+        `${facts.slices.length} slices are due, and the primary compares at most ${begin.limits.slices} at once`,
+        {
+          hint: "Sync subscriptions one by one with --sub, or ask the primary to raise limits.max_subscriptions.",
+        },
+      ),
     );
   }
 }
@@ -100,9 +108,9 @@ function* compare(facts: SecondaryFacts): Talk<Differing[]> {
   const { slices } = yield* expect(facts, "compared");
   const answers = new Map(slices.map((answer) => [answer.id, answer]));
   const asked = new Set(facts.slices.map((slice) => slice.id));
-  if (answers.size !== slices.length) throw violation("the primary answered for a slice twice");
+  if (answers.size !== slices.length) refuse("compared.twice", violation("the primary answered for a slice twice"));
   if (slices.some((answer) => !asked.has(answer.id)))
-    throw violation("the primary answered for a slice that was not asked about");
+    refuse("compared.asked", violation("the primary answered for a slice that was not asked about"));
   const differing: Differing[] = [];
   for (const slice of facts.slices) {
     const answer = answers.get(slice.id);

@@ -1,9 +1,11 @@
 /** The primary's answers to "what differs?": what a slice holds, the list of its grains, or coded symbols of it. Pure. */
+
 import { SandpiperError } from "../../errors.ts";
 import { idBytes, listEntryBytes } from "../../slices/rules/hash.ts";
 import { metadataExcess } from "../../slices/rules/metadata.ts";
 import { chunkBytes } from "../../slices/rules/slice.ts";
 import { cellBytes, encodeFrame, entryFrames, firstCells } from "./frames.ts";
+import { refuse } from "./guards.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
 import { ask, damaged, judge, type Read, sendFrame, type Talk } from "./primary-port.ts";
 
@@ -35,7 +37,7 @@ export function* serveCells({ id, hash, first, end }: Request<"cells">): Talk<Re
   const refusal = judge(view, hash);
   if (refusal !== undefined) return refusal;
   if (first >= end || end * cellBytes > view!.count * listEntryBytes)
-    throw violation("more coded symbols were asked for than a list would weigh");
+    refuse("cells.number", violation("more coded symbols were asked for than a list would weigh"));
   return yield* sendCells(id, hash, first, end);
 }
 

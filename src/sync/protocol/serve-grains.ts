@@ -13,6 +13,7 @@ import {
   readRecord,
   usualBodyBytes,
 } from "./frames.ts";
+import { refuse } from "./guards.ts";
 import { idsBeyond, idsOf } from "./id-lists.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
 import { joined, type Pieces, ranged } from "./pieces.ts";
@@ -71,7 +72,7 @@ function* mayServe({ id, hash, by, count }: Request): Talk<{ refusal?: Refusal |
   }
   const refusal = judge(view, hash);
   if (refusal === undefined && by !== "all" && count > view!.count)
-    throw violation("more grains were asked for than there are");
+    refuse("fetch.number", violation("more grains were asked for than there are"));
   return { refusal };
 }
 
@@ -82,15 +83,17 @@ function* receiveNamed(type: "ids" | "symbols", count: number, keep: boolean): T
   let received = 0;
   for (let sequence = 0; received < count; sequence++) {
     const incoming = yield* ask.receive();
-    if (!("binary" in incoming)) throw violation(`a message came where frames of ${type} are due`);
+    if (!("binary" in incoming))
+      refuse("fetch.interrupted", violation(`a message came where frames of ${type} are due`));
     const frame = decodeFrame(incoming.binary, [type], sequence);
     received += frame.entries;
-    if (received > count) throw violation(`more ${type} came than the fetch says`);
+    if (received > count) refuse("fetch.entries", violation(`more ${type} came than the fetch says`));
     if (!keep) continue;
     const { body } = frame;
     const last = parts.at(-1);
     const follows = last === undefined || last.compare(body, 0, size, last.length - size) < 0;
-    if (!follows || !(yield* inTurns(ascend(body, size)))) throw violation(`the ${type} of a fetch do not ascend`);
+    if (!follows || !(yield* inTurns(ascend(body, size))))
+      refuse("fetch.order", violation(`the ${type} of a fetch do not ascend`));
     parts.push(body);
   }
   return yield* inTurns(joined(parts));
@@ -189,7 +192,7 @@ function* sendRest(stream: Stream, grainId: Buffer, first: number): Talk<Refusal
   const grain = newRecord();
   if (data.ends.length > 0) readOwn(stream.id, data.bytes, 0, grain);
   if (!grain.chunked || first * chunkBytes >= grain.payloadBytes)
-    throw violation("a fetch goes on with a chunk that there is not");
+    refuse("fetch.chunk", violation("a fetch goes on with a chunk that there is not"));
   return yield* sendChunks(stream, grainId, grain.payloadBytes, first);
 }
 

@@ -2,6 +2,7 @@
 
 import type { Company } from "../../companies/company.ts";
 import type { Session } from "../../database/database.ts";
+import { pairLock } from "../../database/locks.ts";
 import { withSessionLock } from "../../database/session-lock.ts";
 import { SandpiperError } from "../../errors.ts";
 import type { Outside } from "./outside.ts";
@@ -22,7 +23,7 @@ export function withPairLock<T>(
     session,
     {
       what: "sync",
-      key: "hashtextextended('sandpiper:sync:' || $1::text, 0)",
+      key: pairLock,
       value: company.id,
       waitMs: waitSeconds * 1000,
       clock: outside,

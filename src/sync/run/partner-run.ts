@@ -22,6 +22,7 @@ import { readSubsEtag } from "../../companies/company-store.ts";
 import { asEver } from "../../database/session-settings.ts";
 import { asSandpiperError, SandpiperError } from "../../errors.ts";
 import { step } from "../../step.ts";
+import { refuse } from "../protocol/guards.ts";
 import type { LocalSlice, SliceResult } from "../protocol/secondary-port.ts";
 import { nextTry } from "../rules/retry.ts";
 import { Room } from "../secondary/room.ts";
@@ -186,10 +187,13 @@ export class PartnerRun {
     const { company, outside } = this.#context;
     const answer = await outside.login();
     if (answer.serverId !== company.id) {
-      throw new SandpiperError(
-        "protocol",
-        `the server at ${company.syncAddr} is ${answer.serverId}, not the ${company.id} that ${company.name} was registered as`,
-        { hint: "Ask the partner whether it moved; if that is right, register it as a new company." },
+      refuse(
+        "login.server",
+        new SandpiperError(
+          "protocol",
+          `the server at ${company.syncAddr} is ${answer.serverId}, not the ${company.id} that ${company.name} was registered as`,
+          { hint: "Ask the partner whether it moved; if that is right, register it as a new company." },
+        ),
       );
     }
     step("s.token");

@@ -4,11 +4,13 @@ import { addLosses } from "../../activity/activity-store.ts";
 import type { Company, Subscription } from "../../companies/company.ts";
 import { setSubsEtag } from "../../companies/company-store.ts";
 import type { Session } from "../../database/database.ts";
+import { namesLock } from "../../database/locks.ts";
 import { everything } from "../../database/scope.ts";
 import { SandpiperError } from "../../errors.ts";
 import type { CompanyId, ContentKey, SliceKey } from "../../ids.ts";
 import { activeAfter, planSubscriptions } from "../../subscriptions/rules/rules.ts";
 import { applyPlan, listSubscriptions, readNames } from "../../subscriptions/subscription-store.ts";
+import { refuse } from "../protocol/guards.ts";
 import type { LocalSlice } from "../protocol/secondary-port.ts";
 import type { Offers } from "../transport/primary-client.ts";
 import type { PartnerOrder } from "./partner-context.ts";
@@ -40,8 +42,7 @@ export async function updateSubscriptions(
   }
   const { rows: listed, etag } = offers;
   return session.transaction(async (tx) => {
-    // Primaries are synced side by side, and their names must not clash: one list at a time.
-    await tx.run("SELECT pg_advisory_xact_lock(hashtextextended('sandpiper:names', 0))");
+    await tx.run(`SELECT pg_advisory_xact_lock(${namesLock})`);
     // Whoever changes a subscription here meanwhile waits, and has the list looked at again. A rehearsal only reads, and may not lock rows.
     if (!options.rehearsal) await tx.run("SELECT 1 FROM companies WHERE id = $1 FOR NO KEY UPDATE", [company.id]);
     const local = await listSubscriptions(tx, everything, { companyId: company.id });
@@ -49,9 +50,12 @@ export async function updateSubscriptions(
     const plan = planSubscriptions(local, listed, known, taken, options.allowDrops);
     if (plan.massWithdrawal !== undefined) {
       const { gone, of } = plan.massWithdrawal;
-      throw new SandpiperError("limit", `${gone} of ${of} subscriptions disappeared at ${company.name} at once`, {
-        hint: "Nothing was changed. Ask the primary whether that is right; if so, run once with --allow-drops.",
-      });
+      refuse(
+        "offers.gone",
+        new SandpiperError("limit", `${gone} of ${of} subscriptions disappeared at ${company.name} at once`, {
+          hint: "Nothing was changed. Ask the primary whether that is right; if so, run once with --allow-drops.",
+        }),
+      );
     }
     if (!options.rehearsal) {
       await applyPlan(tx, company.id, plan);

@@ -19,6 +19,7 @@ import { computeContent } from "../../slices/refresh.ts";
 import { idBytes, type Metadata, sortMetadata } from "../../slices/rules/hash.ts";
 import { metadataColumn, replaceMetadata } from "../../slices/slice-store.ts";
 import { step } from "../../step.ts";
+import { refuse } from "../protocol/guards.ts";
 import { idCount } from "../protocol/id-lists.ts";
 import type { Confirm } from "../protocol/messages.ts";
 import type { Change, LocalSlice } from "../protocol/secondary-port.ts";
@@ -69,12 +70,15 @@ export async function applyChange(
     step("s.tx.insert");
     const stored = await computeContent(tx, slice.key, whole, same ? now.metadata : undefined);
     if (stored.hash !== change.content.hash || stored.count !== change.content.count) {
-      throw new SandpiperError(
-        "verification",
-        `slice ${slice.name} would not be what the primary declared (hash ${stored.hash}, ${stored.count} grains; declared ${change.content.hash}, ${change.content.count})`,
-        {
-          hint: "Nothing was changed. The primary's operator should refresh the slice; if it stays, report it.",
-        },
+      refuse(
+        "apply.proof",
+        new SandpiperError(
+          "verification",
+          `slice ${slice.name} would not be what the primary declared (hash ${stored.hash}, ${stored.count} grains; declared ${change.content.hash}, ${change.content.count})`,
+          {
+            hint: "Nothing was changed. The primary's operator should refresh the slice; if it stays, report it.",
+          },
+        ),
       );
     }
     step("s.tx.verify");
@@ -140,9 +144,12 @@ async function oneKeyEach<T>(slice: LocalSlice, work: () => Promise<T>): Promise
     return await work();
   } catch (error) {
     if (asSandpiperError(error).code !== "conflict") throw error;
-    throw new SandpiperError("verification", `the primary sent two grains with one key for slice ${slice.name}`, {
-      cause: error,
-      hint: "Nothing was changed. The primary's operator should look at the slice.",
-    });
+    refuse(
+      "apply.two-keys",
+      new SandpiperError("verification", `the primary sent two grains with one key for slice ${slice.name}`, {
+        cause: error,
+        hint: "Nothing was changed. The primary's operator should look at the slice.",
+      }),
+    );
   }
 }

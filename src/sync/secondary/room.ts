@@ -9,6 +9,7 @@ import { type Disk, diskIsFull } from "../../database/postgres/disk.ts";
 import { SandpiperError } from "../../errors.ts";
 import type { SliceKey } from "../../ids.ts";
 import { chunkBytes } from "../../slices/rules/slice.ts";
+import { refuse } from "../protocol/guards.ts";
 import type { Due } from "../protocol/secondary-port.ts";
 import { Budget, costOf, diskBytes, shareOf, unseenShare } from "../rules/budget.ts";
 import { estimateHeld, giveUpStage, listStages, measureHeld, readFiles, type StageRow } from "./space-store.ts";
@@ -109,12 +110,15 @@ export class Room {
     const given = await this.#giveUp(budget.lacks(more), (stage) => stage.companyId === this.company.id);
     if (given > 0) budget.measured(await measureHeld(this.db, this.company.id));
     if (budget.lacks(more) === 0) return;
-    throw new SandpiperError(
-      "limit",
-      `slice ${this.#slice!.name} would take what is here of ${this.company.name} to ${mb(budget.held + more)}, more than the ${Math.floor(budget.limit / 1e6)} MB that it may have`,
-      {
-        hint: "Its old content is whole. Ask the primary whether that is right; if so, raise limits.primary_bytes.",
-      },
+    refuse(
+      "room.budget",
+      new SandpiperError(
+        "limit",
+        `slice ${this.#slice!.name} would take what is here of ${this.company.name} to ${mb(budget.held + more)}, more than the ${Math.floor(budget.limit / 1e6)} MB that it may have`,
+        {
+          hint: "Its old content is whole. Ask the primary whether that is right; if so, raise limits.primary_bytes.",
+        },
+      ),
     );
   }
 

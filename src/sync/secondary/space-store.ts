@@ -1,8 +1,8 @@
 /** How much space grains take, as the database has it, and giving up what is staged. */
 import type { Database, Session } from "../../database/database.ts";
+import { stageLock } from "../../database/locks.ts";
 import type { CompanyId, ContentKey, SliceKey } from "../../ids.ts";
 import { clearGrains } from "../../slices/grain-store.ts";
-import { stageLock } from "../../slices/slice-store.ts";
 import { leastRowBytes, mostRowBytes, rowBytes } from "../rules/budget.ts";
 
 type Queries = Pick<Session | Database, "query" | "one">;

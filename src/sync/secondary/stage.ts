@@ -2,17 +2,19 @@
  * Staging: grains that arrive are written by COPY under a content key of their own, which no slice shows yet, in batches
  * that are committed, so that what has arrived survives whatever happens next. The key is set here and never taken from the peer.
  */
+
 import { once } from "node:events";
 import type { Session } from "../../database/database.ts";
 import { isDiskFull, translate, violatedConstraint } from "../../database/database-errors.ts";
+import { stageLock } from "../../database/locks.ts";
 import { asEver } from "../../database/session-settings.ts";
 import { asSandpiperError, SandpiperError } from "../../errors.ts";
 import { type CompanyId, type ContentKey, type SliceKey, uuidText } from "../../ids.ts";
 import { clearGrains } from "../../slices/grain-store.ts";
 import { chunkBytes } from "../../slices/rules/slice.ts";
 import { copyHeader, copyTrailer } from "../../slices/rules/tuples.ts";
-import { stageLock } from "../../slices/slice-store.ts";
 import { step } from "../../step.ts";
+import { refused } from "../protocol/guards.ts";
 import type { StagedSoFar } from "../protocol/secondary-port.ts";
 
 /** Bytes after which a batch is committed: what a crash costs at most, besides what is on its way. */
@@ -210,8 +212,11 @@ const removedHere = () =>
 function explain(error: unknown): unknown {
   const translated = translate(error);
   if (violatedConstraint(translated) === undefined) return translated;
-  return new SandpiperError("verification", "the primary sent two grains with one key", {
-    cause: error,
-    hint: "Nothing was changed. The primary's operator should look at the slice.",
-  });
+  return refused(
+    "stage.two-keys",
+    new SandpiperError("verification", "the primary sent two grains with one key", {
+      cause: error,
+      hint: "Nothing was changed. The primary's operator should look at the slice.",
+    }),
+  );
 }

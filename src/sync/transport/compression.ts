@@ -2,9 +2,11 @@
  * Compression of single frames (PROTOCOL.md, "Frames"): brotli at its fastest, when it pays. Small XML grains shrink to a tenth; payloads
  * that are gzip already do not, and are soon left alone.
  */
+
 import { promisify } from "node:util";
 import { brotliCompress, brotliCompressSync, brotliDecompress, brotliDecompressSync, constants } from "node:zlib";
 import { compressedFlag, frameTypes, headerBytes, maxBodyBytes } from "../protocol/frames.ts";
+import { refuse } from "../protocol/guards.ts";
 import { violation } from "../protocol/messages.ts";
 
 const compressAside = promisify(brotliCompress);
@@ -62,14 +64,15 @@ export class FrameCompressor {
 export async function unpack(frame: Buffer): Promise<Buffer> {
   if (frame.length < headerBytes || (frame[1]! & compressedFlag) === 0) return frame;
   const length = frame.readUInt32BE(12);
-  if (length > maxBodyBytes) throw violation("a compressed frame declares too large a body");
+  if (length > maxBodyBytes) refuse("packed.declares", violation("a compressed frame declares too large a body"));
   let body: Buffer;
   try {
     body = await decompress(frame.subarray(headerBytes), length);
   } catch {
-    throw violation("a compressed frame does not inflate to what its header declares");
+    refuse("packed.inflates", violation("a compressed frame does not inflate to what its header declares"));
   }
-  if (body.length !== length) throw violation("a compressed frame does not inflate to what its header declares");
+  if (body.length !== length)
+    refuse("packed.length", violation("a compressed frame does not inflate to what its header declares"));
   const whole = Buffer.concat([frame.subarray(0, headerBytes), body]);
   whole[1]! &= ~compressedFlag;
   return whole;

@@ -1,4 +1,5 @@
 /** Why there is no connection, or no answer that could be used: in words, and whether waiting helps. */
+
 import type { IncomingHttpHeaders } from "node:http";
 import { tlsVariableIgnored } from "../../config/config.ts";
 import { SandpiperError } from "../../errors.ts";

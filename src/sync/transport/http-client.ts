@@ -1,7 +1,9 @@
 /** A small JSON client for the two requests before the websocket. Redirects are never followed; answers are bounded. */
+
 import http from "node:http";
 import https from "node:https";
 import { SandpiperError } from "../../errors.ts";
+import { refuse } from "../protocol/guards.ts";
 import { busyOrFailing, connectError, notSandpiper } from "./connect-error.ts";
 import { dialling } from "./dialling.ts";
 
@@ -65,12 +67,15 @@ export async function requestJson<Body>(
   const where = url.origin;
   if (status === 304 && options.etag) return answer;
   if (status >= 300 && status < 400) {
-    throw new SandpiperError(
-      "protocol",
-      `${where} redirects${elsewhere(where, answer.headers.location)}, which is not followed`,
-      {
-        hint: "Register the address that the partner's server really has (--sync-addr). If that one is not the partner's, a proxy or captive portal is in between.",
-      },
+    refuse(
+      "http.redirect",
+      new SandpiperError(
+        "protocol",
+        `${where} redirects${elsewhere(where, answer.headers.location)}, which is not followed`,
+        {
+          hint: "Register the address that the partner's server really has (--sync-addr). If that one is not the partner's, a proxy or captive portal is in between.",
+        },
+      ),
     );
   }
   const type = typeOf(answer);

@@ -1,7 +1,9 @@
 /** What a secondary asks a primary before the websocket: a login, and the list of its subscriptions. */
+
 import { z } from "zod";
 import type { SyncTarget } from "../../companies/sync-address.ts";
 import type { Offer } from "../../subscriptions/rules/rules.ts";
+import { refuse } from "../protocol/guards.ts";
 import { violation } from "../protocol/messages.ts";
 import { listBytes, OfferList } from "../protocol/offer-list.ts";
 import { requestJson, wholeJson } from "./http-client.ts";
@@ -45,7 +47,7 @@ export async function login(
   });
   count(traffic, answer);
   const parsed = loginAnswer.safeParse(answer.body);
-  if (!parsed.success) throw violation("the primary's answer to the login is not as it must be");
+  if (!parsed.success) refuse("login.valid", violation("the primary's answer to the login is not as it must be"));
   return { token: parsed.data.token, serverId: parsed.data.server_id, companyId: parsed.data.company_id };
 }
 

@@ -17,15 +17,13 @@ import { lay, type PrimaryMove } from "./primary-script.ts";
 import type { SecondaryMove } from "./secondary-moves.ts";
 import type { World } from "./world.ts";
 
-/** All guards are on. */
-const guardsOn = "data:text/javascript,globalThis.sandpiperGuard = (_name, error) => error;";
 const runMs = 90_000;
 
 /** Has a server of this one's database and secrets run in a process of its own meanwhile. */
 async function withProcess<T>(server: TestServer, work: (own: ServerProcess) => Promise<T>): Promise<T> {
   const directory = await makeScratch();
   await writeFile(join(directory, "sandpiper.yaml"), "{}\n");
-  const own = await startServer({ cwd: directory, env: server.environment, nodeArgs: ["--import", guardsOn] });
+  const own = await startServer({ cwd: directory, env: server.environment });
   try {
     return await work(own);
   } finally {

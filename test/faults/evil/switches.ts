@@ -1,26 +1,30 @@
-/** The counters and switches of the guards (guards.ts), in the program that has them planted. */
+/** The counters and switches of the guards (src/sync/protocol/guards.ts). */
 import type { SandpiperError } from "../../../src/errors.ts";
-import { alwaysOn } from "./guards.ts";
+import { type GuardName, watchGuards } from "../../../src/sync/protocol/guards.ts";
+
+/**
+ * Guards that are counted, and never switched off: the last lock, the hash of what is stored, recomputed before the commit; and the
+ * one that gives a name to what a unique index has refused already (without it, the lock would be the same, and the error would have none).
+ */
+const alwaysOn: ReadonlySet<GuardName> = new Set<GuardName>(["apply.proof", "stage.two-keys"]);
 
 interface Firing {
-  guard: string;
+  guard: GuardName;
   error: SandpiperError;
 }
 
 export class Switches {
   /** How often each guard fired. */
-  readonly fired = new Map<string, number>();
-  readonly #off = new Set<string>();
+  readonly fired = new Map<GuardName, number>();
+  readonly #off = new Set<GuardName>();
   #now: Firing[] = [];
 
   constructor() {
-    Object.assign(globalThis, {
-      sandpiperGuard: (guard: string, error: SandpiperError): SandpiperError | undefined => {
-        if (this.#off.has(guard)) return undefined;
-        this.fired.set(guard, (this.fired.get(guard) ?? 0) + 1);
-        this.#now.push({ guard, error });
-        return error;
-      },
+    watchGuards((guard, error) => {
+      if (this.#off.has(guard)) return false;
+      this.fired.set(guard, (this.fired.get(guard) ?? 0) + 1);
+      this.#now.push({ guard, error });
+      return true;
     });
   }
 
