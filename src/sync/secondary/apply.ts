@@ -2,7 +2,6 @@
  * Applying a slice: one transaction that deletes, adds, replaces the metadata, recomputes hash and count from the tables and
  * compares them with the primary's. The slice is wholly old or wholly new, whatever happens.
  */
-
 import { isDeepStrictEqual } from "node:util";
 import type { Session } from "../../database/database.ts";
 import { prepared } from "../../database/prepared.ts";
