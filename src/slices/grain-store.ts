@@ -77,7 +77,7 @@ export async function readGrainsAfter(
       if (seen === undefined) return [];
       const which = { after: after === undefined ? null : uuidBytes(after) };
       const { bytes } = await payloads.page(tx, contentKey, which, slice);
-      return Array.from(unpackRecords(bytes), (grain) => ({ ...grain, contentKey, sliceId }));
+      return unpackRecords(bytes).map((grain) => Object.assign(grain, { contentKey, sliceId }));
     },
     { readOnly: true, snapshot: true },
   );

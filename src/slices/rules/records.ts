@@ -1,7 +1,7 @@
 /** Grain records: tuples of six fields, as they go over the wire and into the database (PROTOCOL.md, "grains"). Pure. */
 import { uuidText } from "../../ids.ts";
 import type { Encoding } from "./slice.ts";
-import { tupleEnd, tupleFields } from "./tuples.ts";
+import { nullLength } from "./tuples.ts";
 
 export interface UnpackedGrain {
   id: string;
@@ -13,17 +13,26 @@ export interface UnpackedGrain {
   payload: Buffer | null;
 }
 
-/** Whole, checked records taken apart; payloads are views into them. */
-export function* unpackRecords(records: Buffer): Generator<UnpackedGrain> {
-  for (let at = 0; at < records.length; at = tupleEnd(records, at)) {
-    const [id, key, source, encoding, bytes, payload] = tupleFields(records, at);
-    yield {
-      id: uuidText(id!),
-      key: key!.toString(),
-      source: source!.toString(),
-      encoding: encoding!.toString() as Encoding,
-      bytes: Number(bytes!.readBigInt64BE()),
-      payload: payload!,
-    };
+/** Whole, checked records taken apart; payloads are views into them. By hand, since a slice may have millions. */
+export function unpackRecords(records: Buffer): UnpackedGrain[] {
+  const grains: UnpackedGrain[] = [];
+  for (let at = 0; at < records.length; ) {
+    const key = at + 2 + 4 + 16 + 4;
+    const source = key + records.readUInt32BE(key - 4) + 4;
+    const encoding = source + records.readUInt32BE(source - 4) + 4;
+    const bytes = encoding + records.readUInt32BE(encoding - 4) + 4;
+    const payload = bytes + 8 + 4;
+    const length = records.readUInt32BE(payload - 4);
+    const end = payload + (length === nullLength ? 0 : length);
+    grains.push({
+      id: uuidText(records.subarray(at + 6, at + 22)),
+      key: records.toString("utf8", key, source - 4),
+      source: records.toString("utf8", source, encoding - 4),
+      encoding: records.toString("latin1", encoding, bytes - 4) as Encoding,
+      bytes: records.readUInt32BE(bytes) * 2 ** 32 + records.readUInt32BE(bytes + 4),
+      payload: length === nullLength ? null : records.subarray(payload, end),
+    });
+    at = end;
   }
+  return grains;
 }

@@ -5,7 +5,7 @@
 import type { Session } from "../../database/database.ts";
 import type { SliceKey } from "../../ids.ts";
 import type { SmallGrain } from "../../slices/payloads/payload-store.ts";
-import { unpackRecords } from "../../slices/rules/records.ts";
+import { type UnpackedGrain, unpackRecords } from "../../slices/rules/records.ts";
 import { step } from "../../step.ts";
 import { openStage, Stage } from "./stage.ts";
 
@@ -70,5 +70,4 @@ export class Arrivals {
 }
 
 /** None of the records is in chunks. */
-const unpack = (records: Buffer): SmallGrain[] =>
-  Array.from(unpackRecords(records), (grain) => ({ ...grain, payload: grain.payload! }));
+const unpack = (records: Buffer): SmallGrain[] => unpackRecords(records) as (UnpackedGrain & SmallGrain)[];

@@ -72,7 +72,7 @@ export function payloadContract(store: PayloadStore): void {
   const ids = (db: Database, content: ContentKey) =>
     db.transaction(async (tx) => {
       const { bytes } = await store.page(tx, content, { after: null }, { count: 1, bytes: 1 });
-      return Array.from(unpackRecords(bytes), ({ id }) => id);
+      return unpackRecords(bytes).map(({ id }) => id);
     });
 
   t.test("what was put comes out, with the digest of the protocol, whatever its size", async (t) => {
@@ -126,7 +126,7 @@ export function payloadContract(store: PayloadStore): void {
     const expected = grains
       .map((grain) => ({ ...grain, bytes: grain.payload.length }))
       .toSorted((a, b) => (a.id < b.id ? -1 : 1));
-    t.same([...unpackRecords(bytes)], expected);
+    t.same(unpackRecords(bytes), expected);
   });
 
   t.test("a taken id or key is a conflict, and nothing is added", async (t) => {
