@@ -9,7 +9,7 @@ import { step } from "../step.ts";
 import { PrimaryAdapter } from "../sync/primary/primary-adapter.ts";
 import { SliceCache } from "../sync/primary/slice-cache.ts";
 import { drive } from "../sync/protocol/effects.ts";
-import { compareSize } from "../sync/protocol/message-sizes.ts";
+import { compareSize } from "../sync/protocol/limits.ts";
 import { subprotocol } from "../sync/protocol/messages.ts";
 import { primarySession } from "../sync/protocol/primary-session.ts";
 import { Channel, socketOptions } from "../sync/transport/channel.ts";

@@ -18,7 +18,7 @@ interface Result {
 
 /** The limits of time in the compiled program, made short: what takes minutes is proven as well in seconds. */
 const hurry: Readonly<Record<string, Record<string, number>>> = {
-  "src/sync/secondary/secondary-adapter.js": { answerMs: 2000, lineMs: 2000 },
+  "src/sync/protocol/limits.js": { answerMs: 2000, lineMs: 2000 },
 };
 
 const shorter =

@@ -1,4 +1,5 @@
 /** The primary's port in production: a channel to one partner, and the database in that partner's scope. */
+
 import { setImmediate as breathe } from "node:timers/promises";
 import type { Database } from "../../database/database.ts";
 import type { Scope } from "../../database/scope.ts";
@@ -7,6 +8,7 @@ import type { CompanyId } from "../../ids.ts";
 import type { Metadata } from "../../slices/rules/hash.ts";
 import { step } from "../../step.ts";
 import type { Cells } from "../protocol/coded-symbols.ts";
+import { firstRequestMs, idleRequestMs } from "../protocol/limits.ts";
 import type { Confirm, Incoming, PrimaryMessage } from "../protocol/messages.ts";
 import type { Held, PrimaryPort, Read, Records, SliceView } from "../protocol/primary-port.ts";
 import type { Wire } from "../transport/channel.ts";
@@ -21,11 +23,6 @@ import {
   viewSlices,
 } from "./primary-store.ts";
 import type { SliceCache } from "./slice-cache.ts";
-
-/** A partner that is connected and asks nothing is dropped after this. */
-const idleRequestMs = 15 * 60 * 1000;
-/** The first request comes at once. */
-const firstRequestMs = 15_000;
 
 export class PrimaryAdapter implements PrimaryPort {
   readonly #db: Database;

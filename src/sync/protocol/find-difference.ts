@@ -10,6 +10,7 @@ import { Cells, encodeList, estimateDifference, peel, type SymbolDifference } fr
 import { cellBytes, decodeFrame, firstCells } from "./frames.ts";
 import { refuse } from "./guards.ts";
 import { idsOf } from "./id-lists.ts";
+import { largeListBytes, mostCells } from "./limits.ts";
 import { ListComparison } from "./list-comparison.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
 import type { Pieces } from "./pieces.ts";
@@ -46,11 +47,6 @@ export interface Refused {
   /** What the slice is now, when it changed. */
   now: Target | undefined;
 }
-
-/** Most cells that are asked for of a slice, from the first on: 14 MB. */
-const mostCells = 1_000_000;
-/** A list that weighs more is not worth it for a slice that has become several times as large: then all is fetched. */
-const largeListBytes = 24 * 1024 * 1024;
 
 /**
  * @param byList compares by plain lists whatever the size: the same symbols would fail the same way.

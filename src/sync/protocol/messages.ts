@@ -11,7 +11,7 @@ import { countMarks } from "../../json-marks.ts";
 import { metadataExcess } from "../../slices/rules/metadata.ts";
 import { maxMetadataPairs } from "../../slices/rules/slice.ts";
 import { refuse } from "./guards.ts";
-import { maxComparedSlices, type Size, usual } from "./message-sizes.ts";
+import { maxComparedSlices, maxDepth, type Size, usual } from "./limits.ts";
 
 /** The version that this program speaks: major.minor. */
 export const protocolVersion = "1.1";
@@ -185,9 +185,6 @@ export const parsePrimaryMessage = (incoming: Incoming, due: Due<PrimaryMessage>
 /** A message from a secondary. @throws `protocol` for anything else, or for one that is larger than may come now. */
 export const parseSecondaryMessage = (incoming: Incoming, due: Due<SecondaryMessage> = {}): SecondaryMessage =>
   parse(secondaryMessage, incoming, "secondary", due);
-
-/** Deeper than any message nests. */
-const maxDepth = 16;
 
 function parse<T extends { type: string }>(schema: z.ZodType<T>, incoming: Incoming, peer: string, due: Due<T>): T {
   if ("binary" in incoming)

@@ -5,6 +5,7 @@ import { SandpiperError } from "../../errors.ts";
 import type { Offer } from "../../subscriptions/rules/rules.ts";
 import { refuse } from "./guards.ts";
 import { JsonRows } from "./json-rows.ts";
+import { maxRowBytes } from "./limits.ts";
 import { violation } from "./messages.ts";
 
 const id = z.guid().toLowerCase();
@@ -22,8 +23,6 @@ const offer = z.object({
   slice: z.object({ id, slice_name: z.string().max(1000), slice_type: z.string().regex(/^[a-z0-9-]{1,100}$/) }),
 });
 
-/** Most bytes of one subscription, and of a list of so many: few are that long. */
-const maxRowBytes = 64 * 1024;
 export const listBytes = (most: number): number => Math.min(64 * 1024 * 1024, 1024 * 1024 + 1024 * most);
 
 /** The list as it comes: each row is checked when it is there, and no more are taken than may be. */

@@ -11,7 +11,7 @@
 import { asSandpiperError } from "../../errors.ts";
 import { maxFrameBytes } from "./frames.ts";
 import { refuse } from "./guards.ts";
-import { compareSize } from "./message-sizes.ts";
+import { compareSize } from "./limits.ts";
 import {
   type Compared,
   frameCompression,

@@ -4,7 +4,7 @@ import type { SandpiperError } from "../../errors.ts";
 import type { ContentKey, SliceKey } from "../../ids.ts";
 import { asker, type Conversation, inPieces } from "./effects.ts";
 import { refuse } from "./guards.ts";
-import { comparedSize, contentSize } from "./message-sizes.ts";
+import { comparedSize, contentSize } from "./limits.ts";
 import {
   type Confirm,
   type Due as DueMessages,

@@ -12,6 +12,7 @@ import { type Found, findDifference, type Target } from "./find-difference.ts";
 import { entryFrames } from "./frames.ts";
 import { refuse } from "./guards.ts";
 import { idCount } from "./id-lists.ts";
+import { maxAttempts } from "./limits.ts";
 import { type Confirm, frameCompression, protocolVersion, type Refusal, violation } from "./messages.ts";
 import { receiveGrains } from "./receive-grains.ts";
 import {
@@ -24,9 +25,6 @@ import {
   type Talk,
   take,
 } from "./secondary-port.ts";
-
-/** How often a slice that changes while it is transferred is begun, in all. */
-const maxAttempts = 3;
 
 /** Syncs the slices of a run. @throws what ends the connection; slices that were not `finished` were not reached. */
 export function* secondarySession(facts: SecondaryFacts): Talk<void> {

@@ -1,4 +1,5 @@
 /** The secondary's port in production: a channel to the primary, and one database session that holds the pair's lock and makes every change. */
+
 import { setImmediate as breathe } from "node:timers/promises";
 import { addActivity } from "../../activity/activity-store.ts";
 import type { Database, Session } from "../../database/database.ts";
@@ -8,6 +9,7 @@ import { readList } from "../../slices/grain-lists.ts";
 import type { SmallGrain } from "../../slices/payloads/payload-store.ts";
 import { listEntryBytes } from "../../slices/rules/hash.ts";
 import { step } from "../../step.ts";
+import { answerMs, firstAnswerMs, lineMs } from "../protocol/limits.ts";
 import type { Confirm, Incoming, SecondaryMessage } from "../protocol/messages.ts";
 import type { Change, Due, LocalSlice, SecondaryPort, SliceResult, StagedSoFar } from "../protocol/secondary-port.ts";
 import { leftOf } from "../rules/budget.ts";
@@ -19,11 +21,6 @@ import { readOutbox, settleOutbox, wasCommitted } from "./outbox-store.ts";
 import type { Room } from "./room.ts";
 import { clearStage, openStage, readStaged, Stage } from "./stage.ts";
 
-/** How long a primary may think before our first request and after it, pings notwithstanding. */
-const firstAnswerMs = 15_000;
-const answerMs = 300_000;
-/** How long it may let us wait for a place, in all. */
-const lineMs = 3_600_000;
 /** Acknowledged confirmations that are forgotten at once. */
 const settledAtOnce = 100;
 

@@ -16,7 +16,7 @@ const messageOverhead = 640;
 /**
  * Settings of every websocket, on both sides. Compression would be a bomb, and payloads are compressed already.
  *
- * @param largestMessage bytes of the largest message that may come at any time (message-sizes.ts). It is only the outer bound: each
+ * @param largestMessage bytes of the largest message that may come at any time (limits.ts). It is only the outer bound: each
  * is held to what is due when it is taken.
  */
 export const socketOptions = (largestMessage: number) => ({

@@ -3,14 +3,12 @@ import type { IncomingHttpHeaders } from "node:http";
 import { WebSocket } from "ws";
 import type { SyncTarget } from "../../companies/sync-address.ts";
 import { SandpiperError } from "../../errors.ts";
-import { comparedSize, contentSize } from "../protocol/message-sizes.ts";
+import { comparedSize, contentSize, handshakeMs } from "../protocol/limits.ts";
 import { subprotocol } from "../protocol/messages.ts";
 import { Channel, socketOptions } from "./channel.ts";
 import { busyOrFailing, connectError, noWebsocket } from "./connect-error.ts";
 import { dialling } from "./dialling.ts";
 import { primaryUrl, type Traffic } from "./primary-client.ts";
-
-const handshakeMs = 20_000;
 
 /**
  * @param mostSlices that we may ask about.

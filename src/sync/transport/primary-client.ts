@@ -4,6 +4,7 @@ import { z } from "zod";
 import type { SyncTarget } from "../../companies/sync-address.ts";
 import type { Offer } from "../../subscriptions/rules/rules.ts";
 import { refuse } from "../protocol/guards.ts";
+import { maxLoginBytes } from "../protocol/limits.ts";
 import { violation } from "../protocol/messages.ts";
 import { listBytes, OfferList } from "../protocol/offer-list.ts";
 import { requestJson, wholeJson } from "./http-client.ts";
@@ -22,7 +23,6 @@ export interface Login {
 }
 
 const id = z.guid().toLowerCase();
-const maxLoginBytes = 16 * 1024;
 const loginAnswer = z.object({ token: z.string().min(1).max(8192), server_id: id, company_id: id });
 
 /** `path` below a sync address, which may itself have a path. */

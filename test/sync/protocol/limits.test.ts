@@ -5,7 +5,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import t from "tap";
 import { maxMetadataBytes, maxMetadataPairs } from "../../../src/slices/rules/slice.ts";
-import { comparedSize, compareSize, contentSize, type Size, usual } from "../../../src/sync/protocol/message-sizes.ts";
+import { comparedSize, compareSize, contentSize, type Size, usual } from "../../../src/sync/protocol/limits.ts";
 import { parsePrimaryMessage, parseSecondaryMessage } from "../../../src/sync/protocol/messages.ts";
 import { projectRoot } from "../../harness/project-root.ts";
 import { said } from "./memory-pair.ts";
