@@ -49,5 +49,5 @@ export function registerAdd(program: Command, context: Context): void {
 async function confirmReplacing(run: Run, { name, contentDate }: Slice): Promise<void> {
   if (!run.prompt.available) return;
   const since = contentDate?.toISOString().slice(0, 16).replace("T", " ");
-  await run.prompt.confirm(`Replace what slice ${name} holds${since ? ` since ${since} UTC` : ""}?`);
+  await run.prompt.confirm(`Replace what slice ${name} ${since ? `has held since ${since} UTC` : "holds"}?`);
 }

@@ -58,8 +58,8 @@ export function addCommand(
   return command.addHelpText("after", `\nExamples:\n${examples}\n\n${configurationHelp}`);
 }
 
-const configurationHelp = `Configuration flags such as --server.port 8081 or --log.level debug go with every
-command, and win over the environment (SANDPIPER_SERVER_PORT) and the file.`;
+const configurationHelp = `Configuration flags such as --server.port 8081 or --log.level debug work with every
+command, and override the environment (SANDPIPER_SERVER_PORT) and the file.`;
 
 /** Makes what a command does out of a function of the run, the options and the arguments. */
 export function action<Options, Args extends unknown[] = []>(

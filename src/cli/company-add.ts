@@ -59,9 +59,9 @@ async function addPartner(run: Run, options: Options, name: string): Promise<voi
     await registerPartner(app, { name, id: options.id }, async ({ company, apiKey }) => {
       const commands = partnerCommands(app, company);
       await showApiKey(run, apiKey, { id: company.id, name: company.name, api_key: apiKey, commands }, [
-        `${company.name} is registered with the id ${company.id}. It runs these commands, and pastes its API key into the second:`,
+        `${company.name} is registered with the id ${company.id}. Have it run these commands, and paste its API key when the second one asks for it:`,
         ...commands.map((command) => `  ${command}`),
-        "Its API key is shown this once:",
+        "Its API key is shown only once, now:",
       ]);
     });
   });

@@ -18,7 +18,7 @@ export function registerCompany(program: Command, context: Context): void {
   addCommand(group, "list", {
     summary: "list the companies on file, our own included",
     details:
-      "With --status, shows what each partner holds and how its syncs went, those in trouble first; on a secondary, the primaries.",
+      "With --status, shows what each partner holds and how its syncs went, those in trouble first. On a secondary, shows how the syncs with each primary went.",
     examples: ["sandpiper company list", "sandpiper company list --json", "sandpiper company list --status"],
   })
     .option("--status", "how far each partner has got, those in trouble first")
@@ -106,7 +106,7 @@ async function reissue(run: Run, app: App, options: RekeyOptions, nameOrId: stri
   await rekeyPartner(app, "operator", nameOrId, ({ company, apiKey }) =>
     showApiKey(run, apiKey, { ...brief(company), api_key: apiKey }, [
       `${company.name} stores the new key with: sandpiper company rekey OUR-NAME --api-key-file -`,
-      "The old key works until the new one is used. The new one is shown this once:",
+      "The old key works until the new one is used. The new one is shown only once, now:",
     ]),
   );
 }

@@ -59,7 +59,7 @@ server:
 secrets:
   # Signs the tokens that this server gives out.
   token_key: ${JSON.stringify(secret())}
-  # Keys the hash under which partners' API keys are stored: with another one they must all be issued anew.
+  # Key of the hash as which partners' API keys are stored. If it changes, they must all be issued anew.
   api_key_hmac: ${JSON.stringify(secret())}
   # Encrypts the API keys that this server shows to its primaries.
   partner_key: ${JSON.stringify(secret())}

@@ -13,7 +13,7 @@ import { sliceColumns } from "./slice.ts";
 export function registerList(program: Command, context: Context): void {
   addCommand(program, "list", {
     summary: "list slices and what they hold; with --full, their grains too",
-    details: "In a pipe, --full prints only the grains, each after its slice.",
+    details: "In a pipe, --full prints only the grains, each preceded by the name of its slice.",
     examples: ["sandpiper list", "sandpiper list --slice brake-pads --full", "sandpiper list --full --json"],
   })
     .option("--slice <slice>", "name or id of one slice")

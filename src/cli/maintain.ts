@@ -35,11 +35,11 @@ export function registerMaintain(program: Command, context: Context): void {
           await run.output.rows(columns, tidied);
           const { activity, runs, confirmations } = forgotten;
           run.output.note(
-            `Forgotten, since they were older than ${app.config.retention.days} days: ${activity} activities, ${runs} runs, ${confirmations} confirmations.`,
+            `Deleted, being older than ${app.config.retention.days} days: ${activity} activities, ${runs} runs, ${confirmations} confirmations.`,
           );
           if (left.length === 0) return;
           run.output.note(
-            `This login may not vacuum ${left.join(", ")}: that is left to the database's own autovacuum.\nThe owner's login may, and from PostgreSQL 17 on this one after: GRANT MAINTAIN ON ALL TABLES IN SCHEMA public TO sandpiper_app;`,
+            `This login may not vacuum ${left.join(", ")}: that is left to the database's own autovacuum.\nThe owner's login may. From PostgreSQL 17 on, this one may too, after: GRANT MAINTAIN ON ALL TABLES IN SCHEMA public TO sandpiper_app;`,
           );
         }),
       ),

@@ -52,7 +52,7 @@ export class Printer {
   #notPrinted(what: string, cause: unknown): SandpiperError {
     return new SandpiperError("storage", `${what} could not be printed (${reason(cause)}), so nothing was changed`, {
       cause,
-      hint: "Send standard output to where there is space, and run it again.",
+      hint: "Send standard output to a place with free space, and run it again.",
     });
   }
 
@@ -67,7 +67,7 @@ export class Printer {
     if (this.#failure === undefined || error?.cause === this.#failure) return undefined;
     return new SandpiperError("storage", `not everything could be printed (${reason(this.#failure)})`, {
       cause: this.#failure,
-      hint: "The work itself was not affected. Send the output to where there is space.",
+      hint: "The work itself was not affected. Send the output to a place with free space.",
     });
   }
 }

@@ -33,7 +33,7 @@ export function registerPull(program: Command, context: Context): void {
           else await run.output.list<Row>(columns, results.flatMap(rows));
           for (const { file } of results.flatMap(({ superseded }) => superseded.filter(isAltered))) {
             run.output.note(
-              `${join(directory, file)} is superseded, but was altered since it was written: it stays. Move it away if it is not wanted.`,
+              `${join(directory, file)} is superseded, but has been altered since it was written, so it stays. Move it away if you do not want it.`,
             );
           }
           if (only !== undefined && results[0]?.outcome === "skipped")

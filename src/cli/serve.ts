@@ -8,7 +8,7 @@ export function registerServe(parent: Command, context: Context): void {
   addCommand(parent, "serve", {
     summary: "answer partners (on a primary) and the REST API, until SIGTERM or SIGINT",
     details:
-      "Logs one JSON line for each event on standard error. On SIGTERM or SIGINT it finishes running work, refuses new work, and exits 0; " +
+      "Logs one JSON line for each event on standard error. On SIGTERM or SIGINT it refuses new work, lets work in progress finish, and exits 0; " +
       "on a second signal it no longer waits for running work. On SIGHUP it reads its certificate again.",
     examples: ["sandpiper serve", "sandpiper serve --server.host 0.0.0.0 --server.port 8081"],
   }).action(

@@ -81,7 +81,7 @@ function registerLock(group: Command, context: Context, name: string, locked: bo
     action<object, [string]>(context, (run, _options, nameOrId) =>
       run.withApp(async (app) => {
         const slice = await lockSlice(app, "operator", nameOrId, locked);
-        await run.output.result(`Slice ${slice.name} is ${locked ? "locked for" : "open to"} syncs.`, {
+        await run.output.result(`Slice ${slice.name} is ${locked ? "locked against" : "open to"} syncs.`, {
           id: slice.id,
           name: slice.name,
           locked,

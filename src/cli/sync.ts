@@ -41,7 +41,7 @@ export function registerSync(parent: Command, context: Context): void {
     .option("--splay <seconds>", "start after a random part of this time", wholeNumber(0, 86_400), 0)
     .option(
       "--allow-drops",
-      "let slices be emptied or lose more than half of their grains, and subscriptions disappear",
+      "allow slices to be emptied or to lose more than half of their grains, and subscriptions to disappear",
     )
     .option("--detailed-exitcode", "with --noupdate: exit 20 when there are differences")
     .option("--quiet", "say nothing when all is well")

@@ -14,9 +14,13 @@ declare const WebAssembly: { Memory: new (options: { initial: number }) => objec
 export function checkSystemLimits(): void {
   const files = mostFiles();
   if (files < leastFiles) {
-    throw new SandpiperError("config", `this process may open ${files} files at once, and needs ${leastFiles}`, {
-      hint: "Raise the limit (ulimit -n, LimitNOFILE= in systemd); `serve` opens one more for each connection.",
-    });
+    throw new SandpiperError(
+      "config",
+      `this process may open only ${files} files at once, but needs at least ${leastFiles}`,
+      {
+        hint: "Raise the limit (ulimit -n, LimitNOFILE= in systemd); `serve` opens one more for each connection.",
+      },
+    );
   }
   try {
     for (let n = 0; n < wasmMemories; n++) reserved.push(new WebAssembly.Memory({ initial: 1 }));

@@ -46,7 +46,7 @@ export function registerUser(program: Command, context: Context): void {
           });
           const login = loginName(user.name, company);
           await run.output.result(
-            `User ${user.name} of ${company.name} is added as ${options.role}. It logs in as ${login}.`,
+            `User ${user.name} of ${company.name} is added as ${options.role}. The name to log in with is ${login}.`,
             {
               id: user.id,
               name: user.name,
@@ -58,7 +58,7 @@ export function registerUser(program: Command, context: Context): void {
           );
           if ((await countNamesakes(app.db, name)) > 1)
             run.output.note(
-              `Other companies have a user ${name} as well: from now on, each of them must name the company to log in.`,
+              `Other companies have a user ${name} as well: from now on, each of these users must log in as NAME@COMPANY.`,
             );
         }),
       ),

@@ -60,8 +60,8 @@ export async function prepareTarget(root: string, directory: string, name: strin
     throw new FileTrouble(`${parent} is ${what}`, { hint: "Move it away: pull makes a directory there." });
   }
   if (!made && !(await listing.has(directory))) {
-    throw new FileTrouble(`the file system takes ${parent} for a directory of another name`, {
-      hint: "Pull to a file system that can tell them apart, or ask the primary for another name of the slice.",
+    throw new FileTrouble(`the file system takes ${parent} to be a directory with another name`, {
+      hint: "Pull to a file system that can tell them apart, or ask the primary to rename the slice.",
     });
   }
   return target;

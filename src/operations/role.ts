@@ -7,9 +7,13 @@ import type { Actor } from "./actor.ts";
 /** @throws `usage` on a server of the other role; `doing` completes "… runs on a primary". */
 export function requireRole({ server }: Pick<App, "server">, role: ServerRole, doing: string): void {
   if (server.role === role) return;
-  throw new SandpiperError("usage", `${doing} runs on a ${role}; this is the ${server.role} of ${server.companyName}`, {
-    hint: `Do it at the ${role}; on the command line, --config FILE names its configuration.`,
-  });
+  throw new SandpiperError(
+    "usage",
+    `${doing} is only possible on a ${role}; this is the ${server.role} of ${server.companyName}`,
+    {
+      hint: `Do it at the ${role}; on the command line, --config FILE names its configuration.`,
+    },
+  );
 }
 
 /**

@@ -192,9 +192,9 @@ export async function* openContent(session: Session, grain: GrainRow): AsyncGene
       if (bytes > mostInflated(grain.bytes)) {
         throw new SandpiperError(
           "limit",
-          `the file of grain ${grain.id} unfolds to more than 200 times its stored size`,
+          `the file of grain ${grain.id} expands to more than 200 times its stored size`,
           {
-            hint: "Only a file that is made to fill disks unfolds that far: ask the primary.",
+            hint: "Only a file that is made to fill disks expands that far: ask the primary.",
           },
         );
       }

@@ -64,7 +64,11 @@ t.test("on a primary: a partner and its key", async (t) => {
     [["company", "add", "Other", "--id", epicor], 2, "with the id"],
     [["company", "add", "Other", "--id", "1234"], 2, "is not a UUID"],
     [["company", "add", "Other", "--api-key-file", "x"], 2, "--api-key-file goes with --sync-addr"],
-    [["company", "add", "Other", "--sync-addr", "https://x.example", "--api-key-file", "x"], 2, "runs on a secondary"],
+    [
+      ["company", "add", "Other", "--sync-addr", "https://x.example", "--api-key-file", "x"],
+      2,
+      "is only possible on a secondary",
+    ],
     [["company", "activate", "Nobody"], 2, 'there is no company "Nobody"'],
     [["company", "deactivate", "abc brakes"], 2, "is this server's own company"],
     [["company", "rekey", "abc brakes"], 2, "is this server's own company"],
@@ -103,7 +107,7 @@ t.test("on a secondary: a primary, after its key was checked", async (t) => {
 
   const file = ["--api-key-file", keyFile];
   await refuses(t, [
-    [["company", "add", "ABC Brakes"], 2, "runs on a primary"],
+    [["company", "add", "ABC Brakes"], 2, "is only possible on a primary"],
     [[...add, address], 2, "the API key that the primary gave you is missing"],
     [[...add, address, "--api-key-file", join(directory, "none.key")], 2, "cannot read "],
     [[...add, address, "--api-key-file", directory], 2, "cannot read "],

@@ -21,7 +21,7 @@ t.test("add and list", async (t) => {
   t.match(await run([...add, "one.xml"]), { code: 0, stdout: "Nothing to publish" });
   t.match(await json([...add, "one.xml"]), { changed: false, source: "one.xml", replaced: null, bytes: 16 });
 
-  const question = /Replace what slice Pads holds since .* UTC\? \[y\/N\]/;
+  const question = /Replace what slice Pads has held since .* UTC\? \[y\/N\]/;
   t.match(await onTerminal([...add, "two.xml"], [["[y/N]", "n\r"]]), { code: 2, screen: question });
   t.match(await json(["list", "--full"]), [{ items: [{ source: "one.xml" }] }], "a no changes nothing");
   t.match(await onTerminal([...add, "two.xml"], [["[y/N]", "y\r"]]), { code: 0, screen: "Published two.xml" });

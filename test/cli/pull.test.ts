@@ -149,7 +149,7 @@ t.test("what became of an earlier file is told", async (t) => {
   t.match(await run(["pull", "out"]), {
     code: 0,
     stdout: "pads\twritten\t12\tpads/prices-02.xml\npads\taltered\t\tpads/prices-01.xml\n",
-    stderr: /^out\/pads\/prices-01.xml is superseded, but was altered since it was written: it stays\. .*\n$/,
+    stderr: /^out\/pads\/prices-01.xml is superseded, but has been altered since it was written, so it stays\. .*\n$/,
   });
   t.same(await files(join(directory, "out")), ["pads/prices-01.xml", "pads/prices-02.xml", "sandpiper-manifest.json"]);
 });

@@ -29,7 +29,7 @@ t.test("slices and subscriptions on a primary", async (t) => {
   t.match(await slice("meta", id, "c=3", "a=1", "--unset", "b"), { code: 0, stdout: /^a\t1\nc\t3\n$/ });
   t.ok(await hashIsRight("pads"));
   t.match(await onTerminal(["slice", "meta", "pads"]), { screen: /KEY.*VALUE.*\r\na +1\r\nc +3/ });
-  t.match(await slice("lock", "PADS"), { code: 0, stdout: "Slice Pads is locked for syncs." });
+  t.match(await slice("lock", "PADS"), { code: 0, stdout: "Slice Pads is locked against syncs." });
   t.match(await slice("list"), { stdout: /\tyes\n$/ });
   t.match(await slice("unlock", id), { code: 0, stdout: "open to syncs" });
 
@@ -92,7 +92,7 @@ t.test("slices and subscriptions on a primary", async (t) => {
 
 t.test("what a secondary may not do", async (t) => {
   const { refuses } = await sandbox(t, "secondary", "Epicor");
-  const why = "runs on a primary; this is the secondary of Epicor";
+  const why = "is only possible on a primary; this is the secondary of Epicor";
   await refuses(t, [
     [["slice", "add", "x", "--type", "aces-file"], 2, why],
     [["slice", "lock", "x"], 2, why],

@@ -20,7 +20,10 @@ t.test("too few files", { skip: process.platform !== "linux" }, async (t) => {
   for (const files of [40, 64, 127]) {
     const { code, stderr } = await limited(`-n ${files}`);
     t.equal(code, 2);
-    t.match(stderr, new RegExp(`^sandpiper: this process may open ${files} files at once, and needs 128\n[A-Z].*\n$`));
+    t.match(
+      stderr,
+      new RegExp(`^sandpiper: this process may open only ${files} files at once, but needs at least 128\n[A-Z].*\n$`),
+    );
   }
   t.match(await limited("-n 128"), { code: 0, stderr: "" });
 });

@@ -20,7 +20,7 @@ t.test("users", async (t) => {
   const bob = add("bob", "--role", "company-admin", "--company", "epicor", "--email", "bob@epicor.example");
   t.match(await run([...bob, "--json"], { input: password }), { code: 0, stdout: '"company":"Epicor"' });
 
-  t.match(added.stdout, "It logs in as Maria@ABC Brakes.");
+  t.match(added.stdout, "The name to log in with is Maria@ABC Brakes.");
   t.notMatch(added.stderr, "Other companies");
 
   const namesake = await run(add("maria", "--role", "company-admin", "--company", "epicor"), {
@@ -28,7 +28,7 @@ t.test("users", async (t) => {
   });
   t.match(namesake, {
     code: 0,
-    stdout: "It logs in as maria@Epicor.",
+    stdout: "The name to log in with is maria@Epicor.",
     stderr: "from now on, each of them must name the company",
   });
   const logsIn = (name: string, secret: string) => withDatabase((db) => authenticateUser(db, name, secret));

@@ -229,7 +229,7 @@ t.test("a file system that takes one name for another is noticed", async (t) => 
   t.equal(await prepareTarget(root, "Caf\u00e9", "x", listing), join(root, "Caf\u00e9/x"), "the same name");
   await t.rejects(prepareTarget(root, "PROGRA~1", "x", listing), {
     code: "storage",
-    message: /takes .*PROGRA~1 for a directory of another name/,
+    message: /takes .*PROGRA~1 to be a directory with another name/,
   });
   t.equal(await prepareTarget(root, "new", "x", listing), join(root, "new/x"));
 });

@@ -36,7 +36,10 @@ t.test("in between", async (t) => {
     await moveTo(secondary, `http://${await listen(t, plainProxy(primary.server!.url))}`);
     const { code, stderr } = await sync();
     t.equal(code, 4);
-    t.match(stderr, /takes our login, but opens no websocket: it answers with HTTP 404\n.*Upgrade, Connection/);
+    t.match(
+      stderr,
+      /accepts our login, but does not open a websocket: it answers with HTTP 404\n.*Upgrade, Connection/,
+    );
     t.notMatch(stderr, "is not a sandpiper server");
   });
 
@@ -74,6 +77,6 @@ t.test("in between", async (t) => {
     await moveTo(secondary, `http://${await listen(t, server)}`);
     const { code, stderr } = await sync();
     t.equal(code, 4);
-    t.match(stderr, "not a sandpiper server: it sent what is not HTTP");
+    t.match(stderr, "not a sandpiper server: it sent something that is not HTTP");
   });
 });

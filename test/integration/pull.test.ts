@@ -63,7 +63,7 @@ t.test("a primary that fills the disk does not keep others from theirs", async (
 
   const roomy = await secondary.run(["pull", "out", "--json"]);
   t.equal(roomy.code, 11, roomy.stderr);
-  t.match(roomy.stderr, /unfolds to more than 200 times its stored size/);
+  t.match(roomy.stderr, /expands to more than 200 times its stored size/);
   t.match(
     JSON.parse(roomy.stdout).map((row: { slice: string; outcome: string }) => [row.slice, row.outcome]),
     [

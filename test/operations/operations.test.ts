@@ -59,7 +59,11 @@ t.test("on a secondary", async (t) => {
     "remove a subscription, over the network": () => unsubscribe(app, admin, "our pads"),
   };
   for (const [what, attempt] of Object.entries(work))
-    await t.rejects(attempt(), { code: "usage", message: /runs on a primary; this is the secondary of Epicor$/ }, what);
+    await t.rejects(
+      attempt(),
+      { code: "usage", message: /is only possible on a primary; this is the secondary of Epicor$/ },
+      what,
+    );
 
   t.match(await unsubscribe(app, "operator", "our pads"), { name: "our pads" }, "the operator may remove copies");
   t.match(await deleteSlice(app, "operator", "pads"), { slice: { name: "pads" }, companies: [] });
@@ -70,7 +74,10 @@ t.test("on a primary", async (t) => {
   const admin = adminOf(app);
   await createSlice(app, { name: "pads", type: "aces-file" });
   const target = { name: "x", address: "https://x.example", apiKey: unasked };
-  await t.rejects(registerPrimary(app, "operator", target), { code: "usage", message: /runs on a secondary/ });
+  await t.rejects(registerPrimary(app, "operator", target), {
+    code: "usage",
+    message: /is only possible on a secondary/,
+  });
 
   const notShown = registerPartner(app, { name: "Epicor" }, async () => {
     throw new Error("nobody has seen it");

@@ -10,9 +10,12 @@ const reasons: Record<string, { problem: string; hint: string }> = {
   EACCES: { problem: "may not be used by this user", hint: "Choose a port above 1023 with --server.port." },
   EADDRNOTAVAIL: {
     problem: "is not an address of this machine",
-    hint: "Give one that is with --server.host, and a port with --server.port.",
+    hint: "Give an address of this machine with --server.host, and a port with --server.port.",
   },
-  ENOTFOUND: { problem: "is not an address of this machine", hint: "Give one that is with --server.host." },
+  ENOTFOUND: {
+    problem: "is not an address of this machine",
+    hint: "Give an address of this machine with --server.host.",
+  },
 };
 
 /** Connections that the system holds for us until we take them: with Node's 511, a crowd makes everybody else dial again, a second later or three. */

@@ -84,7 +84,7 @@ function readCertificate({ server, file }: Config): Certificate | undefined {
         cause,
         hint: "The server's own certificate comes first in its file; both files must be of the same renewal.",
       });
-    throw new SandpiperError("config", `${certFile} and ${keyFile} are no certificate and its key, in PEM`, {
+    throw new SandpiperError("config", `${certFile} and ${keyFile} are not a certificate and its key in PEM format`, {
       cause,
       hint: "The certificate comes first in its file, then those of its authorities; the key has no passphrase.",
     });

@@ -30,7 +30,7 @@ export class OrderedRuns {
   begin(app: App, company: Company, runId: string, rehearsal: boolean): Promise<PartnerReport> {
     if (this.#running.has(company.id)) {
       throw new SandpiperError("busy", "a sync with that primary is running", {
-        hint: "Ask after it, or wait until it has ended.",
+        hint: "Ask how it is doing, or wait until it has ended.",
       });
     }
     const run = (async () => {

@@ -12,6 +12,10 @@ import { metadataExcess } from "../../slices/rules/metadata.ts";
 import { maxMetadataPairs } from "../../slices/rules/slice.ts";
 import { refuse } from "./guards.ts";
 import { maxComparedSlices, maxDepth, type Size, usual } from "./limits.ts";
+import { type Pieces, ranged } from "./pieces.ts";
+
+/** Elements of a long list that are looked at between two pauses. */
+const lookedAtOnce = 2048;
 
 /** The version that this program speaks: major.minor. */
 export const protocolVersion = "1.1";
@@ -29,18 +33,22 @@ const storable = (value: string) => !value.includes("\0") && value.isWellFormed(
 const text = (max: number) =>
   z.string().max(max, { abort: true }).refine(storable, "has characters that cannot be stored");
 
+const lower = (text: string) => text.toLowerCase();
 const isId = (value: unknown): value is string => typeof value === "string" && isUuid(value);
 const isHash = (value: unknown): value is string => typeof value === "string" && hashForm.test(value);
 const isHashOrNone = (value: unknown): value is string => value === "" || isHash(value);
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
+/** Lists that {@link lookThrough} has found to be right. */
+const right = new WeakSet<object>();
+
 /** A list of up to thousands: none of its elements is looked at when there are too many, and none after the first that is wrong. */
 const listOf = <T>(most: number, isElement: (value: unknown) => value is T, what: string) =>
   z.custom<T[]>(
-    (value) => Array.isArray(value) && value.length <= most && value.every(isElement),
+    (value) => Array.isArray(value) && value.length <= most && (right.has(value) || value.every(isElement)),
     `is not a list of at most ${most} ${what}`,
   );
-const idList = listOf(maxComparedSlices, isId, "ids").transform((ids) => ids.map((value) => value.toLowerCase()));
+const idList = listOf(maxComparedSlices, isId, "ids").transform((ids) => (right.has(ids) ? ids : ids.map(lower)));
 
 /** What a comparison says of a slice. */
 export type Compared =
@@ -53,6 +61,11 @@ function isCompared(value: unknown): value is Compared {
   if (!isId(slice.id)) return false;
   if (slice.state !== "differs") return slice.state === "locked" || slice.state === "unavailable";
   return isHash(slice.hash) && isCount(slice.count) && isCount(slice.bytes);
+}
+
+function lowered(slice: Compared): Compared {
+  const id = lower(slice.id);
+  return id === slice.id ? slice : { ...slice, id };
 }
 
 const metadata = z.custom<[key: string, value: string][]>((value) => metadataProblem(value) === undefined, {
@@ -98,7 +111,7 @@ const primaryMessage = z.discriminatedUnion("type", [
   z.object({
     type: z.literal("compared"),
     slices: listOf(maxComparedSlices, isCompared, "slices that are not the same").transform((slices) =>
-      slices.map((slice) => ({ ...slice, id: slice.id.toLowerCase() })),
+      right.has(slices) ? slices : slices.map(lowered),
     ),
   }),
   z.object({
@@ -178,15 +191,20 @@ export type Incoming = { text: Buffer } | { binary: Buffer };
 /** The types that may come next and be larger than usual, each with its size. */
 export type Due<Message extends { type: string }> = { [T in Message["type"]]?: Size };
 
-/** A message from a primary. @throws `protocol` for anything else, or for one that is larger than may come now. */
-export const parsePrimaryMessage = (incoming: Incoming, due: Due<PrimaryMessage> = {}): PrimaryMessage =>
-  parse(primaryMessage, incoming, "primary", due);
+/** A message from a primary, read with pauses. @throws `protocol` for anything else, or for one that is larger than may come now. */
+export const readPrimaryMessage = (incoming: Incoming, due: Due<PrimaryMessage> = {}): Pieces<PrimaryMessage> =>
+  read(primaryMessage, incoming, "primary", due);
 
-/** A message from a secondary. @throws `protocol` for anything else, or for one that is larger than may come now. */
-export const parseSecondaryMessage = (incoming: Incoming, due: Due<SecondaryMessage> = {}): SecondaryMessage =>
-  parse(secondaryMessage, incoming, "secondary", due);
+/** A message from a secondary, read with pauses. @throws `protocol` for anything else, or for one that is larger than may come now. */
+export const readSecondaryMessage = (incoming: Incoming, due: Due<SecondaryMessage> = {}): Pieces<SecondaryMessage> =>
+  read(secondaryMessage, incoming, "secondary", due);
 
-function parse<T extends { type: string }>(schema: z.ZodType<T>, incoming: Incoming, peer: string, due: Due<T>): T {
+function* read<T extends { type: string }>(
+  schema: z.ZodType<T>,
+  incoming: Incoming,
+  peer: string,
+  due: Due<T>,
+): Pieces<T> {
   if ("binary" in incoming)
     refuse("message.binary", violation(`the ${peer} sent a binary frame where a message is due`));
   const { text } = incoming;
@@ -199,11 +217,17 @@ function parse<T extends { type: string }>(schema: z.ZodType<T>, incoming: Incom
     );
   if (text.length > usual.bytes && typeof countMarks(text, { depth: maxDepth, values: most.values }) === "string")
     refuse("message.values", violation(`a message that the ${peer} sent has more parts than are due`));
+  const large = text.length > usual.bytes;
+  if (large) yield;
   let value: unknown;
   try {
     value = JSON.parse(text.toString());
   } catch {
     refuse("message.json", violation(`the ${peer} sent a message that is not JSON`));
+  }
+  if (large) {
+    yield;
+    yield* lookThrough(value);
   }
   const result = schema.safeParse(value);
   if (!result.success) {
@@ -218,6 +242,32 @@ function parse<T extends { type: string }>(schema: z.ZodType<T>, incoming: Incom
   if (text.length > own.bytes)
     refuse("message.own-bytes", violation(`${result.data.type} has ${text.length} bytes, and may have ${own.bytes}`));
   return result.data;
+}
+
+/** The element of a long list as it is to be, or undefined for a wrong one; by the name of the list. */
+const elements = new Map<string, (value: unknown) => unknown>([
+  ["ids", (value) => (isId(value) ? lower(value) : undefined)],
+  ["hashes", (value) => (isHashOrNone(value) ? value : undefined)],
+  ["counts", (value) => (isCount(value) ? value : undefined)],
+  ["slices", (value) => (isCompared(value) ? lowered(value) : undefined)],
+]);
+
+/** Looks through the long lists of a message, some thousands of elements at a time; what is wrong with them, the schema says. */
+function* lookThrough(message: unknown): Pieces<void> {
+  if (typeof message !== "object" || message === null) return;
+  for (const [name, list] of Object.entries(message)) {
+    const element = elements.get(name);
+    if (element === undefined || !Array.isArray(list) || list.length > maxComparedSlices) continue;
+    let wrong = false;
+    yield* ranged(list.length, lookedAtOnce, (from, to) => {
+      for (let i = from; i < to && !wrong; i++) {
+        const value = element(list[i]);
+        if (value === undefined) wrong = true;
+        else list[i] = value;
+      }
+    });
+    if (!wrong) right.add(list);
+  }
 }
 
 /** The peer broke the protocol. */

@@ -89,7 +89,7 @@ export function judge(view: SliceView | undefined, hash: string): Refusal | unde
 /** What a slice should hold is not there. */
 export const damaged = (what: string): SandpiperError =>
   new SandpiperError("storage", what, {
-    hint: "Publish the slice again; if it stays, restore the database from a backup.",
+    hint: "Publish the slice again; if that does not help, restore the database from a backup.",
   });
 
 /** Sends a frame of a slice if the partner may still have it, as (slice, hash), at this very moment. */

@@ -15,13 +15,13 @@ import { compareSize } from "./limits.ts";
 import {
   type Compared,
   frameCompression,
-  parseSecondaryMessage,
   protocolVersion,
   type Refusal,
+  readSecondaryMessage,
   type SecondaryMessage,
   violation,
 } from "./messages.ts";
-import { ask, type Talk } from "./primary-port.ts";
+import { ask, inTurns, type Talk } from "./primary-port.ts";
 import { serveCells, serveContent } from "./serve-difference.ts";
 import { serveGrains } from "./serve-grains.ts";
 
@@ -45,7 +45,7 @@ export function* primarySession(facts: PrimaryFacts): Talk<void> {
   const first = { compare: compareSize(facts.maxSlices) };
   let compared = false;
   for (;;) {
-    const message = parseSecondaryMessage(yield* ask.receive(), compared ? {} : first);
+    const message = yield* inTurns(readSecondaryMessage(yield* ask.receive(), compared ? {} : first));
     if (message.type === "bye") return;
     if (message.type === "compare") {
       if (compared) refuse("compare.twice", violation("a second comparison in one session"));

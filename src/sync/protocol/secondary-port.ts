@@ -11,7 +11,7 @@ import {
   type Incoming,
   type outcomes,
   type PrimaryMessage,
-  parsePrimaryMessage,
+  readPrimaryMessage,
   type SecondaryMessage,
   violation,
 } from "./messages.ts";
@@ -149,7 +149,7 @@ export function* take(
   incoming: Incoming,
   due: DueMessages<PrimaryMessage> = {},
 ): Talk<PrimaryMessage | undefined> {
-  const message = parsePrimaryMessage(incoming, due);
+  const message = yield* inTurns(readPrimaryMessage(incoming, due));
   if (message.type !== "confirmed") return message;
   if (facts.unconfirmed === 0) refuse("confirmed.sent", violation("the primary acknowledged what was not sent"));
   facts.unconfirmed--;

@@ -245,19 +245,19 @@ const refusalMeaning: Record<Refusal, ["denied" | "deferred" | "failed", ErrorCo
     "deferred",
     "deferred",
     "slice % is being updated at the primary",
-    "Its old content is whole; the next run tries again.",
+    "Its old content is still complete; the next run tries again.",
   ],
   changed: [
     "deferred",
     "deferred",
     "slice % kept changing at the primary while it was transferred",
-    "Its old content is whole; the next run tries again.",
+    "Its old content is still complete; the next run tries again.",
   ],
   failed: [
     "failed",
     "unavailable",
     "the primary could not serve slice %",
-    "Its old content is whole; run again later, and tell the primary if it stays so.",
+    "Its old content is still complete; run again later, and tell the primary if it happens again.",
   ],
 };
 

@@ -37,7 +37,7 @@ export function nextTry({ error, attempt, random, leftMs, held }: Failure): numb
   if (askedMs <= left) return Math.min(left, askedMs + backoffMs(attempt, random));
   return new SandpiperError(error.code, `${error.message}, and asks us to come back in ${error.retryAfter} seconds`, {
     cause: error,
-    hint: `That is later than this run tries again (${Math.floor(left / 1000)} seconds are left of --retry-for): run again then.`,
+    hint: `That is longer than this run keeps trying (${Math.floor(left / 1000)} seconds of --retry-for are left): run again after that.`,
     retryAfter: error.retryAfter,
   });
 }

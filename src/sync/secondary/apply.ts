@@ -70,7 +70,7 @@ export async function applyChange(
           "verification",
           `slice ${slice.name} would not be what the primary declared (hash ${stored.hash}, ${stored.count} grains; declared ${change.content.hash}, ${change.content.count})`,
           {
-            hint: "Nothing was changed. The primary's operator should refresh the slice; if it stays, report it.",
+            hint: "Nothing was changed. The primary's operator should refresh the slice; if that does not help, report it.",
           },
         ),
       );

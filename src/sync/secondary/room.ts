@@ -114,9 +114,9 @@ export class Room {
       "room.budget",
       new SandpiperError(
         "limit",
-        `slice ${this.#slice!.name} would take what is here of ${this.company.name} to ${mb(budget.held + more)}, more than the ${Math.floor(budget.limit / 1e6)} MB that it may have`,
+        `slice ${this.#slice!.name} would bring what is stored here from ${this.company.name} to ${mb(budget.held + more)}, more than the ${Math.floor(budget.limit / 1e6)} MB that it may take`,
         {
-          hint: "Its old content is whole. Ask the primary whether that is right; if so, raise limits.primary_bytes.",
+          hint: "Its old content is still complete. Ask the primary whether that is right; if so, raise limits.primary_bytes.",
         },
       ),
     );

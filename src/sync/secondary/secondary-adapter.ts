@@ -77,8 +77,8 @@ export class SecondaryAdapter implements SecondaryPort {
     const nowMs = this.#o.elapsedMs();
     this.#queuedSinceMs ??= nowMs;
     if (nowMs - this.#queuedSinceMs > lineMs) {
-      throw new SandpiperError("unavailable", "the primary has let us wait for a place for an hour", {
-        hint: "Run again later; if it stays, ask the partner to raise server.max_syncs.",
+      throw new SandpiperError("unavailable", "the primary has kept us waiting for a place for an hour", {
+        hint: "Run again later; if that does not help, ask the partner to raise server.max_syncs.",
       });
     }
     this.#o.emit({ type: "queued", ahead });
@@ -249,7 +249,7 @@ export class SecondaryAdapter implements SecondaryPort {
     } catch (cause) {
       throw new SandpiperError(
         "storage",
-        "the database was lost while a slice was committed; whether it was is not known",
+        "the database was lost while a slice was being committed; it is not known whether the commit succeeded",
         {
           cause,
           hint: "Run again when the database is back: the slice is wholly old or wholly new.",

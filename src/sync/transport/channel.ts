@@ -79,7 +79,7 @@ export class Channel {
       this.#fail(
         new SandpiperError(frameError(error) ? "protocol" : "network", `${options.peer}: ${error.message}`, {
           cause: error,
-          hint: "Run again; if it stays, ask the partner to look at its server.",
+          hint: "Run again; if that does not help, ask the partner to look at its server.",
         }),
       ),
     );
@@ -233,12 +233,12 @@ export const lost = (peer: string, cause: unknown) =>
 /** The peer is silent. */
 export const timedOut = (peer: string, ms: number) =>
   new SandpiperError("timeout", `${peer} said nothing for ${Math.round(ms / 1000)} seconds`, {
-    hint: "Run again; if it stays, ask the partner to look at its server.",
+    hint: "Run again; if that does not help, ask the partner to look at its server.",
   });
 
 const takesNothing = (peer: string, ms: number) =>
   new SandpiperError("timeout", `${peer} accepted nothing for ${Math.round(ms / 1000)} seconds`, {
-    hint: "Run again; if it stays, ask the partner to look at its server.",
+    hint: "Run again; if that does not help, ask the partner to look at its server.",
   });
 
 /** Whether ws refused what the peer sent, rather than lost it. */

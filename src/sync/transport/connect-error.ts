@@ -31,7 +31,7 @@ export const notSandpiper = (where: string, seen?: string) =>
 
 /** It accepted our login, so it is the primary: if the websocket fails, something in between is to blame. */
 export const noWebsocket = (where: string, seen: string) =>
-  new SandpiperError("protocol", `${where} takes our login, but opens no websocket: ${seen}`, {
+  new SandpiperError("protocol", `${where} accepts our login, but does not open a websocket: ${seen}`, {
     hint: 'Something in between does not pass on the headers Upgrade, Connection and Sec-WebSocket-*. Ask the partner to let its proxy or balancer do so (docs/operating.md, "A primary on the internet"), or whoever runs a proxy or firewall on our side to permit websockets.',
   });
 
@@ -47,7 +47,7 @@ const certificateTroubles: Record<string, [what: string, hint: (who: string) => 
   ],
   ERR_TLS_CERT_ALTNAME_INVALID: [
     "it is for another name",
-    (who) => `Correct the address, or ask ${who} for a certificate with the name that is in it.`,
+    (who) => `Correct the address, or ask ${who} for a certificate that is valid for the name in the address.`,
   ],
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: [
     "it comes without the intermediate certificate that vouches for it, or its authority is not known here",
@@ -102,7 +102,7 @@ export function connectError(where: string, thrown: unknown): SandpiperError {
   const error = mostTelling(thrown);
   if (error instanceof SandpiperError) return error;
   const code = (error as { code?: string }).code ?? "";
-  if (code.startsWith("HPE_")) return notSandpiper(where, "what is not HTTP");
+  if (code.startsWith("HPE_")) return notSandpiper(where, "something that is not HTTP");
   // What is wrong with a certificate has a name of its own.
   if (code === "EPROTO" || code.startsWith("ERR_SSL_")) {
     return new SandpiperError("protocol", `what answers at ${where} does not speak TLS as we do`, {

@@ -73,7 +73,7 @@ export async function requestJson<Body>(
         "protocol",
         `${where} redirects${elsewhere(where, answer.headers.location)}, which is not followed`,
         {
-          hint: "Register the address that the partner's server really has (--sync-addr). If that one is not the partner's, a proxy or captive portal is in between.",
+          hint: "Register the address that the partner's server really has (--sync-addr). If the address that it redirects to is not the partner's, a proxy or captive portal is in between.",
         },
       ),
     );

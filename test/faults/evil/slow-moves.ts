@@ -66,14 +66,14 @@ const cutAfter = (last: number, change: (body: Buffer) => void): Pick<PrimaryMov
 /** They end by themselves, soon. */
 export const endlessMoves: readonly PrimaryMove[] = [
   endless("a place that never comes", 3, {
-    says: /let us wait for a place/,
+    says: /kept us waiting for a place/,
     takeOver: (socket) => {
       const timer = setInterval(() => say(socket, { type: "queued", ahead: 1, retry_after: 5 }), 50);
       socket.on("close", () => clearInterval(timer));
     },
   }),
   endless("a place that never comes, said as often as can be", 3, {
-    says: /let us wait for a place/,
+    says: /kept us waiting for a place/,
     takeOver: (_socket, wire) => pour(wire, () => raw(opcodes.text, '{"type":"queued","ahead":1,"retry_after":5}')),
   }),
   endless("grains for ever", 4, {

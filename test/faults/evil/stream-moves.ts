@@ -168,11 +168,11 @@ const unfoldings: PrimaryMove[] = [
       altered("content", () => ({ bytes: 2 ** 50 })),
       11,
     ),
-    says: /more than the 6 MB that it may have/,
+    says: /more than the 6 MB that it may take/,
   },
   {
     ...few("a difference that unfolds to more than it may have", unfolded, 11),
-    says: /more than the 6 MB that it may have/,
+    says: /more than the 6 MB that it may take/,
   },
 ];
 

@@ -1,4 +1,5 @@
 /** What a peer's messages may cost before they are refused, whatever is in them. */
+
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
@@ -6,9 +7,14 @@ import { runInNewContext } from "node:vm";
 import t from "tap";
 import { maxMetadataBytes, maxMetadataPairs } from "../../../src/slices/rules/slice.ts";
 import { comparedSize, compareSize, contentSize, type Size, usual } from "../../../src/sync/protocol/limits.ts";
-import { parsePrimaryMessage, parseSecondaryMessage } from "../../../src/sync/protocol/messages.ts";
+import { readPrimaryMessage, readSecondaryMessage } from "../../../src/sync/protocol/messages.ts";
+import { atOnce } from "../../../src/sync/protocol/pieces.ts";
 import { projectRoot } from "../../harness/project-root.ts";
 import { said } from "./memory-pair.ts";
+
+const parsePrimaryMessage = (...said: Parameters<typeof readPrimaryMessage>) => atOnce(readPrimaryMessage(...said));
+const parseSecondaryMessage = (...said: Parameters<typeof readSecondaryMessage>) =>
+  atOnce(readSecondaryMessage(...said));
 
 setFlagsFromString("--expose-gc");
 const collectGarbage = runInNewContext("gc") as () => void;

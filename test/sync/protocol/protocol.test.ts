@@ -15,14 +15,18 @@ import {
   readRecords,
 } from "../../../src/sync/protocol/frames.ts";
 import {
-  parsePrimaryMessage,
-  parseSecondaryMessage,
   protocolVersion,
+  readPrimaryMessage,
+  readSecondaryMessage,
   refusals,
   subprotocol,
 } from "../../../src/sync/protocol/messages.ts";
 import { atOnce } from "../../../src/sync/protocol/pieces.ts";
 import { said } from "./memory-pair.ts";
+
+const parsePrimaryMessage = (...said: Parameters<typeof readPrimaryMessage>) => atOnce(readPrimaryMessage(...said));
+const parseSecondaryMessage = (...said: Parameters<typeof readSecondaryMessage>) =>
+  atOnce(readSecondaryMessage(...said));
 
 // From dist/test/sync/ and from test/sync/.
 const text = [new URL("../../../../PROTOCOL.md", import.meta.url), new URL("../../../PROTOCOL.md", import.meta.url)]

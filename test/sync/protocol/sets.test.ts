@@ -4,12 +4,15 @@ import { uuidText } from "../../../src/ids.ts";
 import { addList, Cells } from "../../../src/sync/protocol/coded-symbols.ts";
 import { drive } from "../../../src/sync/protocol/effects.ts";
 import { type Found, findDifference } from "../../../src/sync/protocol/find-difference.ts";
-import { type Incoming, parseSecondaryMessage } from "../../../src/sync/protocol/messages.ts";
+import { type Incoming, readSecondaryMessage } from "../../../src/sync/protocol/messages.ts";
 import { atOnce } from "../../../src/sync/protocol/pieces.ts";
 import type { PrimaryPort, SliceView } from "../../../src/sync/protocol/primary-port.ts";
 import type { SecondaryFacts, SecondaryPort } from "../../../src/sync/protocol/secondary-port.ts";
 import { serveCells, serveContent } from "../../../src/sync/protocol/serve-difference.ts";
 import { localSlice, said } from "./memory-pair.ts";
+
+const parseSecondaryMessage = (...said: Parameters<typeof readSecondaryMessage>) =>
+  atOnce(readSecondaryMessage(...said));
 
 t.setTimeout(300_000);
 

@@ -41,7 +41,7 @@ t.test("Retry-After is heeded, or ends the run", async (t) => {
   t.match(ended, {
     code: "network",
     message: "it failed, and asks us to come back in 600 seconds",
-    hint: /12 seconds are left of --retry-for/,
+    hint: /12 seconds of --retry-for are left/,
   });
   t.equal(nextTry({ ...failure("network", 600), leftMs: 0 }) instanceof SandpiperError, true);
   const anything = fc.record({ attempt: fc.nat(40), random: fc.double({ min: 0, max: 1, noNaN: true }) });

@@ -71,7 +71,7 @@ t.test("a primary has a budget", async (t) => {
 
   await t.rejects(begin(evil, a, 11), {
     ...refused,
-    message: "slice a of Evil would take what is here of Evil to 12 MB, more than the 10 MB that it may have",
+    message: "slice a of Evil would bring what is stored here from Evil to 12 MB, more than the 10 MB that it may take",
   });
   t.same(await staged(), {}, "nothing of it was taken");
   await t.resolves(begin(evil, a, 9, 4), "what fits is");
