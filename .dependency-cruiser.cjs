@@ -40,7 +40,6 @@ const owners = {
   "cli-table3": "^src/cli/output\\.ts$",
   commander: "^(bin|src/cli)/",
   express: "^src/server/",
-  helmet: "^src/server/",
   "https-proxy-agent": "^src/sync/transport/proxy\\.ts$",
   jsonwebtoken: "^src/server/auth/token\\.ts$",
   pg: "^src/database/(database(-errors|-sessions)?\\.ts$|postgres/)",

@@ -215,6 +215,8 @@ CREATE TABLE slices (
   created_at timestamp with time zone NOT NULL DEFAULT now(),
   updated_at timestamp with time zone NOT NULL DEFAULT now(),
   content_key bigint NOT NULL DEFAULT nextval('content_keys'::regclass),
+  file_digest bytea,
+  file_sha256 bytea,
   CONSTRAINT slices_company_id_fkey FOREIGN KEY (company_id) REFERENCES companies(id),
   CONSTRAINT slices_company_id_id_key UNIQUE (company_id, id),
   CONSTRAINT slices_content_key_key UNIQUE (content_key),

@@ -2,9 +2,10 @@
 import type { Command } from "commander";
 import type { Database } from "../database/database.ts";
 import { everything } from "../database/scope.ts";
+import { SandpiperError } from "../errors.ts";
 import { type GrainRow, listGrainsAfter } from "../slices/grain-store.ts";
 import type { Slice } from "../slices/rules/slice.ts";
-import { listSlices, requireSlice } from "../slices/slice-store.ts";
+import { findSlice, listSlices, requireSlice } from "../slices/slice-store.ts";
 import { action, addCommand, type Context, type Run } from "./command.ts";
 import { type Column, record } from "./output.ts";
 import { printableJson } from "./printable.ts";
@@ -40,14 +41,23 @@ const grainColumns: readonly Column<GrainRow>[] = [
   { key: "source", value: (g) => g.source },
 ];
 
-/** A slice's grains, a page at a time: a slice can have millions. */
+/** A slice's grains, a page at a time: a slice can have millions. @throws `deferred` when they were not of one moment. */
 async function* grainPages(run: Run, db: Database, slice: Slice): AsyncGenerator<GrainRow[]> {
-  for (let after: string | undefined; !run.output.closed; ) {
+  let after: string | undefined;
+  let count = 0;
+  while (!run.output.closed) {
     const page = await listGrainsAfter(db, everything, slice.contentKey, after);
-    if (page.length === 0) return;
+    if (page.length === 0) break;
     yield page;
+    count += page.length;
     after = page.at(-1)!.id;
   }
+  const now = await findSlice(db, everything, slice.id);
+  const same = now?.hash === slice.hash && now.count === slice.count && (run.output.closed || count === slice.count);
+  if (same) return;
+  throw new SandpiperError("deferred", `slice ${slice.name} was changed while it was being listed`, {
+    hint: "What was printed of it may be part old and part new: list it again.",
+  });
 }
 
 async function fullText(run: Run, db: Database, slices: readonly Slice[]): Promise<void> {

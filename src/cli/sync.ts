@@ -10,7 +10,6 @@ import { wholeNumber } from "./whole-number.ts";
 
 interface Options {
   sub?: string;
-  update: boolean;
   noupdate?: boolean;
   jobs?: number;
   wait: number;

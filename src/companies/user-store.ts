@@ -37,8 +37,8 @@ const decoy = `$argon2id$v=19$m=${cost.memoryCost},t=${cost.timeCost},p=${cost.p
 
 function checkPassword(password: string): void {
   if (password.length < minPasswordLength || password.length > 200) {
-    throw new SandpiperError("usage", `a password has ${minPasswordLength} to 200 characters`, {
-      hint: "Choose a longer one.",
+    throw new SandpiperError("usage", `a password must have ${minPasswordLength} to 200 characters`, {
+      hint: "Choose one of that length.",
     });
   }
 }

@@ -15,6 +15,7 @@ export function createUpkeep({ app, stopping }: { app: App; stopping: AbortSigna
     start: () => {
       ended = keepUp(app, stopping);
     },
+    // It ends by `stopping` alone: a vacuum is broken off, a batch of deletes is finished.
     stop: () => ended,
   };
 }

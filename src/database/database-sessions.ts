@@ -41,7 +41,7 @@ export interface Database {
   run: Session["run"];
   transaction: Session["transaction"];
   /**
-   * The same pool, whose sessions see and change only what `scope` may: row-level security (0003-row-security.sql). Once `wanted` is
+   * The same pool, whose sessions see and change only what `scope` may: row-level security (db/schema.sql; why: 0003 and 0009). Once `wanted` is
    * aborted no more statements begin, and transactions are rolled back; its reason is thrown.
    */
   as(scope: Scope, wanted?: AbortSignal): Database;

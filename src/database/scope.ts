@@ -1,6 +1,7 @@
 /**
  * Who may see which rows: the one place that says so. Every query that serves a request takes a
- * scope and puts one of these conditions into its WHERE. A partner's company comes from its token
+ * scope and puts one of these conditions into its WHERE, as its first parameter (`npm run test:tenants`
+ * takes each of them away in turn, and finds them by that). A partner's company comes from its token
  * alone, never from what it sends.
  */
 import type { CompanyId } from "../ids.ts";

@@ -44,7 +44,7 @@ export async function listGrains(db: Queries, scope: Scope, sliceKey: SliceKey, 
   );
 }
 
-/** Grains of a slice's content that follow the id `after` (the first ones without it), in order of id, without their payloads: a thousand at most. */
+/** Grains of a slice's content that follow the id `after` (the first ones without it), in order of id, without their payloads: a thousand at most. Pages are not of one moment: whoever reads several looks at the slice's hash afterwards. */
 export async function listGrainsAfter(
   db: Queries,
   scope: Scope,

@@ -29,7 +29,7 @@ t.test("users", async (t) => {
   t.match(namesake, {
     code: 0,
     stdout: "The name to log in with is maria@Epicor.",
-    stderr: "from now on, each of them must name the company",
+    stderr: "from now on, each of these users must log in as NAME@COMPANY",
   });
   const logsIn = (name: string, secret: string) => withDatabase((db) => authenticateUser(db, name, secret));
   t.equal(await logsIn("maria", password), undefined);
