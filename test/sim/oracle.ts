@@ -182,7 +182,7 @@ export class Oracle {
   ): void {
     const applied = this.#applied.has(`${name} ${owner.id} ${runId} ${slice.id}`);
     if (error !== undefined) {
-      if (applied && !/whether it was is not known/.test(error.message))
+      if (applied && !/not known whether the commit succeeded/.test(error.message))
         this.fail(`${name}: slice ${slice.id} was committed and is reported as failed: ${error.message}`);
       return;
     }

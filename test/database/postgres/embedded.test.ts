@@ -22,7 +22,7 @@ import { acquireEmbedded, clusterExists, createCluster } from "../../../src/data
 import { SandpiperError } from "../../../src/errors.ts";
 
 const fast = { fast: true };
-const compiled = new URL("../../../src/postgres/embedded.js", import.meta.url).href;
+const compiled = new URL("../../../src/database/postgres/embedded.js", import.meta.url).href;
 
 /** A data directory that the server's user reaches, removed at the end with whatever still runs in it. */
 function dataDir(t: Tap): string {
@@ -84,7 +84,7 @@ function child(t: Tap, dir: string, script: string): Child {
     };
   `;
   // Where the compiled files are, so that "pg" is found from there.
-  const cwd = new URL("../../..", import.meta.url);
+  const cwd = new URL("../../../..", import.meta.url);
   const args = ["--input-type=module", "-e", `${prelude}${script}\nprocess.stdin.destroy();`];
   const started = spawn(process.execPath, args, { cwd, stdio: ["pipe", "pipe", "inherit"] });
   const ended = new Promise<number | null>((resolve) => started.once("close", resolve));
