@@ -21,6 +21,7 @@ import {
 } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { basename, delimiter, dirname, join, resolve } from "node:path";
+import type { Readable, Writable } from "node:stream";
 import { SandpiperError } from "../../errors.ts";
 
 /** The user that PostgreSQL runs as when it must not be us. */
@@ -220,9 +221,11 @@ export function run(job: Job): Promise<{ code: number | null; output: string }> 
       stdio: "pipe",
     });
     let output = "";
-    for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output += chunk));
-    child.stdin.on("error", () => {}); // it ended without reading: its exit code says so
-    child.stdin.end(job.input ?? "");
+    // Where no more files may be opened there are no streams, and "error" comes.
+    const [stdin, ...outputs] = child.stdio as [Writable?, ...Readable[]];
+    for (const stream of outputs) stream.on("data", (chunk) => (output += chunk));
+    stdin?.on("error", () => {}); // it ended without reading: its exit code says so
+    stdin?.end(job.input ?? "");
     child.on("close", (code) => done({ code, output }));
     child.on("error", (cause) => {
       const message = `The program ${job.name} of the embedded PostgreSQL cannot be run.`;

@@ -15,7 +15,7 @@ import { areApart, ascending, Words } from "./symbols.ts";
 /** What is done in one piece, some milliseconds each: symbols that are added to all their cells, cells that are gone over, cells that are peeled. */
 const addedAtOnce = 2048;
 const seenAtOnce = 32_768;
-const peeledAtOnce = 1024;
+const peeledAtOnce = 512;
 
 /** Cells in a row, from cell 0. */
 export class Cells {

@@ -66,8 +66,8 @@ t.test("what cannot be a name says why", async (t) => {
   }
   t.match(nameProblem(""), "empty");
   t.match(nameProblem("   "), "empty");
-  t.match(nameProblem(" a"), "blank");
-  t.match(nameProblem("a\u00a0"), "blank");
+  t.match(nameProblem(" a"), "space");
+  t.match(nameProblem("a\u00a0"), "space");
   t.match(nameProblem("a".repeat(201)), "longer");
   t.match(nameProblem("😀".repeat(201)), "longer");
   for (const control of ["\0", "\n", "\t", "\x1b[31m", "\x7f", "\x85", "\u2028"]) {
