@@ -17,7 +17,7 @@ const errors: readonly [name: string, code: string, message: RegExp, hostile?: b
   ["a slice would lose too much", "limit", /would go from/],
   ["too many subscriptions disappeared", "limit", /disappeared/],
   ["a database failed", "storage", /./],
-  ["it is not known whether a slice was committed", "storage", /whether it was is not known/],
+  ["it is not known whether a slice was committed", "storage", /not known whether the commit succeeded/],
   ["a connection was lost", "network", /./],
   ["a peer said nothing", "timeout", /./],
   ["a hostile primary breaks the protocol", "protocol", /./, true],
@@ -43,7 +43,7 @@ const errors: readonly [name: string, code: string, message: RegExp, hostile?: b
   ["a slice that was not asked about", "protocol", /not asked about/, true],
   ["a confirmation of what was not sent", "protocol", /what was not sent/, true],
   ["a slice is too large to accept", "limit", /grains, more than the/, true],
-  ["a primary would have more than it may", "limit", /MB that it may have/, true],
+  ["a primary would have more than it may", "limit", /MB that it may take/, true],
 ];
 
 /** What is seen on the wire, by name. */
