@@ -32,12 +32,13 @@ export async function startDaemon(app: App, more: readonly Service[] = []): Prom
   const stopping = new AbortController();
   const context = createContext(app, stopping.signal);
   const all: Service[] = [...services.map((create) => create(context)), ...more];
+  const taker = all.findLast(({ upgrade }) => upgrade !== undefined);
   const http = createHttpServer(context, {
     request: createApplication(
       context,
       all.flatMap(({ routes }) => routes ?? []),
     ),
-    upgrade: all.findLast(({ upgrade }) => upgrade !== undefined)?.upgrade,
+    upgrade: taker && ((request, socket, head) => taker.upgrade!(request, socket, head)),
   });
 
   const stop = async (over: AbortSignal) => {

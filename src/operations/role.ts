@@ -4,7 +4,7 @@ import type { ServerRole } from "../companies/company.ts";
 import { SandpiperError } from "../errors.ts";
 import type { Actor } from "./actor.ts";
 
-/** @throws `usage` on a server of the other role; `doing` completes "… runs on a primary". */
+/** @throws `usage` on a server of the other role; `doing` begins "… is only possible on a primary". */
 export function requireRole({ server }: Pick<App, "server">, role: ServerRole, doing: string): void {
   if (server.role === role) return;
   throw new SandpiperError(

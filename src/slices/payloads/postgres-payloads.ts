@@ -143,9 +143,14 @@ async function digest(tx: Session, content: ContentKey): Promise<void> {
   ]);
 }
 
+/** A text as it stands in what a digest is computed from: its length, and its bytes. */
+const digested = (column: string) => `int4send(octet_length(g.${column})) || convert_to(g.${column}, 'UTF8')`;
+/** What `grains.digest` is computed from (0002-content-keys.sql, PROTOCOL.md "Hash of a slice"), with chunks as they are now. */
+const recomputed = `sha256(${["grain_key", "source", "encoding"].map(digested).join(" || ")} || int8send(g.payload_bytes) || coalesce(g.payload, ${chunkDigests}))`;
+
 async function isIntact(session: Session, { contentKey, id }: PayloadOf): Promise<boolean> {
   const row = await session.one<{ intact: boolean }>(
-    `SELECT payload IS NOT NULL OR chunk_digests = ${chunkDigests} AS intact FROM grains g WHERE g.content_key = $1 AND g.id = $2`,
+    `SELECT g.digest = ${recomputed} AS intact FROM grains g WHERE g.content_key = $1 AND g.id = $2`,
     [contentKey, id],
   );
   return row?.intact === true;
