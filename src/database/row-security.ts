@@ -4,7 +4,7 @@ import { SandpiperError } from "../errors.ts";
 import type { CompanyId } from "../ids.ts";
 import type { Database } from "./database.ts";
 
-/** Tables whose rows are nobody's: who we are, which migrations ran, and under which keys is staged (what is staged has those of slices). */
+/** Tables whose rows are nobody's: who we are, which migrations ran, and the keys under which data is staged (the data itself is guarded as grains). */
 const exempt = ["schema_migrations", "server", "staging"];
 
 /**
