@@ -11,7 +11,7 @@ import type { FileResult } from "./report.ts";
 /** For a whole file; one that needs longer says so with `t.setTimeout(ms)`. tap ends it, and says what it waits for. */
 const timeoutSeconds = 120;
 /** One that is too busy to be ended by tap, or whose handles outlive it, is killed. */
-const mostMs = 15 * 60_000;
+const mostMs = 11 * 60_000;
 
 // Importing tap makes this process a test file too, which tap would end after 30 s.
 t.setTimeout(0);
