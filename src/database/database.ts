@@ -77,14 +77,16 @@ async function embedded(config: Config, options: OpenOptions): Promise<Access> {
   const server = await acquireEmbedded(config.data);
   const { beforeStop } = options;
   const owner = { connection: server.connection("postgres"), release: async () => {} };
+  const disk = new Disk(layoutOf(config.data).cluster, config.limits.disk_reserve, () => clean(owner.connection));
   const last = async (work: NonNullable<typeof beforeStop>) => {
+    if (!(await disk.holds(false))) return; // it makes room, but writes a log first
     const database = pooled(owner, 1, { ...options, as: "owner" });
     await work(database).finally(() => database.close());
   };
   return {
     connection: server.connection(options.as === "owner" ? "postgres" : appRole),
     release: () => server.release(beforeStop && (() => last(beforeStop))),
-    disk: new Disk(layoutOf(config.data).cluster, config.limits.disk_reserve, () => clean(owner.connection)),
+    disk,
   };
 }
 
@@ -94,6 +96,8 @@ async function clean(owner: pg.ClientConfig): Promise<void> {
   client.on("error", () => {}); // the statement that it meets fails as well
   try {
     await client.connect();
+    // The first one lets go of the log that the second writes over: without it, what is to make room fills the disk.
+    await client.query("CHECKPOINT");
     await client.query(vacuumGrains);
     await client.query("CHECKPOINT");
   } catch (error) {

@@ -109,7 +109,9 @@ export async function startServer(
   for (const [setting, path] of await writeAccessRules(layout, account)) flags.push(`-c ${setting}=${quoted(path)}`);
   flags.push("-c unix_socket_permissions=0700");
   const logBytes = logBytesOn((await sizeOf(layout.cluster)).total);
-  if (logBytes < maxLogBytes) flags.push(`-c max_wal_size=${logBytes / 2 ** 20}MB`);
+  // Beyond that it grows while a checkpoint takes its time: there must be little of that on a small disk.
+  if (logBytes < maxLogBytes)
+    flags.push(`-c max_wal_size=${logBytes / 2 ** 20}MB`, "-c checkpoint_completion_target=0.1");
   if (options.fast) flags.push("-c fsync=off -c synchronous_commit=off -c full_page_writes=off");
   const wait = String(Math.max(1, Math.ceil(seconds)));
   const args = ["start", "-s", "-w", "-t", wait, "-l", "postgres-start.log", "-o", flags.join(" ")];

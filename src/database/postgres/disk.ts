@@ -49,13 +49,13 @@ export class Disk {
 
   /**
    * Whether whoever was let in may go on to write. Less must be free for that than the reserve, since more may be written than was
-   * reckoned with, and since the log grows and shrinks.
+   * reckoned with, and since the log grows and shrinks; but not less than half of it, which making room may write to the log.
    *
    * @param within it is written into space that is free within the database's files, of which is known only about how much there is.
    */
   async holds(within: boolean): Promise<boolean> {
     const { free, reserve } = await this.look();
-    return free >= (reserve * (within ? 1 : 2)) / 3;
+    return free >= reserve * (within ? 1 / 2 : 2 / 3);
   }
 
   /** Makes what was deleted usable again. @param deleted something was deleted just now. */

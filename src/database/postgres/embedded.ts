@@ -120,10 +120,11 @@ class Membership implements EmbeddedServer {
   async #leave(tidy?: () => Promise<unknown>): Promise<void> {
     this.#leaving.abort();
     await this.#rejoining;
-    if (this.#client === undefined) return;
-    refable(this.#client).ref(); // to be waited for again
-    if (tidy !== undefined && (await isWorthIt(this.#client, this.#changedBefore))) await tidy().catch(() => {});
-    await leave(this.#layout, this.#client);
+    const client = this.#client; // the server may fall while it is tidied up
+    if (client === undefined) return;
+    refable(client).ref(); // to be waited for again
+    if (tidy !== undefined && (await isWorthIt(client, this.#changedBefore))) await tidy().catch(() => {});
+    await leave(this.#layout, client);
   }
 }
 

@@ -158,6 +158,26 @@ t.test("a row-level policy binds sandpiper_app", async (t) => {
   await server.release();
 });
 
+t.test("a server that falls while it is tidied up is left all the same", async (t) => {
+  const dir = dataDir(t);
+  await createCluster(dir, fast);
+  const server = await acquireEmbedded(dir, fast);
+  const client = new pg.Client(server.connection("postgres"));
+  await client.connect();
+  await client.query("CREATE TABLE part AS SELECT generate_series(1, 100) AS id");
+  await client.query("DELETE FROM part");
+  await client.end();
+  let tidied = false;
+  await server.release(async () => {
+    tidied = true;
+    const pid = postmaster(dir) as number;
+    process.kill(pid, "SIGKILL");
+    await gone(pid);
+    await sleep(200); // that its connection has ended is known by then
+  });
+  t.ok(tidied);
+});
+
 t.test("created by two processes at once", async (t) => {
   const dir = dataDir(t);
   const script = `await createCluster(dir, fast); say("created");`;
