@@ -14,8 +14,8 @@ export interface Activity {
   sliceId: string | null;
   sliceName: string;
   subId: string | null;
-  /** True for a rehearsal (`--noupdate`). */
-  test: boolean;
+  /** `sync --noupdate`: nothing was changed. On the wire, and in the table, it is called `test`. */
+  rehearsal: boolean;
   /** How the slice fared in the run: "updated", "failed", "deferred", "denied", "would-update", "withdrawn" or "switched-off". */
   outcome: string;
   message: string;
@@ -40,7 +40,7 @@ export async function addActivity(db: Queries, row: NewActivity): Promise<void> 
       row.sliceId,
       row.sliceName,
       row.subId,
-      row.test,
+      row.rehearsal,
       row.outcome,
       row.message.slice(0, 500).toWellFormed(),
       row.grainsAdded,
@@ -82,7 +82,7 @@ export async function listActivity(
 ): Promise<Activity[]> {
   return db.query<Activity>(
     `SELECT a.id, a.company_id AS "companyId", c.name AS "companyName", a.run_id AS "runId", a.slice_id AS "sliceId", a.slice_name AS "sliceName",
-       a.sub_id AS "subId", a.test, a.outcome, a.message, a.grains_added AS "grainsAdded", a.grains_removed AS "grainsRemoved", a.bytes,
+       a.sub_id AS "subId", a.test AS rehearsal, a.outcome, a.message, a.grains_added AS "grainsAdded", a.grains_removed AS "grainsRemoved", a.bytes,
        a.duration_ms AS "durationMs", a.created_at AS "createdAt"
      FROM (SELECT id FROM activity a WHERE ${companyInScope(scope, "$1", "a")} AND ($2::uuid IS NULL OR a.company_id = $2)
          ORDER BY a.created_at DESC, a.id LIMIT $3 OFFSET $4) page

@@ -14,20 +14,20 @@ export function registerActivity(program: Command, context: Context): void {
     .option("--company <company>", "name or id of one company")
     .option("--limit <number>", "how many to list at most", wholeNumber(1, 100_000), 100)
     .action(
-      action<{ company?: string; limit: number }>(context, (run, options) =>
-        run.withApp(async ({ db }) => {
+      action<{ company?: string; limit: number }>(context, (cli, options) =>
+        cli.withApp(async ({ db }) => {
           const company = options.company === undefined ? undefined : await requireCompany(db, options.company);
           const rows = await listActivity(db, everything, company === undefined ? {} : { companyId: company.id }, {
             limit: options.limit,
             offset: 0,
           });
-          await run.output.list<Activity>(
+          await cli.output.list<Activity>(
             [
               { key: "date", value: (a) => a.createdAt },
               { key: "company", value: (a) => a.companyName },
               { key: "slice", value: (a) => a.sliceName },
               { key: "outcome", value: (a) => a.outcome },
-              { key: "test", value: (a) => a.test },
+              { key: "test", value: (a) => a.rehearsal },
               { key: "added", value: (a) => a.grainsAdded },
               { key: "removed", value: (a) => a.grainsRemoved },
               { key: "bytes", value: (a) => a.bytes },

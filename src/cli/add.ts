@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { publish } from "../operations/publish.ts";
 import type { Slice } from "../slices/rules/slice.ts";
-import { action, addCommand, type Context, type Run } from "./command.ts";
+import { action, addCommand, type Cli, type Context } from "./command.ts";
 
 export function registerAdd(program: Command, context: Context): void {
   addCommand(program, "add <file>", {
@@ -18,16 +18,16 @@ export function registerAdd(program: Command, context: Context): void {
     .requiredOption("--slice <slice>", "name or id of the slice")
     .option("--noprompt", "replace without asking")
     .action(
-      action<{ slice: string; noprompt?: boolean }, [string]>(context, (run, options, file) =>
-        run.withApp(async (app) => {
-          const confirm = options.noprompt ? undefined : (slice: Slice) => confirmReplacing(run, slice);
+      action<{ slice: string; noprompt?: boolean }, [string]>(context, (cli, options, file) =>
+        cli.withApp(async (app) => {
+          const confirm = options.noprompt ? undefined : (slice: Slice) => confirmReplacing(cli, slice);
           const { slice, published: done } = await publish(app, "operator", { slice: options.slice, file, confirm });
           const sizes = `${done.fileBytes} bytes, ${done.storedBytes} compressed`;
           const renamed = done.replaced !== undefined && done.replaced !== done.source;
           const sentence = done.changed
             ? `Published ${file} in slice ${slice.name}${renamed ? `, in place of ${done.replaced}` : ""} (${sizes}).`
             : `Nothing to publish: slice ${slice.name} holds exactly this file already.`;
-          await run.output.result(sentence, {
+          await cli.output.result(sentence, {
             slice: slice.name,
             slice_id: slice.id,
             changed: done.changed,
@@ -39,15 +39,15 @@ export function registerAdd(program: Command, context: Context): void {
             hash: done.hash,
           });
           if (!slice.allowSync)
-            run.output.note(`The slice is locked: partners get it after \`sandpiper slice unlock ${slice.name}\`.`);
+            cli.output.note(`The slice is locked: partners get it after \`sandpiper slice unlock ${slice.name}\`.`);
         }),
       ),
     );
 }
 
 /** Asks on a terminal; elsewhere nobody is asked. */
-async function confirmReplacing(run: Run, { name, contentDate }: Slice): Promise<void> {
-  if (!run.prompt.available) return;
+async function confirmReplacing(cli: Cli, { name, contentDate }: Slice): Promise<void> {
+  if (!cli.prompt.available) return;
   const since = contentDate?.toISOString().slice(0, 16).replace("T", " ");
-  await run.prompt.confirm(`Replace what slice ${name} ${since ? `has held since ${since} UTC` : "holds"}?`);
+  await cli.prompt.confirm(`Replace what slice ${name} ${since ? `has held since ${since} UTC` : "holds"}?`);
 }

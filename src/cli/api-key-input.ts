@@ -3,11 +3,11 @@ import { createReadStream } from "node:fs";
 import { parseApiKey } from "../companies/api-key.ts";
 import { apiKeyFromEnvironment } from "../config/config.ts";
 import { SandpiperError } from "../errors.ts";
-import type { Run } from "./command.ts";
+import type { Cli } from "./command.ts";
 
 /** Reads and checks an API key. @param file as given to --api-key-file; `-` is standard input. */
-export async function readApiKey(run: Run, file: string | undefined): Promise<string> {
-  const text = file === undefined ? apiKeyFromEnvironment() : await readKeyText(run, file);
+export async function readApiKey(cli: Cli, file: string | undefined): Promise<string> {
+  const text = file === undefined ? apiKeyFromEnvironment() : await readKeyText(cli, file);
   if (text === undefined) {
     throw new SandpiperError("usage", "the API key that the primary gave you is missing", {
       hint: "Give --api-key-file FILE (- for standard input), or set SANDPIPER_API_KEY.",
@@ -25,8 +25,8 @@ export async function readApiKey(run: Run, file: string | undefined): Promise<st
 
 const maxFileBytes = 4096;
 
-async function readKeyText(run: Run, file: string): Promise<string> {
-  if (file === "-") return run.prompt.secret("API key: ", "the API key");
+async function readKeyText(cli: Cli, file: string): Promise<string> {
+  if (file === "-") return cli.prompt.secret("API key: ", "the API key");
   try {
     const pieces: Buffer[] = [];
     // A pipe is welcome (`<(pass show key)`), and a device need not have an end.

@@ -22,8 +22,8 @@ export interface Context {
   exitCode: number;
 }
 
-/** What one run of one command works with. */
-export interface Run {
+/** What a command works with. */
+export interface Cli {
   /** Where the configuration comes from, as withApp and loadConfig want it. */
   readonly source: { flags: string[]; file: string };
   readonly json: boolean;
@@ -61,21 +61,21 @@ export function addCommand(
 const configurationHelp = `Configuration flags such as --server.port 8081 or --log.level debug work with every
 command, and override the environment (SANDPIPER_SERVER_PORT) and the file.`;
 
-/** Makes what a command does out of a function of the run, the options and the arguments. */
+/** Makes what a command does out of a function of these, the options and the arguments. */
 export function action<Options, Args extends unknown[] = []>(
   context: Context,
-  work: (run: Run, options: Options, ...args: Args) => Promise<void>,
+  work: (cli: Cli, options: Options, ...args: Args) => Promise<void>,
 ): (...received: unknown[]) => Promise<void> {
   return async (...received) => {
     const command = received.pop() as Command;
     const options = received.pop() as Options & { quiet?: boolean };
-    const run = newRun(context, command);
-    if (tlsVariableIgnored() && !options.quiet && command.name() !== "serve") run.output.note(`Warning: ${tlsWarning}`);
-    await work(run, options, ...(received as Args));
+    const cli = newCli(context, command);
+    if (tlsVariableIgnored() && !options.quiet && command.name() !== "serve") cli.output.note(`Warning: ${tlsWarning}`);
+    await work(cli, options, ...(received as Args));
   };
 }
 
-function newRun(context: Context, command: Command): Run {
+function newCli(context: Context, command: Command): Cli {
   const options = command.optsWithGlobals<{ config?: string; json?: boolean }>();
   const json = options.json === true;
   context.file = options.config ?? defaultConfigFile;

@@ -8,7 +8,7 @@ import { checkName } from "../names.ts";
 import { registerPartner } from "../operations/register-partner.ts";
 import { registerPrimary } from "../operations/register-primary.ts";
 import { readApiKey } from "./api-key-input.ts";
-import { action, addCommand, type Context, type Run } from "./command.ts";
+import { action, addCommand, type Cli, type Context } from "./command.ts";
 import { shellWord } from "./printable.ts";
 
 interface Options {
@@ -36,15 +36,15 @@ export function registerCompanyAdd(group: Command, context: Context): void {
       "on a secondary: file with the API key, - for standard input (or SANDPIPER_API_KEY)",
     )
     .action(
-      action<Options, [string]>(context, async (run, options, name) => {
+      action<Options, [string]>(context, async (cli, options, name) => {
         checkName("company", name);
-        if (options.syncAddr === undefined) return addPartner(run, options, name);
-        await addPrimary(run, options, name, options.syncAddr);
+        if (options.syncAddr === undefined) return addPartner(cli, options, name);
+        await addPrimary(cli, options, name, options.syncAddr);
       }),
     );
 }
 
-async function addPartner(run: Run, options: Options, name: string): Promise<void> {
+async function addPartner(cli: Cli, options: Options, name: string): Promise<void> {
   if (options.apiKeyFile !== undefined) {
     throw new SandpiperError("usage", "--api-key-file goes with --sync-addr", {
       hint: "On a secondary give both; on a primary neither: the key is made there.",
@@ -55,10 +55,10 @@ async function addPartner(run: Run, options: Options, name: string): Promise<voi
       hint: "Give the partner's id, such as 2f1c8d9e-7b1a-4c55-9a40-0d6a3c1b2e77, or leave it out.",
     });
   }
-  await run.withApp(async (app) => {
+  await cli.withApp(async (app) => {
     await registerPartner(app, { name, id: options.id }, async ({ company, apiKey }) => {
       const commands = partnerCommands(app, company);
-      await showApiKey(run, apiKey, { id: company.id, name: company.name, api_key: apiKey, commands }, [
+      await showApiKey(cli, apiKey, { id: company.id, name: company.name, api_key: apiKey, commands }, [
         `${company.name} is registered with the id ${company.id}. Have it run these commands, and paste its API key when the second one asks for it:`,
         ...commands.map((command) => `  ${command}`),
         "Its API key is shown only once, now:",
@@ -68,9 +68,9 @@ async function addPartner(run: Run, options: Options, name: string): Promise<voi
 }
 
 /** The key alone on standard output, so that it can be sent into a file; what to do with it beside it. @throws `storage` when it cannot be printed. */
-export async function showApiKey(run: Run, apiKey: string, document: object, notes: string[]): Promise<void> {
-  run.output.note(notes.join("\n"));
-  await run.output.resultForGood(apiKey, document, "the API key");
+export async function showApiKey(cli: Cli, apiKey: string, document: object, notes: string[]): Promise<void> {
+  cli.output.note(notes.join("\n"));
+  await cli.output.resultForGood(apiKey, document, "the API key");
 }
 
 function partnerCommands(app: App, company: { id: string; name: string }): string[] {
@@ -94,20 +94,20 @@ function ownAddress({ config }: App): string | undefined {
   }
 }
 
-async function addPrimary(run: Run, options: Options, name: string, address: string): Promise<void> {
+async function addPrimary(cli: Cli, options: Options, name: string, address: string): Promise<void> {
   if (options.id !== undefined) {
     throw new SandpiperError("usage", "--id does not go with --sync-addr", {
       hint: "Leave it out: the primary says its own id.",
     });
   }
-  await run.withApp(async (app) => {
+  await cli.withApp(async (app) => {
     const { company, syncAddr, knownThereAs } = await registerPrimary(app, "operator", {
       name,
       address,
-      apiKey: () => readApiKey(run, options.apiKeyFile),
+      apiKey: () => readApiKey(cli, options.apiKeyFile),
     });
-    noteOtherId(run, knownThereAs, app.server.serverId);
-    await run.output.result(`The primary ${company.name} (id ${company.id}) is registered. Next: sandpiper sync`, {
+    noteOtherId(cli, knownThereAs, app.server.serverId);
+    await cli.output.result(`The primary ${company.name} (id ${company.id}) is registered. Next: sandpiper sync`, {
       id: company.id,
       name: company.name,
       sync_addr: syncAddr,
@@ -117,7 +117,7 @@ async function addPrimary(run: Run, options: Options, name: string, address: str
 }
 
 /** The primary has us on file under an id that is not ours: it works, but reports there do not match ours. */
-export function noteOtherId(run: Run, there: string, here: string): void {
+export function noteOtherId(cli: Cli, there: string, here: string): void {
   if (there === here) return;
-  run.output.note(`The primary has this company on file as ${there}; our own id is ${here}. Is it the right key?`);
+  cli.output.note(`The primary has this company on file as ${there}; our own id is ${here}. Is it the right key?`);
 }

@@ -9,24 +9,24 @@ import {
 import { listPartnerFacts, listPrimaryFacts } from "../activity/status-store.ts";
 import type { ServerRole } from "../companies/company.ts";
 import type { Database } from "../database/database.ts";
-import type { Run } from "./command.ts";
+import type { Cli } from "./command.ts";
 import type { Column } from "./output.ts";
 
 /** Lists the partners of a primary, or the primaries of a secondary. */
-export async function listStatus(run: Run, db: Database, role: ServerRole): Promise<void> {
+export async function listStatus(cli: Cli, db: Database, role: ServerRole): Promise<void> {
   await (role === "primary"
-    ? show(run, partnerColumns, partnersByTrouble(await listPartnerFacts(db)))
-    : show(run, primaryColumns, primariesByTrouble(await listPrimaryFacts(db))));
+    ? show(cli, partnerColumns, partnersByTrouble(await listPartnerFacts(db)))
+    : show(cli, primaryColumns, primariesByTrouble(await listPrimaryFacts(db))));
 }
 
 /** Ids are for programs: a line is long enough without. */
 async function show<Row extends { id: string }>(
-  run: Run,
+  cli: Cli,
   columns: readonly Column<Row>[],
   rows: readonly Row[],
 ): Promise<void> {
   const id: Column<Row> = { key: "id", value: (row) => row.id };
-  await run.output.list(run.json ? [id, ...columns] : columns, rows);
+  await cli.output.list(cli.json ? [id, ...columns] : columns, rows);
 }
 
 const partnerColumns: readonly Column<PartnerStatus>[] = [

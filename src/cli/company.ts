@@ -8,7 +8,7 @@ import { editCompany } from "../operations/edit-company.ts";
 import { rekeyPartner } from "../operations/register-partner.ts";
 import { rekeyPrimary } from "../operations/register-primary.ts";
 import { readApiKey } from "./api-key-input.ts";
-import { action, addCommand, addGroup, type Context, type Run } from "./command.ts";
+import { action, addCommand, addGroup, type Cli, type Context } from "./command.ts";
 import { noteOtherId, registerCompanyAdd, showApiKey } from "./company-add.ts";
 import { listStatus } from "./company-status.ts";
 
@@ -23,12 +23,12 @@ export function registerCompany(program: Command, context: Context): void {
   })
     .option("--status", "how far each partner has got, those in trouble first")
     .action(
-      action<{ status?: boolean }>(context, (run, options) =>
-        run.withApp(async ({ db, server }) => {
-          if (options.status) return listStatus(run, db, server.role);
+      action<{ status?: boolean }>(context, (cli, options) =>
+        cli.withApp(async ({ db, server }) => {
+          if (options.status) return listStatus(cli, db, server.role);
           const kind = (company: Company) =>
             company.id === server.serverId ? "ourselves" : server.role === "primary" ? "partner" : "primary";
-          await run.output.list<Company>(
+          await cli.output.list<Company>(
             [
               { key: "name", value: (c) => c.name },
               { key: "id", value: (c) => c.id },
@@ -52,10 +52,10 @@ function registerSwitch(group: Command, context: Context, name: string, active: 
     details: "This changes our side only; the other side notices at its next sync.",
     examples: [`sandpiper company ${name} Epicor`, `sandpiper company ${name} 2f1c8d9e-7b1a-4c55-9a40-0d6a3c1b2e77`],
   }).action(
-    action<object, [string]>(context, (run, _options, nameOrId) =>
-      run.withApp(async (app) => {
+    action<object, [string]>(context, (cli, _options, nameOrId) =>
+      cli.withApp(async (app) => {
         const company = await editCompany(app, "operator", nameOrId, { active });
-        await run.output.result(`${company.name} is ${active ? "active" : "not active"}.`, {
+        await cli.output.result(`${company.name} is ${active ? "active" : "not active"}.`, {
           ...brief(company),
           active,
         });
@@ -87,38 +87,38 @@ function registerRekey(group: Command, context: Context): void {
     )
     .option("--sync-addr <url>", "on a secondary: the primary's new address")
     .action(
-      action<RekeyOptions, [string]>(context, (run, options, nameOrId) =>
-        run.withApp(async (app) => {
+      action<RekeyOptions, [string]>(context, (cli, options, nameOrId) =>
+        cli.withApp(async (app) => {
           await (app.server.role === "primary"
-            ? reissue(run, app, options, nameOrId)
-            : restore(run, app, options, nameOrId));
+            ? reissue(cli, app, options, nameOrId)
+            : restore(cli, app, options, nameOrId));
         }),
       ),
     );
 }
 
-async function reissue(run: Run, app: App, options: RekeyOptions, nameOrId: string): Promise<void> {
+async function reissue(cli: Cli, app: App, options: RekeyOptions, nameOrId: string): Promise<void> {
   if (options.apiKeyFile !== undefined || options.syncAddr !== undefined) {
     throw new SandpiperError("usage", "--api-key-file and --sync-addr are for a secondary; this is a primary", {
       hint: "Leave them out: the key is made here.",
     });
   }
   await rekeyPartner(app, "operator", nameOrId, ({ company, apiKey }) =>
-    showApiKey(run, apiKey, { ...brief(company), api_key: apiKey }, [
+    showApiKey(cli, apiKey, { ...brief(company), api_key: apiKey }, [
       `${company.name} stores the new key with: sandpiper company rekey OUR-NAME --api-key-file -`,
       "The old key works until the new one is used. The new one is shown only once, now:",
     ]),
   );
 }
 
-async function restore(run: Run, app: App, options: RekeyOptions, nameOrId: string): Promise<void> {
+async function restore(cli: Cli, app: App, options: RekeyOptions, nameOrId: string): Promise<void> {
   const { company, syncAddr, knownThereAs } = await rekeyPrimary(app, "operator", {
     company: nameOrId,
     address: options.syncAddr,
-    apiKey: () => readApiKey(run, options.apiKeyFile),
+    apiKey: () => readApiKey(cli, options.apiKeyFile),
   });
-  noteOtherId(run, knownThereAs, app.server.serverId);
-  await run.output.result(`The new API key of ${company.name} is stored.`, { ...brief(company), sync_addr: syncAddr });
+  noteOtherId(cli, knownThereAs, app.server.serverId);
+  await cli.output.result(`The new API key of ${company.name} is stored.`, { ...brief(company), sync_addr: syncAddr });
 }
 
 const brief = ({ id, name }: Company) => ({ id, name });

@@ -7,7 +7,7 @@ import { defaultConfigFile } from "../config/config.ts";
 import { SandpiperError } from "../errors.ts";
 import { isUuid } from "../ids.ts";
 import { checkName } from "../names.ts";
-import { action, addCommand, type Context, type Run } from "./command.ts";
+import { action, addCommand, type Cli, type Context } from "./command.ts";
 import { shellWord } from "./printable.ts";
 import { setUp } from "./set-up.ts";
 
@@ -40,9 +40,9 @@ export function registerInit(program: Command, context: Context): void {
     .option("--sync-url <url>", "address that partners connect to")
     .option("--server-id <uuid>", "our own company's id, as the primary has it on file (default: a new one)")
     .action(
-      action<Options>(context, async (run, options) => {
-        refuseTwice(run, options);
-        const { role, company } = await complete(run, options);
+      action<Options>(context, async (cli, options) => {
+        refuseTwice(cli, options);
+        const { role, company } = await complete(cli, options);
         checkName("company", company);
         if (options.serverId !== undefined && !isUuid(options.serverId)) {
           throw new SandpiperError("usage", `--server-id ${JSON.stringify(options.serverId)} is not a UUID`, {
@@ -51,12 +51,12 @@ export function registerInit(program: Command, context: Context): void {
         }
         const syncUrl = options.syncUrl === undefined ? undefined : checkSyncAddress(options.syncUrl);
         const wanted = { role, companyName: company, serverId: options.serverId, syncUrl };
-        const done = await setUp(run.source, { ...wanted, data: options.data, port: options.port }, run.signal);
+        const done = await setUp(cli.source, { ...wanted, data: options.data, port: options.port }, cli.signal);
         const { server, config, fileWritten, existed } = done;
         const what = `the ${server.role} of ${server.companyName} (id ${server.serverId})`;
         const sentence =
           existed && !fileWritten ? `This is ${what} already; nothing was changed.` : `This is now ${what}.`;
-        await run.output.result(sentence, {
+        await cli.output.result(sentence, {
           role: server.role,
           company: server.companyName,
           server_id: server.serverId,
@@ -65,40 +65,40 @@ export function registerInit(program: Command, context: Context): void {
           already_set_up: existed,
         });
         if (fileWritten && existed) {
-          run.output.note(
+          cli.output.note(
             "The database was set up before, and the secrets are new: API keys issued or stored earlier need `sandpiper company rekey`.",
           );
         }
-        run.output.note(`Configuration: ${config.file}\nNext:\n${nextCommands(server.role, run.source.file)}`);
+        cli.output.note(`Configuration: ${config.file}\nNext:\n${nextCommands(server.role, cli.source.file)}`);
       }),
     );
 }
 
 /** The same value as an option of init and as a dotted flag: which one is meant is not ours to guess. */
-function refuseTwice(run: Run, options: Options): void {
+function refuseTwice(cli: Cli, options: Options): void {
   const pairs = [
     ["--port", "--server.port", options.port],
     ["--sync-url", "--server.sync_url", options.syncUrl],
   ];
   for (const [option, dotted, value] of pairs) {
-    if (value !== undefined && run.source.flags.some((flag) => flag.startsWith(`${dotted}=`)))
+    if (value !== undefined && cli.source.flags.some((flag) => flag.startsWith(`${dotted}=`)))
       throw new SandpiperError("usage", `${option} and ${dotted} are the same setting`, { hint: "Give one of them." });
   }
 }
 
-async function complete(run: Run, options: Options): Promise<{ role: ServerRole; company: string }> {
+async function complete(cli: Cli, options: Options): Promise<{ role: ServerRole; company: string }> {
   const missing = [...(options.role ? [] : ["--role"]), ...(options.company === undefined ? ["--company"] : [])];
-  if (missing.length > 0 && !run.prompt.available) {
+  if (missing.length > 0 && !cli.prompt.available) {
     throw new SandpiperError("usage", `${missing.join(" and ")} must be given`, {
       hint: "For example: sandpiper init --role primary --company 'ABC Brakes'",
     });
   }
   const role =
-    options.role ?? (await run.prompt.ask("Role of this server (primary owns data, secondary receives it): "));
+    options.role ?? (await cli.prompt.ask("Role of this server (primary owns data, secondary receives it): "));
   if (role !== "primary" && role !== "secondary") {
     throw new SandpiperError("usage", `${JSON.stringify(role)} is not a role`, { hint: "Say primary or secondary." });
   }
-  return { role, company: options.company ?? (await run.prompt.ask("Name of your company: ")) };
+  return { role, company: options.company ?? (await cli.prompt.ask("Name of your company: ")) };
 }
 
 function nextCommands(role: ServerRole, file: string): string {

@@ -24,21 +24,21 @@ export function registerMaintain(program: Command, context: Context): void {
   })
     .option("--full", "rewrite every table, leaving no free space in it")
     .action(
-      action<{ full?: boolean }>(context, (run, { full = false }) =>
-        run.withApp(async (app) => {
-          const { forgotten, tidied, left } = await maintain(app, { full, signal: run.signal });
-          if (run.json) {
+      action<{ full?: boolean }>(context, (cli, { full = false }) =>
+        cli.withApp(async (app) => {
+          const { forgotten, tidied, left } = await maintain(app, { full, signal: cli.signal });
+          if (cli.json) {
             const tables = tidied.map((table) => record(columns, table));
-            await run.output.json({ forgotten, tables, not_allowed: left });
+            await cli.output.json({ forgotten, tables, not_allowed: left });
             return;
           }
-          await run.output.rows(columns, tidied);
+          await cli.output.rows(columns, tidied);
           const { activity, runs, confirmations } = forgotten;
-          run.output.note(
+          cli.output.note(
             `Deleted, being older than ${app.config.retention.days} days: ${activity} activities, ${runs} runs, ${confirmations} confirmations.`,
           );
           if (left.length === 0) return;
-          run.output.note(
+          cli.output.note(
             `This login may not vacuum ${left.join(", ")}: that is left to the database's own autovacuum.\nThe owner's login may. From PostgreSQL 17 on, this one may too, after: GRANT MAINTAIN ON ALL TABLES IN SCHEMA public TO sandpiper_app;`,
           );
         }),

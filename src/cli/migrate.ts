@@ -11,14 +11,14 @@ export function registerMigrate(program: Command, context: Context): void {
     details: "Run it after an upgrade, as a database login that owns the tables. Running it twice changes nothing.",
     examples: ["sandpiper migrate", "SANDPIPER_DATABASE_URL=postgres://owner@db.example/sandpiper sandpiper migrate"],
   }).action(
-    action(context, async (run) => {
-      const db = await openDatabase(loadConfig(run.source.flags, run.source.file), {
+    action(context, async (cli) => {
+      const db = await openDatabase(loadConfig(cli.source.flags, cli.source.file), {
         as: "owner",
         name: "sandpiper migrate",
       });
       const applied = await migrate(db).finally(() => db.close());
       const sentence = applied.length === 0 ? "The database is up to date." : `Applied ${applied.join(", ")}.`;
-      await run.output.result(sentence, { applied });
+      await cli.output.result(sentence, { applied });
     }),
   );
 }

@@ -19,25 +19,25 @@ export function registerPull(program: Command, context: Context): void {
   })
     .option("--slice <slice>", "name or id of one slice; the others' files and entries stay")
     .action(
-      action<{ slice?: string }, [string | undefined]>(context, (run, options, directory = ".") =>
-        run.withApp(async ({ db, config, server }) => {
+      action<{ slice?: string }, [string | undefined]>(context, (cli, options, directory = ".") =>
+        cli.withApp(async ({ db, config, server }) => {
           const only = options.slice === undefined ? undefined : await requireSlice(db, options.slice);
           const results = await pullFiles(db, directory, {
             only,
             maxFileBytes: config.limits.max_grain_bytes,
             serverId: server.serverId,
             onWait: (holder) =>
-              run.output.note(`Another pull into ${directory} is running (${holder}): waiting for it.`),
+              cli.output.note(`Another pull into ${directory} is running (${holder}): waiting for it.`),
           });
-          if (run.json) await run.output.json(results.map(document));
-          else await run.output.list<Row>(columns, results.flatMap(rows));
+          if (cli.json) await cli.output.json(results.map(document));
+          else await cli.output.list<Row>(columns, results.flatMap(rows));
           for (const { file } of results.flatMap(({ superseded }) => superseded.filter(isAltered))) {
-            run.output.note(
+            cli.output.note(
               `${join(directory, file)} is superseded, but has been altered since it was written, so it stays. Move it away if you do not want it.`,
             );
           }
           if (only !== undefined && results[0]?.outcome === "skipped")
-            run.output.note(`Slice ${only.name} holds no level-1 file: there is nothing to pull.`);
+            cli.output.note(`Slice ${only.name} holds no level-1 file: there is nothing to pull.`);
           throwFailures(results);
         }),
       ),

@@ -12,15 +12,15 @@ export function registerServe(parent: Command, context: Context): void {
       "on a second signal it no longer waits for running work. On SIGHUP it reads its certificate again.",
     examples: ["sandpiper serve", "sandpiper serve --server.host 0.0.0.0 --server.port 8081"],
   }).action(
-    action(context, async (run) => {
-      run.signals?.keepThroughHangUp();
+    action(context, async (cli) => {
+      cli.signals?.keepThroughHangUp();
       // Loaded here alone: the other commands start faster without an HTTP server in them.
       const { serve } = await import("../daemon/serve.ts");
-      await withApp(run.source, "sandpiper serve", run.signal, (app) => {
-        if (run.signals !== undefined)
-          run.signals.onIgnored = (name) => app.log.warn({ event: "server.signal_ignored", signal: name });
+      await withApp(cli.source, "sandpiper serve", cli.signal, (app) => {
+        if (cli.signals !== undefined)
+          cli.signals.onIgnored = (name) => app.log.warn({ event: "server.signal_ignored", signal: name });
         if (tlsVariableIgnored()) app.log.warn({ event: "server.variable_ignored", reason: tlsWarning });
-        return serve(app, run.signal, run.signals?.hurry);
+        return serve(app, cli.signal, cli.signals?.hurry);
       });
     }),
   );

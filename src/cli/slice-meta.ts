@@ -17,7 +17,7 @@ export function registerSliceMeta(group: Command, context: Context): void {
   })
     .option("--unset <key>", "remove a key; may be repeated", collect)
     .action(
-      action<{ unset?: string[] }, [string, string[]]>(context, async (run, { unset = [] }, name, words) => {
+      action<{ unset?: string[] }, [string, string[]]>(context, async (cli, { unset = [] }, name, words) => {
         const edits = new Map<string, string | null>(parsePairs(words));
         for (const key of unset) {
           if (typeof edits.get(key) === "string") {
@@ -27,13 +27,13 @@ export function registerSliceMeta(group: Command, context: Context): void {
           }
           edits.set(key, null);
         }
-        await run.withApp(async (app) => {
+        await cli.withApp(async (app) => {
           const rows =
             edits.size > 0
               ? await editMetadata(app, "operator", name, edits)
               : await readMetadata(app.db, (await requireSlice(app.db, name)).key);
-          if (run.json) return run.output.json(Object.fromEntries(rows));
-          await run.output.rows(
+          if (cli.json) return cli.output.json(Object.fromEntries(rows));
+          await cli.output.rows(
             [
               { key: "key", value: ([key]) => key },
               { key: "value", value: ([, value]) => value },

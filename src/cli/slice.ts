@@ -6,7 +6,7 @@ import { type Affected, createSlice, deleteSlice, lockSlice } from "../operation
 import { sortMetadata } from "../slices/rules/hash.ts";
 import { type Slice, sliceTypes } from "../slices/rules/slice.ts";
 import { listSlices } from "../slices/slice-store.ts";
-import { action, addCommand, addGroup, type Context, collect, type Run } from "./command.ts";
+import { action, addCommand, addGroup, type Cli, type Context, collect } from "./command.ts";
 import type { Column } from "./output.ts";
 import { parsePairs, registerSliceMeta } from "./slice-meta.ts";
 
@@ -44,11 +44,11 @@ function registerAdd(group: Command, context: Context): void {
     .requiredOption("--type <type>", "what it holds")
     .option("--meta <key=value>", "metadata that travels with it; may be repeated", collect)
     .action(
-      action<{ type: string; meta?: string[] }, [string]>(context, async (run, options, name) => {
+      action<{ type: string; meta?: string[] }, [string]>(context, async (cli, options, name) => {
         const metadata = sortMetadata(parsePairs(options.meta ?? []));
-        await run.withApp(async (app) => {
+        await cli.withApp(async (app) => {
           const slice = await createSlice(app, { name, type: options.type, metadata });
-          await run.output.result(`Slice ${slice.name} (id ${slice.id}) is added.`, {
+          await cli.output.result(`Slice ${slice.name} (id ${slice.id}) is added.`, {
             id: slice.id,
             name: slice.name,
             type: slice.type,
@@ -64,8 +64,8 @@ function registerList(group: Command, context: Context): void {
     summary: "list the slices",
     examples: ["sandpiper slice list", "sandpiper slice list --json"],
   }).action(
-    action(context, (run) =>
-      run.withApp(async ({ db }) => run.output.list(sliceColumns, (await listSlices(db, everything)).slices)),
+    action(context, (cli) =>
+      cli.withApp(async ({ db }) => cli.output.list(sliceColumns, (await listSlices(db, everything)).slices)),
     ),
   );
 }
@@ -78,10 +78,10 @@ function registerLock(group: Command, context: Context, name: string, locked: bo
     details: "A sync of a locked slice is deferred: the partner keeps what it has, whole.",
     examples: [`sandpiper slice ${name} brake-pads`, `sandpiper slice ${name} brake-pads --json`],
   }).action(
-    action<object, [string]>(context, (run, _options, nameOrId) =>
-      run.withApp(async (app) => {
+    action<object, [string]>(context, (cli, _options, nameOrId) =>
+      cli.withApp(async (app) => {
         const slice = await lockSlice(app, "operator", nameOrId, locked);
-        await run.output.result(`Slice ${slice.name} is ${locked ? "locked against" : "open to"} syncs.`, {
+        await cli.output.result(`Slice ${slice.name} is ${locked ? "locked against" : "open to"} syncs.`, {
           id: slice.id,
           name: slice.name,
           locked,
@@ -101,13 +101,13 @@ function registerRemove(group: Command, context: Context): void {
   })
     .option("--noprompt", "remove it without asking, whoever is affected")
     .action(
-      action<{ noprompt?: boolean }, [string]>(context, (run, options, nameOrId) =>
-        run.withApp(async (app) => {
-          const confirm = options.noprompt ? undefined : (affected: Affected) => confirmRemoving(run, affected);
+      action<{ noprompt?: boolean }, [string]>(context, (cli, options, nameOrId) =>
+        cli.withApp(async (app) => {
+          const confirm = options.noprompt ? undefined : (affected: Affected) => confirmRemoving(cli, affected);
           const removed = await deleteSlice(app, "operator", nameOrId, confirm);
           const { slice, companies } = removed;
           const document = { id: slice.id, name: slice.name, grains: slice.count, companies };
-          await run.output.result(`Removed ${described(removed)}.`, document);
+          await cli.output.result(`Removed ${described(removed)}.`, document);
         }),
       ),
     );
@@ -118,8 +118,8 @@ function described({ slice, companies }: Affected): string {
   return `slice ${slice.name} with ${slice.count} grains (${whom})`;
 }
 
-async function confirmRemoving(run: Run, affected: Affected): Promise<void> {
-  if (run.prompt.available) await run.prompt.confirm(`Remove ${described(affected)}?`);
+async function confirmRemoving(cli: Cli, affected: Affected): Promise<void> {
+  if (cli.prompt.available) await cli.prompt.confirm(`Remove ${described(affected)}?`);
   else if (affected.companies.length > 0) {
     throw new SandpiperError("usage", `removing ${described(affected)} needs a confirmation`, {
       hint: "Run it again with --noprompt, or on a terminal.",

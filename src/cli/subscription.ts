@@ -33,12 +33,12 @@ function registerAdd(group: Command, context: Context): void {
     .requiredOption("--company <company>", "name or id of the company")
     .option("--description <text>", "a note for people to read")
     .action(
-      action<AddOptions, [string]>(context, (run, options, name) =>
-        run.withApp(async (app) => {
+      action<AddOptions, [string]>(context, (cli, options, name) =>
+        cli.withApp(async (app) => {
           const { slice, company, description } = options;
           const added = await subscribe(app, "operator", { slice, company, name, description });
           const sentence = `${added.companyName} is subscribed to slice ${added.sliceName} as ${added.name}.`;
-          await run.output.result(sentence, document(added));
+          await cli.output.result(sentence, document(added));
         }),
       ),
     );
@@ -52,9 +52,9 @@ function registerList(group: Command, context: Context): void {
     summary: "list the subscriptions",
     examples: ["sandpiper subscription list", "sandpiper subscription list --json"],
   }).action(
-    action(context, (run) =>
-      run.withApp(async ({ db }) =>
-        run.output.list<Subscription>(
+    action(context, (cli) =>
+      cli.withApp(async ({ db }) =>
+        cli.output.list<Subscription>(
           [
             { key: "name", value: (s) => s.name },
             { key: "id", value: (s) => s.id },
@@ -80,12 +80,12 @@ function registerSwitch(group: Command, context: Context, name: string, active: 
       "is no longer synced; the primary is not told.",
     examples: [`sandpiper subscription ${name} epicor-pads`, `sandpiper subscription ${name} epicor-pads --json`],
   }).action(
-    action<object, [string]>(context, (run, _options, nameOrId) =>
-      run.withApp(async ({ db }) => {
+    action<object, [string]>(context, (cli, _options, nameOrId) =>
+      cli.withApp(async ({ db }) => {
         const subscription = await requireSubscription(db, nameOrId);
         await setSubscriptionActive(db, subscription.key, active);
         const sentence = `Subscription ${subscription.name} is ${active ? "active" : "not active"}.`;
-        await run.output.result(sentence, document({ ...subscription, active }));
+        await cli.output.result(sentence, document({ ...subscription, active }));
       }),
     ),
   );
@@ -99,12 +99,12 @@ function registerRemove(group: Command, context: Context): void {
       "with the next sync unless the primary has withdrawn it.",
     examples: ["sandpiper subscription remove epicor-pads", "sandpiper subscription remove epicor-pads --json"],
   }).action(
-    action<object, [string]>(context, (run, _options, nameOrId) =>
-      run.withApp(async (app) => {
+    action<object, [string]>(context, (cli, _options, nameOrId) =>
+      cli.withApp(async (app) => {
         const subscription = await unsubscribe(app, "operator", nameOrId);
-        await run.output.result(`Subscription ${subscription.name} is removed.`, document(subscription));
+        await cli.output.result(`Subscription ${subscription.name} is removed.`, document(subscription));
         if (app.server.role === "secondary" && subscription.withdrawnAt === null)
-          run.output.note("The next sync adds it again as long as the primary lists it; `deactivate` keeps it off.");
+          cli.output.note("The next sync adds it again as long as the primary lists it; `deactivate` keeps it off.");
       }),
     ),
   );

@@ -45,7 +45,7 @@ export function registerSync(parent: Command, context: Context): void {
     .option("--detailed-exitcode", "with --noupdate: exit 20 when there are differences")
     .option("--quiet", "say nothing when all is well")
     .action(
-      action(context, async (run, options: Options) => {
+      action(context, async (cli, options: Options) => {
         // Loaded here alone: the other commands start faster without a websocket client in them.
         const { runSync } = await import("../sync/run/run.ts");
         const rehearsal = options.noupdate === true;
@@ -54,9 +54,9 @@ export function registerSync(parent: Command, context: Context): void {
             hint: "A real run returns 0 when all is in sync.",
           });
         }
-        await withApp(run.source, "sandpiper sync", run.signal, async (app) => {
+        await withApp(cli.source, "sandpiper sync", cli.signal, async (app) => {
           requireRole(app, "secondary", "sync");
-          const output = new SyncOutput({ json: run.json, quiet: options.quiet === true, rehearsal });
+          const output = new SyncOutput({ json: cli.json, quiet: options.quiet === true, rehearsal });
           const report = await runSync(app, {
             sub: options.sub,
             jobs: options.jobs ?? app.config.sync.jobs,
@@ -67,7 +67,7 @@ export function registerSync(parent: Command, context: Context): void {
               waitSeconds: options.wait,
               retryForSeconds: options.retryFor,
             },
-            signal: run.signal,
+            signal: cli.signal,
             emit: (event) => output.tell(event),
           }).finally(() => output.stopProgress());
           const differences = report.partners.some((partner) =>
@@ -75,11 +75,11 @@ export function registerSync(parent: Command, context: Context): void {
           );
           const exitCode = report.exitCode === 0 && options.detailedExitcode && differences ? 20 : report.exitCode;
           output.total({ ...report, exitCode });
-          run.setExitCode(exitCode);
+          cli.setExitCode(exitCode);
           // A secondary that has no `serve` keeps its logs short here. It is no part of the sync: what fails is left to the next one.
           const forgetting = rehearsal
             ? undefined
-            : forgetOld(app.db, app.config.retention.days, { limitMs: 1000, signal: run.signal });
+            : forgetOld(app.db, app.config.retention.days, { limitMs: 1000, signal: cli.signal });
           await forgetting?.catch((error) => app.log.debug({ event: "retention.failed", err: error }));
         });
       }),

@@ -4,7 +4,7 @@ import { roles } from "../companies/company.ts";
 import { countNamesakes, loginName, minPasswordLength } from "../companies/user-store.ts";
 import { SandpiperError } from "../errors.ts";
 import { createUser } from "../operations/users.ts";
-import { action, addCommand, addGroup, type Context, type Run } from "./command.ts";
+import { action, addCommand, addGroup, type Cli, type Context } from "./command.ts";
 
 type PersonRole = Exclude<keyof typeof roles, "sync">;
 
@@ -35,17 +35,17 @@ export function registerUser(program: Command, context: Context): void {
     .option("--company <company>", "name or id of the user's company (default: our own)")
     .option("--email <address>", "the user's e-mail address")
     .action(
-      action<Options, [string]>(context, (run, options, name) =>
-        run.withApp(async (app) => {
+      action<Options, [string]>(context, (cli, options, name) =>
+        cli.withApp(async (app) => {
           const { user, company } = await createUser(app, "operator", {
             company: options.company,
             name,
             role: roles[options.role],
             email: options.email,
-            password: () => readPassword(run),
+            password: () => readPassword(cli),
           });
           const login = loginName(user.name, company);
-          await run.output.result(
+          await cli.output.result(
             `User ${user.name} of ${company.name} is added as ${options.role}. The name to log in with is ${login}.`,
             {
               id: user.id,
@@ -57,7 +57,7 @@ export function registerUser(program: Command, context: Context): void {
             },
           );
           if ((await countNamesakes(app.db, name)) > 1)
-            run.output.note(
+            cli.output.note(
               `Other companies have a user ${name} as well: from now on, each of these users must log in as NAME@COMPANY.`,
             );
         }),
@@ -65,14 +65,14 @@ export function registerUser(program: Command, context: Context): void {
     );
 }
 
-async function readPassword(run: Run): Promise<string> {
-  const password = await run.prompt.secret(`Password (${minPasswordLength} characters or more): `, "the password");
+async function readPassword(cli: Cli): Promise<string> {
+  const password = await cli.prompt.secret(`Password (${minPasswordLength} characters or more): `, "the password");
   if (password === "") {
     throw new SandpiperError("usage", "no password was given", {
       hint: "Give it on the first line of standard input.",
     });
   }
-  if (run.prompt.available && (await run.prompt.ask("Repeat the password: ", { hidden: true })) !== password) {
+  if (cli.prompt.available && (await cli.prompt.ask("Repeat the password: ", { hidden: true })) !== password) {
     throw new SandpiperError("usage", "the two passwords differ", { hint: "Run it again." });
   }
   return password;

@@ -34,7 +34,7 @@ export async function reportActivity(
     sliceId: subscription?.sliceId ?? null,
     sliceName: subscription?.sliceName ?? "",
     subId: subscription?.id ?? null,
-    test: false,
+    rehearsal: false,
     outcome: report.success ? "updated" : "failed",
     message: report.message,
     grainsAdded: 0,

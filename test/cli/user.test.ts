@@ -80,7 +80,7 @@ t.test("activity", async (t) => {
     const counts = { grainsAdded: 3, grainsRemoved: 1, bytes: 4096, durationMs: 12 };
     for (const sliceName of ["pads", "evil\u001b[2J"]) {
       const about = { companyId, runId: null, sliceId: null, sliceName, subId: null, message: "all\twell" };
-      await addActivity(db, { ...about, ...counts, test: false, outcome: "updated" });
+      await addActivity(db, { ...about, ...counts, rehearsal: false, outcome: "updated" });
     }
   });
   const { stdout } = await run(["activity", "--company", "EPICOR"]);

@@ -89,9 +89,6 @@ export function refuseSocket(socket: Duplex, thrown: unknown): void {
   setTimeout(() => socket.destroy(), 1000).unref();
 }
 
-/** For the routes that look things up by themselves. */
-export { missing } from "../../errors.ts";
-
 export const noSuchAddress = () => new SandpiperError("not_found", "there is nothing at this address");
 
 /** The answer to what is new while the server stops. */

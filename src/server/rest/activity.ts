@@ -21,7 +21,7 @@ const activityJson = (activity: Activity) => {
     slice_id: activity.sliceId,
     slice_name: activity.sliceName,
     run_id: activity.runId,
-    test: activity.test,
+    test: activity.rehearsal,
     outcome: activity.outcome,
     success,
     message: activity.message,

@@ -2,7 +2,7 @@
 import type { Router } from "express";
 import { z } from "zod";
 import { everything } from "../../database/scope.ts";
-import { SandpiperError } from "../../errors.ts";
+import { missing, SandpiperError } from "../../errors.ts";
 import { applyBatch, type BatchLine, grainInput } from "../../slices/batch.ts";
 import {
   findGrain,
@@ -15,7 +15,6 @@ import type { Slice } from "../../slices/rules/slice.ts";
 import { findSlice } from "../../slices/slice-store.ts";
 import type { ServerContext } from "../context.ts";
 import { answerText } from "../http/answer.ts";
-import { missing } from "../http/problem.ts";
 import { type Call, created, endpoint, noContent, ok, resource } from "./endpoint.ts";
 import { grainJson, grainText, maxShownBytes } from "./grain-json.ts";
 import { listing, pageQuery } from "./paging.ts";

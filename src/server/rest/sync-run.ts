@@ -7,13 +7,12 @@ import { announceRun, findRun } from "../../activity/run-store.ts";
 import type { App } from "../../app.ts";
 import type { Company } from "../../companies/company.ts";
 import { findCompany, findCompanyByAddress } from "../../companies/company-store.ts";
-import { SandpiperError } from "../../errors.ts";
+import { missing, SandpiperError } from "../../errors.ts";
 import { type CompanyId, isUuid } from "../../ids.ts";
 import { plainRun } from "../../sync/protocol/run-options.ts";
 import { type PartnerReport, summary } from "../../sync/run/report.ts";
 import { runPartner } from "../../sync/run/run-partner.ts";
 import type { ServerContext } from "../context.ts";
-import { missing } from "../http/problem.ts";
 import { endpoint, ok, resource } from "./endpoint.ts";
 import { pathUuid } from "./path-id.ts";
 

@@ -1,14 +1,13 @@
 /** GET /sync/slice/{slice}: every grain of a slice as one bare array, streamed; `?brief=yes` leaves the payloads out. */
 import type { Router } from "express";
 import { z } from "zod";
-import { SandpiperError } from "../../errors.ts";
+import { missing, SandpiperError } from "../../errors.ts";
 import { listGrainsAfter, readGrainsAfter } from "../../slices/grain-store.ts";
 import { payloads } from "../../slices/payloads/payloads.ts";
 import type { Slice } from "../../slices/rules/slice.ts";
 import { findSlice } from "../../slices/slice-store.ts";
 import type { ServerContext } from "../context.ts";
 import { answerText } from "../http/answer.ts";
-import { missing } from "../http/problem.ts";
 import { type Call, endpoint, resource } from "./endpoint.ts";
 import { grainJson, grainText, maxShownBytes, tooLargeToShow } from "./grain-json.ts";
 import { pathUuid } from "./path-id.ts";

@@ -5,8 +5,10 @@
  * A payload need not be in the database for this: an implementation may keep a reference in the row, and the bytes elsewhere. What holds
  * for every implementation is in test/slices/payloads/contract.ts.
  */
+
 import type { Database, Session } from "../../database/database.ts";
 import type { ContentKey } from "../../ids.ts";
+import type { Records } from "../rules/records.ts";
 import type { Encoding } from "../rules/slice.ts";
 
 /** A grain to add, whose payload has at most 1 MiB. */
@@ -24,12 +26,6 @@ export interface PayloadOf {
   id: string;
   /** Stored bytes of the payload. */
   bytes: number;
-}
-
-/** Grain records (rules/records.ts), whole, back to back; `ends` are their ends in `bytes`. */
-export interface Records {
-  bytes: Buffer;
-  ends: number[];
 }
 
 /** What there is of a copy that arrives in order of id. */

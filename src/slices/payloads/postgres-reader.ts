@@ -8,9 +8,10 @@ import { prepared } from "../../database/prepared.ts";
 import { SandpiperError } from "../../errors.ts";
 import { type ContentKey, uuidBytes, uuidText } from "../../ids.ts";
 import { idBytes } from "../rules/hash.ts";
+import type { Records } from "../rules/records.ts";
 import { chunkBytes } from "../rules/slice.ts";
 import { copyBody, tupleEnds, tupleFields } from "../rules/tuples.ts";
-import type { PayloadOf, ReadFrom, Records } from "./payload-store.ts";
+import type { PayloadOf, ReadFrom } from "./payload-store.ts";
 
 /** Bytes of records that a page comes to at most: what whoever reads can make the program hold at once. The largest record is half of it. */
 const pageBytes = 2 * chunkBytes;

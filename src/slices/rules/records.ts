@@ -1,7 +1,22 @@
 /** Grain records: tuples of six fields, as they go over the wire and into the database (PROTOCOL.md, "grains"). Pure. */
 import { uuidText } from "../../ids.ts";
+import { idBytes } from "./hash.ts";
 import type { Encoding } from "./slice.ts";
 import { nullLength } from "./tuples.ts";
+
+/** Grain records, whole, back to back; `ends` are their ends in `bytes`. */
+export interface Records {
+  bytes: Buffer;
+  ends: number[];
+}
+
+/** The id of the last of these records, a copy; null when there is none. */
+export function lastIdOf({ bytes, ends }: Records): Buffer | null {
+  if (ends.length === 0) return null;
+  // A record's id stands behind the field count and the id's length.
+  const at = (ends.at(-2) ?? 0) + 2 + 4;
+  return Buffer.from(bytes.subarray(at, at + idBytes));
+}
 
 export interface UnpackedGrain {
   id: string;

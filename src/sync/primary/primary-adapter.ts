@@ -6,11 +6,12 @@ import type { Scope } from "../../database/scope.ts";
 import { SandpiperError } from "../../errors.ts";
 import type { CompanyId } from "../../ids.ts";
 import type { Metadata } from "../../slices/rules/hash.ts";
+import type { Records } from "../../slices/rules/records.ts";
 import { step } from "../../step.ts";
 import type { Cells } from "../protocol/coded-symbols.ts";
 import { firstRequestMs, idleRequestMs } from "../protocol/limits.ts";
 import type { Confirm, Incoming, PrimaryMessage } from "../protocol/messages.ts";
-import type { Held, PrimaryPort, Read, Records, SliceView } from "../protocol/primary-port.ts";
+import type { Held, PrimaryPort, Read, SliceView } from "../protocol/primary-port.ts";
 import type { Wire } from "../transport/channel.ts";
 import { FrameCompressor } from "../transport/compression.ts";
 import {

@@ -7,10 +7,11 @@ import type { CompanyId, ContentKey, SliceKey } from "../../ids.ts";
 import { readList } from "../../slices/grain-lists.ts";
 import { payloads } from "../../slices/payloads/payloads.ts";
 import type { Metadata } from "../../slices/rules/hash.ts";
+import type { Records } from "../../slices/rules/records.ts";
 import { metadataColumn } from "../../slices/slice-store.ts";
 import { idsBeyond } from "../protocol/id-lists.ts";
 import type { Confirm } from "../protocol/messages.ts";
-import type { Held, Read, Records, SliceView } from "../protocol/primary-port.ts";
+import type { Held, Read, SliceView } from "../protocol/primary-port.ts";
 
 const listPage = 100_000;
 

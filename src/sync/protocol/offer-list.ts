@@ -2,6 +2,7 @@
 
 import { z } from "zod";
 import { SandpiperError } from "../../errors.ts";
+import { maxDescriptionLength } from "../../subscriptions/rules/description.ts";
 import type { Offer } from "../../subscriptions/rules/rules.ts";
 import { refuse } from "./guards.ts";
 import { JsonRows } from "./json-rows.ts";
@@ -16,7 +17,7 @@ const offer = z.object({
   name: z.string().max(1000),
   description: z
     .string()
-    .max(10_000)
+    .max(maxDescriptionLength)
     .default("")
     .transform((text) => text.toWellFormed().replaceAll("\0", "")),
   active: z.boolean(),

@@ -1,6 +1,7 @@
 /** What the primary's session works with: its port, and the question whether a slice may be served. Pure. */
 import { SandpiperError } from "../../errors.ts";
-import { idBytes, type Metadata } from "../../slices/rules/hash.ts";
+import type { Metadata } from "../../slices/rules/hash.ts";
+import type { Records } from "../../slices/rules/records.ts";
 import type { Cells } from "./coded-symbols.ts";
 import { asker, type Conversation, inPieces } from "./effects.ts";
 import type { Confirm, Incoming, PrimaryMessage, Refusal } from "./messages.ts";
@@ -19,20 +20,6 @@ export interface SliceView {
 export interface Read<T> {
   view: SliceView | undefined;
   data: T;
-}
-
-/** Grain records, whole, back to back; `ends` are their ends in `bytes`. */
-export interface Records {
-  bytes: Buffer;
-  ends: number[];
-}
-
-/** The id of the last of these records, a copy; null when there is none. */
-export function lastIdOf({ bytes, ends }: Records): Buffer | null {
-  if (ends.length === 0) return null;
-  // A record's id stands behind the field count and the id's length.
-  const at = (ends.at(-2) ?? 0) + 2 + 4;
-  return Buffer.from(bytes.subarray(at, at + idBytes));
 }
 
 /** What a partner says that it holds, in three arrays of one length. */

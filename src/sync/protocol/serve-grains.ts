@@ -3,6 +3,7 @@
 import { asSandpiperError } from "../../errors.ts";
 import { uuidBytes, uuidText } from "../../ids.ts";
 import { idBytes, listEntryBytes, symbolBytes } from "../../slices/rules/hash.ts";
+import { lastIdOf, type Records } from "../../slices/rules/records.ts";
 import { chunkBytes } from "../../slices/rules/slice.ts";
 import {
   decodeFrame,
@@ -17,18 +18,7 @@ import { refuse } from "./guards.ts";
 import { idsBeyond, idsOf } from "./id-lists.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
 import { joined, type Pieces, ranged } from "./pieces.ts";
-import {
-  ask,
-  damaged,
-  inTurns,
-  judge,
-  lastIdOf,
-  type Read,
-  type Records,
-  type SliceView,
-  sendFrame,
-  type Talk,
-} from "./primary-port.ts";
+import { ask, damaged, inTurns, judge, type Read, type SliceView, sendFrame, type Talk } from "./primary-port.ts";
 
 /** One stream of frames of a slice. */
 interface Stream {

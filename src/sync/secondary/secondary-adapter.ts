@@ -220,7 +220,7 @@ export class SecondaryAdapter implements SecondaryPort {
       sliceId: slice.id,
       sliceName: slice.name,
       subId: slice.subscriptionId,
-      test: false,
+      rehearsal: false,
       outcome,
       message: error.message,
       grainsAdded: 0,

@@ -6,11 +6,11 @@ import { addCompany } from "../../../src/companies/company-store.ts";
 import type { Database } from "../../../src/database/database.ts";
 import { uuidBytes } from "../../../src/ids.ts";
 import { refreshSlice } from "../../../src/slices/refresh.ts";
+import { lastIdOf } from "../../../src/slices/rules/records.ts";
 import { chunkBytes, type Slice } from "../../../src/slices/rules/slice.ts";
 import { addSubscription } from "../../../src/subscriptions/subscription-store.ts";
 import { readGrains } from "../../../src/sync/primary/primary-store.ts";
 import { readRecords } from "../../../src/sync/protocol/frames.ts";
-import { lastIdOf } from "../../../src/sync/protocol/primary-port.ts";
 import { openTestDatabase } from "../../harness/open-database.ts";
 
 /** A partner's view of a slice with these grains, whose ids come in no order. Nothing is analyzed. */

@@ -1,9 +1,10 @@
 /** What is damaged at the primary is a failure of its own, of one slice: no partner is blamed, and the session goes on. */
 import t from "tap";
+import type { Records } from "../../../src/slices/rules/records.ts";
 import { chunkBytes } from "../../../src/slices/rules/slice.ts";
 import { drive } from "../../../src/sync/protocol/effects.ts";
 import type { PrimaryMessage } from "../../../src/sync/protocol/messages.ts";
-import type { PrimaryPort, Records, SliceView } from "../../../src/sync/protocol/primary-port.ts";
+import type { PrimaryPort, SliceView } from "../../../src/sync/protocol/primary-port.ts";
 import { primarySession } from "../../../src/sync/protocol/primary-session.ts";
 import { MemoryPair, MemorySlice, record, said } from "./memory-pair.ts";
 
