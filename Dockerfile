@@ -8,7 +8,8 @@ RUN npm ci --ignore-scripts --cache /tmp/npm
 COPY tsconfig.json ./
 COPY bin bin
 COPY src src
-RUN npx tsc -p tsconfig.json
+COPY packaging packaging
+RUN npm run build
 
 FROM ${BASE}
 ENV NODE_ENV=production
@@ -16,10 +17,9 @@ WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --omit=dev --ignore-scripts --cache /tmp/npm && rm -rf /tmp/npm
 COPY --from=build /app/dist/bin dist/bin
-COPY --from=build /app/dist/src dist/src
 COPY db db
 # `sandpiper` for `docker exec`; PostgreSQL needs a user with a name, which uid 1000 has in the base image (node).
-RUN chmod 755 dist/bin/sandpiper.js && ln -s /app/dist/bin/sandpiper.js /usr/local/bin/sandpiper \
+RUN ln -s /app/dist/bin/sandpiper.js /usr/local/bin/sandpiper \
   && install -d -o 1000 -g 1000 -m 700 /var/lib/sandpiper
 USER 1000:1000
 WORKDIR /var/lib/sandpiper

@@ -8,6 +8,10 @@ import { asSandpiperError } from "../src/errors.ts";
 
 const argv = process.argv.slice(2);
 
+// Reading the map takes a while: for what runs long, and for who reports a fault.
+const wanted = `${argv.join(" ")} ${process.env.SANDPIPER_LOG_LEVEL}`;
+if (argv.includes("serve") || /\b(debug|trace)\b/.test(wanted)) process.setSourceMapsEnabled(true);
+
 async function run(signals: Signals): Promise<{ exitCode: number; complaint?: string }> {
   try {
     checkSystemLimits();

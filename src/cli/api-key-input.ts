@@ -1,7 +1,7 @@
 /** API keys come from a file, from standard input or from the environment; never from an argument, which others can read. */
 import { createReadStream } from "node:fs";
 import { parseApiKey } from "../companies/api-key.ts";
-import { apiKeyFromEnvironment } from "../config/config.ts";
+import { apiKeyFromEnvironment } from "../config/environment.ts";
 import { SandpiperError } from "../errors.ts";
 import type { Cli } from "./command.ts";
 

@@ -1,7 +1,7 @@
 /** What all commands have in common: help with examples, --config and --json, and what they are given when they run. */
 import { type Command, InvalidArgumentError } from "commander";
-import { type App, withApp } from "../app.ts";
-import { defaultConfigFile, tlsVariableIgnored } from "../config/config.ts";
+import type { App } from "../app.ts";
+import { defaultConfigFile, tlsVariableIgnored } from "../config/environment.ts";
 import { interruptible } from "./interruptible.ts";
 import { Output } from "./output.ts";
 import { Prompt } from "./prompt.ts";
@@ -90,10 +90,13 @@ function newCli(context: Context, command: Command): Cli {
     setExitCode: (code) => {
       context.exitCode = code;
     },
-    withApp: (work) =>
-      withApp(source, commandPath(command), context.signal, (app) =>
+    withApp: async (work) => {
+      // Loaded here alone: help is there before a driver for databases is.
+      const { withApp } = await import("../app.ts");
+      return withApp(source, commandPath(command), context.signal, (app) =>
         work({ ...app, db: interruptible(app.db, context.signal) }),
-      ),
+      );
+    },
   };
 }
 

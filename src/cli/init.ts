@@ -3,13 +3,12 @@ import { resolve } from "node:path";
 import { type Command, Option } from "commander";
 import type { ServerRole } from "../companies/company.ts";
 import { checkSyncAddress } from "../companies/sync-address.ts";
-import { defaultConfigFile } from "../config/config.ts";
+import { defaultConfigFile } from "../config/environment.ts";
 import { SandpiperError } from "../errors.ts";
 import { isUuid } from "../ids.ts";
 import { checkName } from "../names.ts";
 import { action, addCommand, type Cli, type Context } from "./command.ts";
 import { shellWord } from "./printable.ts";
-import { setUp } from "./set-up.ts";
 
 interface Options {
   role?: ServerRole;
@@ -51,6 +50,7 @@ export function registerInit(program: Command, context: Context): void {
         }
         const syncUrl = options.syncUrl === undefined ? undefined : checkSyncAddress(options.syncUrl);
         const wanted = { role, companyName: company, serverId: options.serverId, syncUrl };
+        const { setUp } = await import("./set-up.ts");
         const done = await setUp(cli.source, { ...wanted, data: options.data, port: options.port }, cli.signal);
         const { server, config, fileWritten, existed } = done;
         const what = `the ${server.role} of ${server.companyName} (id ${server.serverId})`;

@@ -1,7 +1,6 @@
 /** `sandpiper maintain`: cleans up in the database, now. */
 import type { Command } from "commander";
 import type { Tidied } from "../database/tidy.ts";
-import { maintain } from "../operations/maintain.ts";
 import { action, addCommand, type Context } from "./command.ts";
 import { type Column, record } from "./output.ts";
 
@@ -26,6 +25,7 @@ export function registerMaintain(program: Command, context: Context): void {
     .action(
       action<{ full?: boolean }>(context, (cli, { full = false }) =>
         cli.withApp(async (app) => {
+          const { maintain } = await import("../operations/maintain.ts");
           const { forgotten, tidied, left } = await maintain(app, { full, signal: cli.signal });
           if (cli.json) {
             const tables = tidied.map((table) => record(columns, table));

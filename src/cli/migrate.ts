@@ -1,8 +1,5 @@
 /** `sandpiper migrate`: brings the database up to this program. */
 import type { Command } from "commander";
-import { loadConfig } from "../config/config.ts";
-import { openDatabase } from "../database/database.ts";
-import { migrate } from "../database/migrate.ts";
 import { action, addCommand, type Context } from "./command.ts";
 
 export function registerMigrate(program: Command, context: Context): void {
@@ -12,6 +9,11 @@ export function registerMigrate(program: Command, context: Context): void {
     examples: ["sandpiper migrate", "SANDPIPER_DATABASE_URL=postgres://owner@db.example/sandpiper sandpiper migrate"],
   }).action(
     action(context, async (cli) => {
+      const [{ loadConfig }, { openDatabase }, { migrate }] = await Promise.all([
+        import("../config/config.ts"),
+        import("../database/database.ts"),
+        import("../database/migrate.ts"),
+      ]);
       const db = await openDatabase(loadConfig(cli.source.flags, cli.source.file), {
         as: "owner",
         name: "sandpiper migrate",

@@ -1,26 +1,13 @@
 /** The program: its commands, and what becomes of what they throw. */
 import { Command } from "commander";
-import { defaultConfigFile, ignoreTlsVariable, loadConfig, splitFlags } from "../config/config.ts";
+import { defaultConfigFile, ignoreTlsVariable } from "../config/environment.ts";
 import { asSandpiperError, SandpiperError, worstExit } from "../errors.ts";
 import { version } from "../version.ts";
-import { registerActivity } from "./activity.ts";
-import { registerAdd } from "./add.ts";
 import { type Context, finishCommands, jsonHelp } from "./command.ts";
-import { registerCompany } from "./company.ts";
-import { registerInit } from "./init.ts";
-import { registerList } from "./list.ts";
-import { registerMaintain } from "./maintain.ts";
-import { registerMigrate } from "./migrate.ts";
 import { processPrinter } from "./printer.ts";
-import { registerPull } from "./pull.ts";
 import { describeError } from "./report.ts";
-import { registerServe } from "./serve.ts";
 import type { Signals } from "./signals.ts";
-import { registerSlice } from "./slice.ts";
-import { registerSubscription } from "./subscription.ts";
-import { registerSync } from "./sync.ts";
 import { explainUsage, HelpShown } from "./usage.ts";
-import { registerUser } from "./user.ts";
 
 const exitCodes = `Exit codes:
   0  done, or in sync               7  deferred by the primary
@@ -33,7 +20,36 @@ const exitCodes = `Exit codes:
   6  a subscription was denied    129, 130, 131, 143  stopped by
      or withdrawn                      SIGHUP, INT, QUIT, TERM`;
 
-function createProgram(context: Context): Command {
+/** The commands, in the order of the help. One is loaded when it is called for, so that none waits for what another needs. */
+const commands: Record<string, () => Promise<(program: Command, context: Context) => void>> = {
+  init: async () => (await import("./init.ts")).registerInit,
+  serve: async () => (await import("./serve.ts")).registerServe,
+  company: async () => (await import("./company.ts")).registerCompany,
+  slice: async () => (await import("./slice.ts")).registerSlice,
+  subscription: async () => (await import("./subscription.ts")).registerSubscription,
+  add: async () => (await import("./add.ts")).registerAdd,
+  list: async () => (await import("./list.ts")).registerList,
+  pull: async () => (await import("./pull.ts")).registerPull,
+  sync: async () => (await import("./sync.ts")).registerSync,
+  activity: async () => (await import("./activity.ts")).registerActivity,
+  user: async () => (await import("./user.ts")).registerUser,
+  maintain: async () => (await import("./maintain.ts")).registerMaintain,
+  migrate: async () => (await import("./migrate.ts")).registerMigrate,
+};
+
+/** Those that a command line needs: the one that it calls; all for help, and where none is named. */
+function needed(words: readonly string[]): string[] {
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i]!;
+    if (word === "--version" || word === "-V") return [];
+    if (word === "--config") i++;
+    else if (Object.hasOwn(commands, word)) return [word];
+    else if (word !== "--json" && !word.startsWith("--config=")) break;
+  }
+  return Object.keys(commands);
+}
+
+async function createProgram(context: Context, words: readonly string[]): Promise<Command> {
   const program = new Command("sandpiper");
   program
     .description(
@@ -47,19 +63,7 @@ function createProgram(context: Context): Command {
     .configureOutput({ writeOut: (text) => void processPrinter().print(text), writeErr: () => {} })
     .addHelpText("after", `\n\`sandpiper COMMAND --help\` has examples.\n\n${exitCodes}`)
     .exitOverride((error) => explainUsage(error, program));
-  registerInit(program, context);
-  registerServe(program, context);
-  registerCompany(program, context);
-  registerSlice(program, context);
-  registerSubscription(program, context);
-  registerAdd(program, context);
-  registerList(program, context);
-  registerPull(program, context);
-  registerSync(program, context);
-  registerActivity(program, context);
-  registerUser(program, context);
-  registerMaintain(program, context);
-  registerMigrate(program, context);
+  for (const name of needed(words)) (await commands[name]!())(program, context);
   finishCommands(program);
   return program;
 }
@@ -82,18 +86,19 @@ export async function runProgram(
   const unprinted = await processPrinter().failure(error);
   const exitCode = worstExit([error?.exitCode ?? context.exitCode, unprinted?.exitCode ?? 0]);
   const json = argv.slice(0, argv.includes("--") ? argv.indexOf("--") : undefined).includes("--json");
-  const complaints = [error, unprinted].flatMap((one) =>
-    one === undefined ? [] : [describeError(one, { json, debug: wantsDebug(context.flags, context.file) })],
-  );
-  return complaints.length === 0 ? { exitCode } : { exitCode, complaint: complaints.join("") };
+  const failures = [error, unprinted].filter((one) => one !== undefined);
+  if (failures.length === 0) return { exitCode };
+  const debug = await wantsDebug(context.flags, context.file);
+  return { exitCode, complaint: failures.map((one) => describeError(one, { json, debug })).join("") };
 }
 
 /** @returns what it failed with. */
 async function runCommand(argv: readonly string[], context: Context): Promise<SandpiperError | undefined> {
   try {
-    const { flags, rest } = splitFlags(argv);
+    const { flags, rest } = await withoutFlags(argv);
     context.flags.push(...flags);
-    await createProgram(context).parseAsync(rest, { from: "user" });
+    const program = await createProgram(context, rest);
+    await program.parseAsync([...rest], { from: "user" });
     return undefined;
   } catch (thrown) {
     if (thrown instanceof HelpShown) return undefined;
@@ -103,9 +108,17 @@ async function runCommand(argv: readonly string[], context: Context): Promise<Sa
   }
 }
 
+/** What a command line says of the configuration, and the rest. What knows its keys is loaded only if it says something. */
+async function withoutFlags(argv: readonly string[]): Promise<{ flags: string[]; rest: readonly string[] }> {
+  if (!argv.some((word) => /^--[a-z_]+\./.test(word))) return { flags: [], rest: argv };
+  const { splitFlags } = await import("../config/flags.ts");
+  return splitFlags(argv);
+}
+
 /** Whether the log level is debug or finer, as far as the configuration can be read. */
-function wantsDebug(flags: string[], file: string): boolean {
+async function wantsDebug(flags: string[], file: string): Promise<boolean> {
   try {
+    const { loadConfig } = await import("../config/config.ts");
     return ["debug", "trace"].includes(loadConfig(flags, file, false).log.level);
   } catch {
     return flags.some((flag) => /^--log\.level=(debug|trace)$/.test(flag));

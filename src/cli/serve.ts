@@ -1,7 +1,6 @@
 /** `sandpiper serve`. */
 import type { Command } from "commander";
-import { withApp } from "../app.ts";
-import { tlsVariableIgnored } from "../config/config.ts";
+import { tlsVariableIgnored } from "../config/environment.ts";
 import { action, addCommand, type Context, tlsWarning } from "./command.ts";
 
 export function registerServe(parent: Command, context: Context): void {
@@ -14,8 +13,8 @@ export function registerServe(parent: Command, context: Context): void {
   }).action(
     action(context, async (cli) => {
       cli.signals?.keepThroughHangUp();
-      // Loaded here alone: the other commands start faster without an HTTP server in them.
-      const { serve } = await import("../daemon/serve.ts");
+      // Loaded here alone: the other commands, and help, start faster without an HTTP server.
+      const [{ withApp }, { serve }] = await Promise.all([import("../app.ts"), import("../daemon/serve.ts")]);
       await withApp(cli.source, "sandpiper serve", cli.signal, (app) => {
         if (cli.signals !== undefined)
           cli.signals.onIgnored = (name) => app.log.warn({ event: "server.signal_ignored", signal: name });

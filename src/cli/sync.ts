@@ -1,7 +1,6 @@
 /** `sandpiper sync`. */
 import type { Command } from "commander";
 import { forgetOld } from "../activity/retention-store.ts";
-import { withApp } from "../app.ts";
 import { SandpiperError } from "../errors.ts";
 import { requireRole } from "../operations/role.ts";
 import { action, addCommand, type Context } from "./command.ts";
@@ -46,8 +45,8 @@ export function registerSync(parent: Command, context: Context): void {
     .option("--quiet", "say nothing when all is well")
     .action(
       action(context, async (cli, options: Options) => {
-        // Loaded here alone: the other commands start faster without a websocket client in them.
-        const { runSync } = await import("../sync/run/run.ts");
+        // Loaded here alone: the other commands, and help, start faster without a websocket client.
+        const [{ withApp }, { runSync }] = await Promise.all([import("../app.ts"), import("../sync/run/run.ts")]);
         const rehearsal = options.noupdate === true;
         if (options.detailedExitcode && !rehearsal) {
           throw new SandpiperError("usage", "--detailed-exitcode goes with --noupdate", {

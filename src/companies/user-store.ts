@@ -1,6 +1,5 @@
 /** People who may log in, with Argon2id password hashes. */
 import { randomBytes, randomInt } from "node:crypto";
-import { hash, verify } from "@node-rs/argon2";
 import type { Database, Session } from "../database/database.ts";
 import { violatedConstraint } from "../database/database-errors.ts";
 import { prepared } from "../database/prepared.ts";
@@ -29,7 +28,9 @@ export const minPasswordLength = 12;
 
 // OWASP's minimum for Argon2id (19 MiB, 2 passes).
 const cost = { memoryCost: 19_456, timeCost: 2, parallelism: 1 };
-const hashPassword = (password: string) => hash(password, cost);
+/** Loaded when a password is at hand: hardly a command needs it. */
+const argon2 = () => import("@node-rs/argon2");
+const hashPassword = async (password: string) => (await argon2()).hash(password, cost);
 
 const noise = (bytes: number) => randomBytes(bytes).toString("base64").replace(/=+$/, "");
 /** What the password of a wrong name is checked against, so that it takes as long as a wrong password: the hash of nothing. */
@@ -99,6 +100,7 @@ type Candidate = LoggedIn & { passwordHash: string; usable: boolean; qualified: 
  */
 export async function authenticateUser(db: Queries, name: string, password: string): Promise<LoggedIn | undefined> {
   const user = await findLogin(db, name);
+  const { verify } = await argon2();
   const right = await verify(user?.passwordHash ?? decoy, password.slice(0, 200));
   if (user === undefined || !right || !user.usable) return undefined;
   const { passwordHash: _hash, usable: _usable, qualified: _qualified, ...loggedIn } = user;

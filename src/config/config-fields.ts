@@ -1,6 +1,6 @@
 /** The kinds of values that a configuration has. */
 import { isIP } from "node:net";
-import { z } from "zod";
+import * as z from "zod";
 
 /** A whole number in plain digits, from a file or as text from a flag or the environment. */
 export const wholeNumber = (min: number, max: number) =>

@@ -8,10 +8,11 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parse as parseYaml } from "yaml";
 import yargsParser from "yargs-parser";
-import { z } from "zod";
+import * as z from "zod";
 import { SandpiperError } from "../errors.ts";
 import { hostNames, networks, secret, wholeNumber, yesOrNo } from "./config-fields.ts";
 import { requirePrivate } from "./config-privacy.ts";
+import { environment, environmentName } from "./environment.ts";
 
 const schema = z.strictObject({
   /** Directory of the embedded database, relative to the configuration file. */
@@ -91,61 +92,14 @@ export interface Config extends Values {
   file: string;
 }
 
-export const defaultConfigFile = "./sandpiper.yaml";
-
 /** Every key of the schema, dotted, as a flag or a file spells it. */
 export const configKeys: readonly string[] = Object.entries(schema.shape).flatMap(([name, field]) => {
   const inner = (field as { unwrap?: () => unknown }).unwrap?.();
   return inner instanceof z.ZodObject ? Object.keys(inner.shape).map((key) => `${name}.${key}`) : [name];
 });
 
-const neverFlags = new Set(["database.url", ...configKeys.filter((key) => key.startsWith("secrets."))]);
-
-/** The environment variable of a key: `server.port` is SANDPIPER_SERVER_PORT. */
-const environmentName = (key: string) => `SANDPIPER_${key.replace(".", "_").toUpperCase()}`;
-
-/**
- * Splits dotted configuration flags (`--server.port 8081`, `--server.port=8081`) from the rest of
- * a command line, which commander reads.
- *
- * @throws SandpiperError `usage` for an unknown dotted flag, a secret, a missing value or a repeat.
- */
-export function splitFlags(argv: readonly string[]): { flags: string[]; rest: string[] } {
-  const flags: string[] = [];
-  const rest: string[] = [];
-  const seen = new Set<string>();
-  for (let i = 0; i < argv.length; i++) {
-    const word = argv[i]!;
-    if (word === "--") {
-      rest.push(...argv.slice(i));
-      break;
-    }
-    const match = /^--([a-z_]+\.[A-Za-z_.]+)(=.*)?$/s.exec(word);
-    if (!match) {
-      rest.push(word);
-      continue;
-    }
-    const key = match[1]!;
-    if (!configKeys.includes(key)) {
-      throw new SandpiperError("usage", `unknown flag --${key}`, {
-        hint: `Configuration keys are: ${configKeys.filter((k) => !neverFlags.has(k)).join(", ")}.`,
-      });
-    }
-    if (neverFlags.has(key)) {
-      throw new SandpiperError("usage", `--${key} is not taken from the command line, where others could read it`, {
-        hint: `Put it into the configuration file or into ${environmentName(key)}.`,
-      });
-    }
-    if (seen.has(key)) throw new SandpiperError("usage", `--${key} is given twice`, { hint: "Give it once." });
-    seen.add(key);
-    const value = match[2] === undefined ? argv[++i] : match[2].slice(1);
-    if (value === undefined || (match[2] === undefined && value.startsWith("--"))) {
-      throw new SandpiperError("usage", `--${key} needs a value`, { hint: `For example --${key}=VALUE.` });
-    }
-    flags.push(`--${key}=${value}`);
-  }
-  return { flags, rest };
-}
+/** Keys that are not taken from the command line. */
+export const neverFlags = new Set(["database.url", ...configKeys.filter((key) => key.startsWith("secrets."))]);
 
 /**
  * The configuration from its three sources.
@@ -271,7 +225,7 @@ export function loadConfig(flags: string[], file: string, required = true): Conf
         hint: "Run `sandpiper init` here, or name the file with --config FILE.",
       });
     }
-    return parseConfig({ flags, environment: process.env, file });
+    return parseConfig({ flags, environment: environment(), file });
   }
   let text: string;
   try {
@@ -283,47 +237,5 @@ export function loadConfig(flags: string[], file: string, required = true): Conf
     });
   }
   requirePrivate(file, parseFile(file, text));
-  return parseConfig({ flags, environment: process.env, file, text });
+  return parseConfig({ flags, environment: environment(), file, text });
 }
-
-/** A secret of the configuration, as bytes. */
-export function requireSecret(config: Config, name: keyof Config["secrets"]): Buffer {
-  const value = config.secrets[name];
-  if (value === undefined) {
-    throw new SandpiperError("config", `secrets.${name} is missing`, {
-      hint: `Put it into ${config.file} or ${environmentName(`secrets.${name}`)}; \`sandpiper init\` writes a fresh one.`,
-    });
-  }
-  return Buffer.from(value, "base64url");
-}
-
-/**
- * Takes PGHOST, PGOPTIONS, PGSSLMODE and the like out of the environment of this process, where `pg` would read them (as would its
- * next version): where a database is, and how it is reached, the configuration alone says.
- */
-export function forgetPostgresVariables(): void {
-  for (const name of Object.keys(process.env)) if (/^PG[A-Z]/.test(name)) delete process.env[name];
-}
-
-/** An API key from SANDPIPER_API_KEY, if it is set. */
-export const apiKeyFromEnvironment = (): string | undefined => process.env.SANDPIPER_API_KEY || undefined;
-
-/** The first of these variables of the environment that says something; in lower case they win, as elsewhere. */
-export function firstVariable(names: readonly string[]): { name: string; value: string } | undefined {
-  for (const name of names.flatMap((given) => [given.toLowerCase(), given])) {
-    const value = process.env[name];
-    if (value) return { name, value };
-  }
-  return undefined;
-}
-
-let tlsUnverifiedAsked = false;
-
-/** Takes NODE_TLS_REJECT_UNAUTHORIZED out of this process: certificates are verified whatever it says, and Node need not warn of it. */
-export function ignoreTlsVariable(): void {
-  tlsUnverifiedAsked = process.env.NODE_TLS_REJECT_UNAUTHORIZED === "0";
-  delete process.env.NODE_TLS_REJECT_UNAUTHORIZED;
-}
-
-/** Whether it asked for connections that are not verified. */
-export const tlsVariableIgnored = (): boolean => tlsUnverifiedAsked;

@@ -1,5 +1,5 @@
 /** What the database says is wrong, in our words. */
-import pg from "pg";
+import type pg from "pg";
 import { SandpiperError } from "../errors.ts";
 
 /** The database is behind a pooler that would break session locks. */
@@ -8,10 +8,13 @@ export const throughPooler = (mode: string) =>
     hint: "Use the database's own port, or a pool in session mode.",
   });
 
+/** Whether it is what the server answered, which alone has a severity: its class would load the driver for commands that need no database. */
+const isAnswer = (error: unknown): error is pg.DatabaseError => error instanceof Error && "severity" in error;
+
 /** What the database itself said, if that is what `error` is or comes from. */
 function said(error: unknown): pg.DatabaseError | undefined {
   const cause = error instanceof SandpiperError ? error.cause : error;
-  return cause instanceof pg.DatabaseError ? cause : undefined;
+  return isAnswer(cause) ? cause : undefined;
 }
 
 /** The unique constraint that an insert ran into, if that is what `error` is. */
@@ -36,7 +39,7 @@ export function translate(error: unknown): unknown {
   if (error instanceof SandpiperError) return error;
   const message = error instanceof Error ? error.message || String((error as { code?: string }).code) : String(error);
   const because = (text: string, hint: string) => new SandpiperError("storage", text, { cause: error, hint });
-  if (error instanceof pg.DatabaseError) {
+  if (isAnswer(error)) {
     const code = error.code ?? "";
     if (code === "23505")
       return new SandpiperError("conflict", "something with the same name or id exists already", {

@@ -2,7 +2,8 @@
 import { setDefaultAutoSelectFamilyAttemptTimeout } from "node:net";
 import { userInfo } from "node:os";
 import pg from "pg";
-import { type Config, forgetPostgresVariables } from "../config/config.ts";
+import type { Config } from "../config/config.ts";
+import { forgetPostgresVariables } from "../config/environment.ts";
 import { SandpiperError } from "../errors.ts";
 import type { Logger } from "../log.ts";
 import { throughPooler, translate } from "./database-errors.ts";

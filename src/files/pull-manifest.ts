@@ -2,7 +2,7 @@
 import { constants } from "node:fs";
 import { lstat, open } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { writeAtomically } from "../atomic-file.ts";
 import { SandpiperError } from "../errors.ts";
 import { nameKey } from "../names.ts";

@@ -2,7 +2,7 @@
 import type { App } from "../app.ts";
 import type { Company } from "../companies/company.ts";
 import { addApiKey, addCompany } from "../companies/company-store.ts";
-import { requireSecret } from "../config/config.ts";
+import { requireSecret } from "../config/secrets.ts";
 import type { Actor } from "./actor.ts";
 import { partnerFor } from "./find.ts";
 import { requireRole } from "./role.ts";

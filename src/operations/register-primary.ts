@@ -4,7 +4,7 @@ import { sealApiKey } from "../companies/api-key.ts";
 import type { Company } from "../companies/company.ts";
 import { addCompany, setSyncCredentials } from "../companies/company-store.ts";
 import { checkSyncAddress, type SyncTarget } from "../companies/sync-address.ts";
-import { requireSecret } from "../config/config.ts";
+import { requireSecret } from "../config/secrets.ts";
 import { SandpiperError } from "../errors.ts";
 import { checkName } from "../names.ts";
 import { checkPrimary } from "../sync/transport/primary-client.ts";

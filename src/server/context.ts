@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import type { BlockList } from "node:net";
 import type { App } from "../app.ts";
-import { requireSecret } from "../config/config.ts";
+import { requireSecret } from "../config/secrets.ts";
 import { createTokenKey, type TokenKey } from "./auth/token.ts";
 import { proxyList } from "./http/client-address.ts";
 import { RequestLines } from "./http/request-lines.ts";

@@ -7,7 +7,7 @@
  *     {"metadata": {"key": "value", "gone": null}}
  */
 import { randomUUID } from "node:crypto";
-import { z } from "zod";
+import * as z from "zod";
 import type { Database, Session } from "../database/database.ts";
 import type { Disk } from "../database/postgres/disk.ts";
 import { everything } from "../database/scope.ts";

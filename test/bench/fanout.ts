@@ -1,7 +1,7 @@
 /** Many partners at once, against the same ones one after another. */
 
 import { addCompany, issueApiKey, readServer } from "../../src/companies/company-store.ts";
-import { requireSecret } from "../../src/config/config.ts";
+import { requireSecret } from "../../src/config/secrets.ts";
 import { everything } from "../../src/database/scope.ts";
 import { listSlices } from "../../src/slices/slice-store.ts";
 import type { Party } from "../integration/parties.ts";

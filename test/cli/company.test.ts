@@ -5,7 +5,8 @@ import { join } from "node:path";
 import t from "tap";
 import { openApiKey, parseApiKey, secretMatches } from "../../src/companies/api-key.ts";
 import { findApiKey, findCompany, readSealedKey } from "../../src/companies/company-store.ts";
-import { loadConfig, requireSecret } from "../../src/config/config.ts";
+import { loadConfig } from "../../src/config/config.ts";
+import { requireSecret } from "../../src/config/secrets.ts";
 import { sandbox } from "./sandbox.ts";
 
 t.setTimeout(120_000);

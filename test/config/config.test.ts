@@ -2,7 +2,9 @@ import { chmod, chown, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import fc from "fast-check";
 import t from "tap";
-import { configKeys, loadConfig, parseConfig, requireSecret, splitFlags } from "../../src/config/config.ts";
+import { configKeys, loadConfig, parseConfig } from "../../src/config/config.ts";
+import { splitFlags } from "../../src/config/flags.ts";
+import { requireSecret } from "../../src/config/secrets.ts";
 import { SandpiperError } from "../../src/errors.ts";
 import { scratch } from "../harness/scratch.ts";
 

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { roles } from "../../src/companies/company.ts";
 import { addCompany, issueApiKey, readServer } from "../../src/companies/company-store.ts";
 import { addUser, updateUser } from "../../src/companies/user-store.ts";
-import { requireSecret } from "../../src/config/config.ts";
+import { requireSecret } from "../../src/config/secrets.ts";
 import { everything } from "../../src/database/scope.ts";
 import type { CompanyId } from "../../src/ids.ts";
 import { levelOneKey } from "../../src/slices/rules/slice.ts";

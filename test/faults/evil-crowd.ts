@@ -8,7 +8,7 @@ import type { ServerResponse } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { sealApiKey } from "../../src/companies/api-key.ts";
 import { addCompany, issueApiKey, readServer } from "../../src/companies/company-store.ts";
-import { requireSecret } from "../../src/config/config.ts";
+import { requireSecret } from "../../src/config/secrets.ts";
 import { uuidText } from "../../src/ids.ts";
 import { sliceContents } from "../integration/oracle.ts";
 import { addLines, offer, Party } from "../integration/parties.ts";

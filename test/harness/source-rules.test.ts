@@ -75,9 +75,9 @@ t.test("the patterns find what they should, and no words in comments or strings"
   }
 });
 
-t.test("only config.ts reads the environment", async (t) => {
+t.test("only environment.ts reads the environment", async (t) => {
   // binaries.ts hands PATH and the library path on to the PostgreSQL that it starts; nothing is configured by that.
-  const allowed = new Set(["src/config/config.ts", "src/database/postgres/binaries.ts"]);
+  const allowed = new Set(["src/config/environment.ts", "src/database/postgres/binaries.ts"]);
   const found = places(
     (await sources("src")).filter(({ name }) => !allowed.has(name)),
     environment,

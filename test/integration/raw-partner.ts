@@ -1,7 +1,7 @@
 /** A partner that speaks the protocol by hand, over a websocket of its own. */
 import { WebSocket } from "ws";
 import { issueApiKey, requireCompany } from "../../src/companies/company-store.ts";
-import { requireSecret } from "../../src/config/config.ts";
+import { requireSecret } from "../../src/config/secrets.ts";
 import type { Party } from "./parties.ts";
 
 /** A token that `primary` gives to this company, with a new API key. */

@@ -1,7 +1,7 @@
 /** A primary that unfolds a few bytes to more than the disk of the secondary holds: it hurts nobody but itself. */
 import t, { type Test } from "tap";
 import { addCompany, issueApiKey } from "../../src/companies/company-store.ts";
-import { requireSecret } from "../../src/config/config.ts";
+import { requireSecret } from "../../src/config/secrets.ts";
 import type { CompanyId } from "../../src/ids.ts";
 import { requireSlice } from "../../src/slices/slice-store.ts";
 import { addSubscription } from "../../src/subscriptions/subscription-store.ts";

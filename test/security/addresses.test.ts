@@ -7,7 +7,7 @@ import { roles } from "../../src/companies/company.ts";
 import { findCompany, readSealedKey, setSyncCredentials } from "../../src/companies/company-store.ts";
 import { checkSyncAddress, whyRefused } from "../../src/companies/sync-address.ts";
 import { addUser } from "../../src/companies/user-store.ts";
-import { requireSecret } from "../../src/config/config.ts";
+import { requireSecret } from "../../src/config/secrets.ts";
 import { plainRun } from "../../src/sync/protocol/run-options.ts";
 import { runPartner } from "../../src/sync/run/run-partner.ts";
 import { connectChannel } from "../../src/sync/transport/connect.ts";

@@ -7,7 +7,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import pg from "pg";
-import { forgetPostgresVariables } from "../../config/config.ts";
+import { forgetPostgresVariables } from "../../config/environment.ts";
 import { SandpiperError } from "../../errors.ts";
 import { sessionSettings } from "../session-settings.ts";
 import { accountFor } from "./binaries.ts";

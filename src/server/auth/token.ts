@@ -1,9 +1,10 @@
 /** Tokens that this server gives out and takes back. The only file that knows jsonwebtoken. */
 import { createSecretKey, type KeyObject } from "node:crypto";
 import jwt from "jsonwebtoken";
-import { z } from "zod";
+import * as z from "zod";
 import { roles } from "../../companies/company.ts";
-import { type Config, requireSecret } from "../../config/config.ts";
+import type { Config } from "../../config/config.ts";
+import { requireSecret } from "../../config/secrets.ts";
 import { SandpiperError } from "../../errors.ts";
 import type { CompanyId } from "../../ids.ts";
 

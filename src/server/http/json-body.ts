@@ -1,6 +1,6 @@
 /** Reading a request's body: its type, its size, its time. */
 import type { IncomingMessage } from "node:http";
-import type { z } from "zod";
+import type * as z from "zod";
 import { SandpiperError } from "../../errors.ts";
 import { gradually } from "./gradually.ts";
 import { checkShape, parseStrictJson } from "./strict-json.ts";

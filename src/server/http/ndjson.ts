@@ -1,6 +1,6 @@
 /** A body of JSON lines, of any length, read as it comes. */
 import type { IncomingMessage } from "node:http";
-import type { z } from "zod";
+import type * as z from "zod";
 import { SandpiperError } from "../../errors.ts";
 import { clientGone } from "./json-body.ts";
 import { checkShape, parseStrictJson } from "./strict-json.ts";

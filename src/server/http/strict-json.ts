@@ -1,5 +1,5 @@
 /** JSON from outside, with everything refused that readers disagree on or that hurts later. */
-import { z } from "zod";
+import * as z from "zod";
 import { SandpiperError } from "../../errors.ts";
 import { countMarks } from "../../json-marks.ts";
 

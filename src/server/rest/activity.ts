@@ -1,6 +1,6 @@
 /** /activity: what was synced, and how it ended. Partners with the reference implementation report their syncs here. */
 import type { Router } from "express";
-import { z } from "zod";
+import * as z from "zod";
 import { type Activity, ActivityCount, listActivity } from "../../activity/activity-store.ts";
 import { reportActivity } from "../../operations/report-activity.ts";
 import type { ServerContext } from "../context.ts";

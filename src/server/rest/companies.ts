@@ -1,6 +1,6 @@
 /** /companies: trading partners, and ourselves. */
 import type { Router } from "express";
-import { z } from "zod";
+import * as z from "zod";
 import type { Company } from "../../companies/company.ts";
 import { countCompanies, listCompanies } from "../../companies/company-store.ts";
 import { editCompany } from "../../operations/edit-company.ts";

@@ -1,6 +1,6 @@
 /** A route as its resource's file declares it: who may, where, with what query and body; and what it does. */
 import type { Request, Response, Router } from "express";
-import { z } from "zod";
+import * as z from "zod";
 import type { App } from "../../app.ts";
 import type { ServerRole } from "../../companies/company.ts";
 import type { Database } from "../../database/database.ts";

@@ -1,6 +1,6 @@
 /** /grains: single grains. Those of a whole slice change by a batch (slice-batch.ts). */
 import type { Router } from "express";
-import { z } from "zod";
+import * as z from "zod";
 import { everything } from "../../database/scope.ts";
 import { missing, SandpiperError } from "../../errors.ts";
 import { applyBatch, type BatchLine, grainInput } from "../../slices/batch.ts";

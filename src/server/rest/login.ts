@@ -1,7 +1,7 @@
 /** POST /login: a partner shows its API key, a person name and password; both get a token. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Router } from "express";
-import { z } from "zod";
+import * as z from "zod";
 import { parseApiKey, secretMatches } from "../../companies/api-key.ts";
 import { roles } from "../../companies/company.ts";
 import { findApiKey, findCompany, markKeyUsed } from "../../companies/company-store.ts";

@@ -1,5 +1,5 @@
 /** Lists: `?page=N&limit=M` and `{data, paging}`. */
-import { z } from "zod";
+import * as z from "zod";
 import type { Page } from "../../slices/slice-store.ts";
 
 const wholeNumber = (max: number) =>

@@ -1,6 +1,6 @@
 /** /slices/refresh, lock, unlock and metadata: what concerns a slice's content as a whole. */
 import type { Router } from "express";
-import { z } from "zod";
+import * as z from "zod";
 import { setMetadata } from "../../operations/slice-metadata.ts";
 import { lockSlice, recountSlice } from "../../operations/slices.ts";
 import type { Metadata } from "../../slices/rules/hash.ts";

@@ -1,6 +1,6 @@
 /** /slices: sets of data, as things. What is in them: slice-content.ts, slice-batch.ts, grains.ts. */
 import type { Router } from "express";
-import { z } from "zod";
+import * as z from "zod";
 import { sliceFor } from "../../operations/find.ts";
 import { createSlice, deleteSlice, editSlice } from "../../operations/slices.ts";
 import { metadataInput } from "../../slices/batch.ts";

@@ -1,6 +1,6 @@
 /** /subs: which company may receive which slice. */
 import type { Router } from "express";
-import { z } from "zod";
+import * as z from "zod";
 import type { Subscription } from "../../companies/company.ts";
 import { subscriptionFor } from "../../operations/find.ts";
 import { subscribe, unsubscribe } from "../../operations/subscriptions.ts";

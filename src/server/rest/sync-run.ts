@@ -1,7 +1,7 @@
 /** `POST /sync/{primary}` on a secondary: the same run as `sandpiper sync`, ordered over REST, and asked after by its id. */
 import { randomUUID } from "node:crypto";
 import type { Router } from "express";
-import { z } from "zod";
+import * as z from "zod";
 import { aborted } from "../../aborted.ts";
 import { announceRun, findRun } from "../../activity/run-store.ts";
 import type { App } from "../../app.ts";

@@ -1,6 +1,6 @@
 /** GET /sync/slice/{slice}: every grain of a slice as one bare array, streamed; `?brief=yes` leaves the payloads out. */
 import type { Router } from "express";
-import { z } from "zod";
+import * as z from "zod";
 import { missing, SandpiperError } from "../../errors.ts";
 import { listGrainsAfter, readGrainsAfter } from "../../slices/grain-store.ts";
 import { payloads } from "../../slices/payloads/payloads.ts";

@@ -1,6 +1,6 @@
 /** /users: people who may log in. */
 import type { Router } from "express";
-import { z } from "zod";
+import * as z from "zod";
 import { roles } from "../../companies/company.ts";
 import { countUsers, listUsers, type User } from "../../companies/user-store.ts";
 import { userFor } from "../../operations/find.ts";

@@ -4,7 +4,7 @@
  * refused before it is looked at, and of what is wrong with a message only the first is told, lest it costs more to refuse than to send.
  */
 
-import { z } from "zod";
+import * as z from "zod";
 import { SandpiperError } from "../../errors.ts";
 import { isUuid } from "../../ids.ts";
 import { countMarks } from "../../json-marks.ts";

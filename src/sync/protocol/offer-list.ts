@@ -1,6 +1,6 @@
 /** What a primary's list of subscriptions must be like, before anything is done with it. Pure. */
 
-import { z } from "zod";
+import * as z from "zod";
 import { SandpiperError } from "../../errors.ts";
 import { maxDescriptionLength } from "../../subscriptions/rules/description.ts";
 import type { Offer } from "../../subscriptions/rules/rules.ts";

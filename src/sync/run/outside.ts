@@ -5,7 +5,7 @@ import { openApiKey } from "../../companies/api-key.ts";
 import type { Company } from "../../companies/company.ts";
 import { readSealedKey } from "../../companies/company-store.ts";
 import type { SyncTarget } from "../../companies/sync-address.ts";
-import { requireSecret } from "../../config/config.ts";
+import { requireSecret } from "../../config/secrets.ts";
 import { SandpiperError } from "../../errors.ts";
 import type { Wire } from "../transport/channel.ts";
 import { connectChannel } from "../transport/connect.ts";

@@ -1,7 +1,7 @@
 /** Why there is no connection, or no answer that could be used: in words, and whether waiting helps. */
 
 import type { IncomingHttpHeaders } from "node:http";
-import { tlsVariableIgnored } from "../../config/config.ts";
+import { tlsVariableIgnored } from "../../config/environment.ts";
 import { SandpiperError } from "../../errors.ts";
 import { retryAfterSeconds } from "../rules/retry.ts";
 

@@ -1,6 +1,6 @@
 /** What a secondary asks a primary before the websocket: a login, and the list of its subscriptions. */
 
-import { z } from "zod";
+import * as z from "zod";
 import type { SyncTarget } from "../../companies/sync-address.ts";
 import type { Offer } from "../../subscriptions/rules/rules.ts";
 import { refuse } from "../protocol/guards.ts";

@@ -9,7 +9,7 @@ import type { ConnectionOptions } from "node:tls";
 import type { Url } from "node:url";
 import { HttpsProxyAgent } from "https-proxy-agent";
 import { getProxyForUrl } from "proxy-from-env";
-import { firstVariable } from "../../config/config.ts";
+import { firstVariable } from "../../config/environment.ts";
 import { SandpiperError } from "../../errors.ts";
 import { retryAfterSeconds } from "../rules/retry.ts";
 import { connectError, passingStatuses } from "./connect-error.ts";

@@ -5,7 +5,7 @@
 import { randomUUID } from "node:crypto";
 import { sealApiKey } from "../../../src/companies/api-key.ts";
 import { addCompany, issueApiKey } from "../../../src/companies/company-store.ts";
-import { requireSecret } from "../../../src/config/config.ts";
+import { requireSecret } from "../../../src/config/secrets.ts";
 import { createSyncs, type Syncs } from "../../../src/server/upgrade.ts";
 import { applyBatch, type BatchLine } from "../../../src/slices/batch.ts";
 import { payloads } from "../../../src/slices/payloads/payloads.ts";
