@@ -5,6 +5,7 @@ import { initial, initial1m, large } from "./first-copy.ts";
 import { many } from "./many.ts";
 import { resume } from "./resume.ts";
 import type { Scenario } from "./scenario.ts";
+import { start } from "./start.ts";
 
 export const scenarios: Record<string, Scenario> = {
   initial: initial("settled"),
@@ -19,4 +20,5 @@ export const scenarios: Record<string, Scenario> = {
   resume,
   growth,
   fanout,
+  start,
 };
