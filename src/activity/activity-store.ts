@@ -32,7 +32,7 @@ export type NewActivity = Omit<Activity, "id" | "companyName" | "createdAt">;
 /** Records an activity. A second record of the same run and slice changes nothing: confirmations are repeated until acknowledged. */
 export async function addActivity(db: Queries, row: NewActivity): Promise<void> {
   await db.run(
-    `INSERT INTO activity (company_id, run_id, slice_id, slice_name, sub_id, test, outcome, message, grains_added, grains_removed, bytes, duration_ms)
+    `/* addActivity */ INSERT INTO activity (company_id, run_id, slice_id, slice_name, sub_id, test, outcome, message, grains_added, grains_removed, bytes, duration_ms)
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (company_id, run_id, slice_id) DO NOTHING`,
     [
       row.companyId,
@@ -60,7 +60,7 @@ export async function addLosses(
 ): Promise<void> {
   if (losses.length === 0) return;
   await tx.run(
-    `INSERT INTO activity (company_id, run_id, slice_id, slice_name, sub_id, outcome)
+    `/* addLosses */ INSERT INTO activity (company_id, run_id, slice_id, slice_name, sub_id, outcome)
      SELECT $1, $2, * FROM unnest($3::uuid[], $4::text[], $5::uuid[], $6::text[]) ON CONFLICT (company_id, run_id, slice_id) DO NOTHING`,
     [
       companyId,

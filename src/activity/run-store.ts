@@ -16,7 +16,7 @@ export interface RunRecord {
 
 /** Writes a run down before it begins, so that it can be asked after. */
 export async function announceRun(db: Queries, runId: string, companyId: CompanyId): Promise<void> {
-  await db.run("INSERT INTO sync_runs (id, company_id) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING", [
+  await db.run("/* announceRun */ INSERT INTO sync_runs (id, company_id) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING", [
     runId,
     companyId,
   ]);
@@ -25,7 +25,7 @@ export async function announceRun(db: Queries, runId: string, companyId: Company
 /** Writes down that a run has begun. The caller holds the pair's lock: whatever else was not finished has died. */
 export async function startRun(db: Queries, runId: string, companyId: CompanyId): Promise<void> {
   await db.run(
-    "UPDATE sync_runs SET finished_at = now(), exit_code = 1, summary = '{\"lost\": true}' WHERE company_id = $1 AND finished_at IS NULL AND id <> $2",
+    "/* startRun */ UPDATE sync_runs SET finished_at = now(), exit_code = 1, summary = '{\"lost\": true}' WHERE company_id = $1 AND finished_at IS NULL AND id <> $2",
     [companyId, runId],
   );
   await announceRun(db, runId, companyId);
@@ -33,7 +33,7 @@ export async function startRun(db: Queries, runId: string, companyId: CompanyId)
 
 /** Writes down how a run ended. @param summary totals, as they are shown. */
 export async function finishRun(db: Queries, runId: string, exitCode: number, summary: unknown): Promise<void> {
-  await db.run("UPDATE sync_runs SET finished_at = now(), exit_code = $2, summary = $3 WHERE id = $1", [
+  await db.run("/* finishRun */ UPDATE sync_runs SET finished_at = now(), exit_code = $2, summary = $3 WHERE id = $1", [
     runId,
     exitCode,
     JSON.stringify(summary),

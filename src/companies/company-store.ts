@@ -240,11 +240,14 @@ export async function keyStillValid(db: Queries, keyId: string, companyId: Compa
 
 /** Names the list of subscriptions that was applied last, if nothing was changed here since. */
 export async function readSubsEtag(db: Queries, id: CompanyId): Promise<string | null> {
-  const row = await db.one<{ etag: string | null }>("SELECT subs_etag AS etag FROM companies WHERE id = $1", [id]);
+  const row = await db.one<{ etag: string | null }>(
+    "/* readSubsEtag */ SELECT subs_etag AS etag FROM companies WHERE id = $1",
+    [id],
+  );
   return row?.etag ?? null;
 }
 
 /** Remembers (in the transaction that applied it) or, with null, forgets the list of subscriptions of a primary. */
 export async function setSubsEtag(db: Queries, id: CompanyId, etag: string | null): Promise<void> {
-  await db.run("UPDATE companies SET subs_etag = $2 WHERE id = $1", [id, etag]);
+  await db.run("/* setSubsEtag */ UPDATE companies SET subs_etag = $2 WHERE id = $1", [id, etag]);
 }

@@ -29,7 +29,7 @@ export async function withSessionLock<T>(session: Session, lock: SessionLock, wo
     await clock.wait(pollMs);
   }
   // Whoever finds the lock taken sees this name (63 bytes at most).
-  await session.run("SELECT set_config('application_name', $1, false)", [
+  await session.run("/* withSessionLockName */ SELECT set_config('application_name', $1, false)", [
     `sandpiper ${lock.what} pid ${process.pid} on ${hostname().slice(0, 20)}`,
   ]);
   try {
@@ -37,18 +37,21 @@ export async function withSessionLock<T>(session: Session, lock: SessionLock, wo
   } finally {
     // A broken connection has let go of the lock already.
     await session
-      .run(`SELECT pg_advisory_unlock(${lock.key}), set_config('application_name', 'sandpiper', false)`, [lock.value])
+      .run(
+        `/* withSessionLockEnd */ SELECT pg_advisory_unlock(${lock.key}), set_config('application_name', 'sandpiper', false)`,
+        [lock.value],
+      )
       .catch(() => {});
   }
 }
 
 async function tryLock(session: Session, { key, value }: SessionLock): Promise<boolean> {
-  return (await session.one<{ ok: boolean }>(`SELECT pg_try_advisory_lock(${key}) AS ok`, [value]))!.ok;
+  return (await session.one<{ ok: boolean }>(`/* tryLock */ SELECT pg_try_advisory_lock(${key}) AS ok`, [value]))!.ok;
 }
 
 async function holder(session: Session, { key, value }: SessionLock): Promise<string> {
   const row = await session.one<{ name: string }>(
-    `SELECT a.application_name AS name FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+    `/* holder */ SELECT a.application_name AS name FROM pg_locks l JOIN pg_stat_activity a USING (pid)
      WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted AND a.datname = current_database()
        AND ((l.classid::bigint << 32) | l.objid::bigint) = ${key}`,
     [value],

@@ -52,7 +52,7 @@ export async function* listPieces(
   // A COPY takes no parameters: the content key is our own number, the id is made from 16 bytes here.
   const condition = after === null ? "" : `AND id > '${uuidText(after)}'`;
   const rows = session.copyOut(
-    `COPY (SELECT id, digest FROM grains WHERE content_key = ${Number(content)} ${condition} ORDER BY id ${limit === undefined ? "" : `LIMIT ${Number(limit)}`}) TO STDOUT (FORMAT binary)`,
+    `/* listPieces */ COPY (SELECT id, digest FROM grains WHERE content_key = ${Number(content)} ${condition} ORDER BY id ${limit === undefined ? "" : `LIMIT ${Number(limit)}`}) TO STDOUT (FORMAT binary)`,
   );
   try {
     const unit = Buffer.alloc(idBytes + digestBytes);

@@ -47,9 +47,12 @@ export async function changeSlice<T>(
 
 async function takeSlice(tx: Session, slice: Slice): Promise<void> {
   // Not FOR UPDATE: rows that only refer to the slice, as what partners confirm, need not wait until a long change is done.
-  const taken = await tx.one("SELECT 1 FROM slices WHERE slice_key = $1 FOR NO KEY UPDATE SKIP LOCKED", [slice.key]);
+  const taken = await tx.one(
+    "/* takeSlice */ SELECT 1 FROM slices WHERE slice_key = $1 FOR NO KEY UPDATE SKIP LOCKED",
+    [slice.key],
+  );
   if (taken !== undefined) return;
-  const there = await tx.one("SELECT 1 FROM slices WHERE slice_key = $1", [slice.key]);
+  const there = await tx.one("/* takeSliceThere */ SELECT 1 FROM slices WHERE slice_key = $1", [slice.key]);
   if (there === undefined)
     throw new SandpiperError("not_found", `slice ${JSON.stringify(slice.name)} was removed`, { hint: "Add it again." });
   throw new SandpiperError("conflict", `slice ${JSON.stringify(slice.name)} is being changed by somebody else`, {

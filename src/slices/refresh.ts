@@ -30,7 +30,7 @@ export async function computeContent(
   let payloadBytes = 0;
   // A COPY takes no parameters; the key is our own number.
   const rows = session.copyOut(
-    `COPY (SELECT id, digest, payload_bytes FROM grains WHERE content_key = ${Number(contentKey)} ORDER BY id) TO STDOUT (FORMAT binary)`,
+    `/* computeContent */ COPY (SELECT id, digest, payload_bytes FROM grains WHERE content_key = ${Number(contentKey)} ORDER BY id) TO STDOUT (FORMAT binary)`,
   );
   for await (const bytes of fixedTuples(rows, tupleBytes)) {
     hasher.add(gather(bytes, tupleBytes, 2, 2 + hashUnitBytes));
@@ -60,6 +60,6 @@ export async function refreshSlice(
   { key, contentKey }: Pick<Slice, "key" | "contentKey">,
 ): Promise<SliceContent> {
   const content = await computeContent(tx, key, contentKey);
-  await tx.run(storingContent, contentValues(key, content));
+  await tx.run(`/* refreshSlice */ ${storingContent}`, contentValues(key, content));
   return content;
 }

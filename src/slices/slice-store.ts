@@ -110,7 +110,7 @@ async function insertSlice(
   },
 ): Promise<Slice> {
   const row = await tx.one<Slice>(
-    `INSERT INTO slices AS s (company_id, id, name, name_key, slice_type, allow_sync, hash, content_hash)
+    `/* insertSlice */ INSERT INTO slices AS s (company_id, id, name, name_key, slice_type, allow_sync, hash, content_hash)
      VALUES ($1, coalesce($2::uuid, gen_random_uuid()), $3, $4, $5, $6, $7, $8) RETURNING ${sliceColumns}`,
     [
       input.companyId,
@@ -134,7 +134,7 @@ export async function insertCopies(
 ): Promise<Map<string, SliceKey>> {
   if (slices.length === 0) return new Map();
   const rows = await tx.query<{ id: string; key: SliceKey }>(
-    `INSERT INTO slices (company_id, id, name, name_key, slice_type)
+    `/* insertCopies */ INSERT INTO slices (company_id, id, name, name_key, slice_type)
      SELECT $1, id, name, name_key, type FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY AS u (id, name, name_key, type, n) ORDER BY n
      RETURNING id, slice_key AS key`,
     [
@@ -158,26 +158,31 @@ export function checkType(type: string): void {
 
 /** Sets whether partners may sync the slice. */
 export async function setAllowSync(db: Queries, key: SliceKey, allow: boolean): Promise<void> {
-  await db.run("UPDATE slices SET allow_sync = $2, updated_at = now() WHERE slice_key = $1", [key, allow]);
+  await db.run("/* setAllowSync */ UPDATE slices SET allow_sync = $2, updated_at = now() WHERE slice_key = $1", [
+    key,
+    allow,
+  ]);
 }
 
 /** Renames a slice. @throws `conflict` when the name is taken. */
 export async function renameSlice(db: Queries, key: SliceKey, name: string): Promise<void> {
-  await db.run("UPDATE slices SET name = $2, name_key = $3, updated_at = now() WHERE slice_key = $1", [
-    key,
-    name,
-    nameKey(name),
-  ]);
+  await db.run(
+    "/* renameSlice */ UPDATE slices SET name = $2, name_key = $3, updated_at = now() WHERE slice_key = $1",
+    [key, name, nameKey(name)],
+  );
 }
 
 export async function setSliceType(db: Queries, key: SliceKey, type: string): Promise<void> {
-  await db.run("UPDATE slices SET slice_type = $2, updated_at = now() WHERE slice_key = $1", [key, type]);
+  await db.run("/* setSliceType */ UPDATE slices SET slice_type = $2, updated_at = now() WHERE slice_key = $1", [
+    key,
+    type,
+  ]);
 }
 
 /** A slice's metadata, in the order that its hash wants. */
 export async function readMetadata(db: Queries, key: SliceKey): Promise<Metadata> {
   const rows = await db.query<{ key: string; value: string }>(
-    prepared("SELECT key, value FROM slice_metadata WHERE slice_key = $1 ORDER BY key"),
+    prepared("/* readMetadata */ SELECT key, value FROM slice_metadata WHERE slice_key = $1 ORDER BY key"),
     [key],
   );
   return rows.map((row) => [row.key, row.value] as const);
@@ -188,12 +193,11 @@ export const metadataColumn = `(SELECT coalesce(json_agg(json_build_array(m.key,
 
 /** Makes `metadata` the slice's metadata, whatever was there. The caller refreshes the slice in the same transaction. */
 export async function replaceMetadata(tx: Queries, key: SliceKey, metadata: Metadata): Promise<void> {
-  await tx.run("DELETE FROM slice_metadata WHERE slice_key = $1", [key]);
-  await tx.run("INSERT INTO slice_metadata (slice_key, key, value) SELECT $1, * FROM unnest($2::text[], $3::text[])", [
-    key,
-    metadata.map(([k]) => k),
-    metadata.map(([, v]) => v),
-  ]);
+  await tx.run("/* replaceMetadataOld */ DELETE FROM slice_metadata WHERE slice_key = $1", [key]);
+  await tx.run(
+    "/* replaceMetadata */ INSERT INTO slice_metadata (slice_key, key, value) SELECT $1, * FROM unnest($2::text[], $3::text[])",
+    [key, metadata.map(([k]) => k), metadata.map(([, v]) => v)],
+  );
 }
 
 type Content = { content_key: ContentKey };
@@ -203,17 +207,26 @@ export async function removeSlice(db: Database, key: SliceKey): Promise<void> {
   await db.transaction(async (tx) => {
     // The next sync looks at the primary's list of subscriptions whole. First, so that nobody applies a list meanwhile without knowing of this.
     await tx.run(
-      "UPDATE companies SET subs_etag = NULL WHERE id = (SELECT company_id FROM slices WHERE slice_key = $1)",
+      "/* removeSliceEtag */ UPDATE companies SET subs_etag = NULL WHERE id = (SELECT company_id FROM slices WHERE slice_key = $1)",
       [key],
     );
     // Its row before what is staged for it: nobody begins to stage for a slice whose row is taken, and would not be waited for.
-    const shown = await tx.query<Content>("SELECT content_key FROM slices WHERE slice_key = $1 FOR UPDATE", [key]);
-    await tx.run(`SELECT pg_advisory_xact_lock(${stageLock("content_key")}) FROM staging WHERE slice_key = $1`, [key]);
-    const staged = await tx.query<Content>("DELETE FROM staging WHERE slice_key = $1 RETURNING content_key", [key]);
+    const shown = await tx.query<Content>(
+      "/* removeSliceRow */ SELECT content_key FROM slices WHERE slice_key = $1 FOR UPDATE",
+      [key],
+    );
+    await tx.run(
+      `/* removeSliceLock */ SELECT pg_advisory_xact_lock(${stageLock("content_key")}) FROM staging WHERE slice_key = $1`,
+      [key],
+    );
+    const staged = await tx.query<Content>(
+      "/* removeSliceStage */ DELETE FROM staging WHERE slice_key = $1 RETURNING content_key",
+      [key],
+    );
     for (const { content_key } of [...shown, ...staged]) {
       await payloads.clear(tx, content_key);
     }
-    await tx.run("DELETE FROM subscriptions WHERE slice_key = $1", [key]);
-    await tx.run("DELETE FROM slices WHERE slice_key = $1", [key]);
+    await tx.run("/* removeSliceSubscriptions */ DELETE FROM subscriptions WHERE slice_key = $1", [key]);
+    await tx.run("/* removeSlice */ DELETE FROM slices WHERE slice_key = $1", [key]);
   });
 }

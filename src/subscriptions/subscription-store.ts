@@ -28,7 +28,7 @@ export async function listSubscriptions(
   page?: Page,
 ): Promise<Subscription[]> {
   return db.query<Subscription>(
-    prepared(`SELECT ${columns} FROM ${tables} WHERE ${companyInScope(scope, "$1", "u")}
+    prepared(`/* listSubscriptions */ SELECT ${columns} FROM ${tables} WHERE ${companyInScope(scope, "$1", "u")}
        AND ($2::uuid IS NULL OR u.company_id = $2) AND ($3::bigint IS NULL OR u.slice_key = $3) ORDER BY u.name_key LIMIT $4 OFFSET $5`),
     [scopeValue(scope), filter.companyId ?? null, filter.sliceKey ?? null, page?.limit ?? null, page?.offset ?? 0],
   );
@@ -40,7 +40,7 @@ export type Offered = Subscription & { slice: Slice };
 /** What a company may receive, in order of id, switched off or not; at most `limit`. */
 async function listOffers(db: Queries, companyId: CompanyId, limit: number): Promise<Offered[]> {
   const rows = await db.query<Subscription & Prefixed>(
-    `SELECT ${columns}, s.content_key AS "slice.contentKey", s.company_id AS "slice.companyId", s.allow_sync AS "slice.allowSync", s.hash AS "slice.hash",
+    `/* listOffers */ SELECT ${columns}, s.content_key AS "slice.contentKey", s.company_id AS "slice.companyId", s.allow_sync AS "slice.allowSync", s.hash AS "slice.hash",
        s.content_hash AS "slice.contentHash", s.content_count AS "slice.count", s.content_bytes AS "slice.bytes",
        s.content_date AS "slice.contentDate", s.created_at AS "slice.createdAt", s.updated_at AS "slice.updatedAt"
      FROM ${tables} WHERE u.company_id = $1 ORDER BY u.id LIMIT $2`,
@@ -73,7 +73,7 @@ async function listOffers(db: Queries, companyId: CompanyId, limit: number): Pro
  */
 async function nameOffers(db: Queries, companyId: CompanyId): Promise<string> {
   const row = await db.one<{ name: string }>(
-    `SELECT encode(sha256(convert_to(coalesce(string_agg(
+    `/* nameOffers */ SELECT encode(sha256(convert_to(coalesce(string_agg(
        jsonb_build_array(u.id, u.name, u.description, u.active, s.id, s.name, s.slice_type)::text, ',' ORDER BY u.id), ''), 'UTF8')), 'hex') AS name
      FROM ${tables} WHERE u.company_id = $1`,
     [companyId],
@@ -215,7 +215,7 @@ const stateColumns = `unnest($2::uuid[], $3::bigint[], $4::text[], $5::text[], $
 
 async function insertSubscriptions(tx: Queries, companyId: CompanyId, states: readonly State[]): Promise<void> {
   await tx.run(
-    `INSERT INTO subscriptions (company_id, id, slice_key, name, name_key, description, active, offered)
+    `/* insertSubscriptions */ INSERT INTO subscriptions (company_id, id, slice_key, name, name_key, description, active, offered)
      SELECT $1, id, slice_key, name, name_key, description, active, offered FROM ${stateColumns} ORDER BY ordinal`,
     [companyId, ...columnsOf(states)],
   );
@@ -231,12 +231,15 @@ const ofOwner = "WHERE subscription_key = $1 AND company_id IN (SELECT id FROM o
 
 /** Switches a subscription on or off on this side. */
 export async function setSubscriptionActive(db: Queries, key: number, active: boolean): Promise<void> {
-  await db.run(`${forgetList} UPDATE subscriptions SET active = $2, updated_at = now() ${ofOwner}`, [key, active]);
+  await db.run(
+    `/* setSubscriptionActive */ ${forgetList} UPDATE subscriptions SET active = $2, updated_at = now() ${ofOwner}`,
+    [key, active],
+  );
 }
 
 /** Removes a subscription; the slice and its data stay. */
 export async function removeSubscription(db: Queries, key: number): Promise<void> {
-  await db.run(`${forgetList} DELETE FROM subscriptions ${ofOwner}`, [key]);
+  await db.run(`/* removeSubscription */ ${forgetList} DELETE FROM subscriptions ${ofOwner}`, [key]);
 }
 
 /** What the rules need to know of this database besides the subscriptions of one primary. */
@@ -244,11 +247,14 @@ export async function readNames(
   db: Queries,
   companyId: CompanyId,
 ): Promise<{ slices: KnownSlice[]; taken: { subscriptions: Set<string>; slices: Set<string> } }> {
-  const slices = await db.query<KnownSlice>("SELECT id, name, slice_type AS type FROM slices WHERE company_id = $1", [
-    companyId,
-  ]);
-  const subscriptionNames = await db.query<{ k: string }>("SELECT name_key AS k FROM subscriptions");
-  const sliceNames = await db.query<{ k: string }>("SELECT name_key AS k FROM slices");
+  const slices = await db.query<KnownSlice>(
+    "/* readNames */ SELECT id, name, slice_type AS type FROM slices WHERE company_id = $1",
+    [companyId],
+  );
+  const subscriptionNames = await db.query<{ k: string }>(
+    "/* readNamesSubscriptions */ SELECT name_key AS k FROM subscriptions",
+  );
+  const sliceNames = await db.query<{ k: string }>("/* readNamesSlices */ SELECT name_key AS k FROM slices");
   return {
     slices,
     taken: {
@@ -261,15 +267,16 @@ export async function readNames(
 /** Does what {@link SubscriptionPlan} says, for one primary, in the caller's transaction; in few statements, however many subscriptions there are. */
 export async function applyPlan(tx: Session, companyId: CompanyId, plan: SubscriptionPlan): Promise<void> {
   const known = await tx.query<{ id: string; key: SliceKey }>(
-    "SELECT id, slice_key AS key FROM slices WHERE company_id = $1",
+    "/* applyPlan */ SELECT id, slice_key AS key FROM slices WHERE company_id = $1",
     [companyId],
   );
   const keys = new Map(known.map((row) => [row.id, row.key]));
   for (const slice of plan.changeSlices) {
     // A name may pass from one slice to another within the plan: first everything steps aside.
-    await tx.run("UPDATE slices SET name_key = slice_key::text || ' ' || name_key WHERE slice_key = $1", [
-      keys.get(slice.id),
-    ]);
+    await tx.run(
+      "/* applyPlanAside */ UPDATE slices SET name_key = slice_key::text || ' ' || name_key WHERE slice_key = $1",
+      [keys.get(slice.id)],
+    );
   }
   for (const slice of plan.changeSlices) {
     await renameSlice(tx, keys.get(slice.id)!, slice.name);
@@ -278,12 +285,14 @@ export async function applyPlan(tx: Session, companyId: CompanyId, plan: Subscri
   for (const [id, key] of await insertCopies(tx, companyId, plan.addSlices)) keys.set(id, key);
   const stateOf = (row: SubscriptionPlan["add"][number]): State => ({ ...row, sliceKey: keys.get(row.sliceId)! });
   if (plan.replace.length > 0)
-    await tx.run("DELETE FROM subscriptions WHERE subscription_key = ANY ($1::bigint[])", [keysOf(plan.replace)]);
+    await tx.run("/* applyPlanReplace */ DELETE FROM subscriptions WHERE subscription_key = ANY ($1::bigint[])", [
+      keysOf(plan.replace),
+    ]);
   if (plan.change.length > 0) await changeSubscriptions(tx, companyId, plan.change.map(stateOf));
   if (plan.add.length > 0) await insertSubscriptions(tx, companyId, plan.add.map(stateOf));
   if (plan.withdraw.length > 0) {
     await tx.run(
-      "UPDATE subscriptions SET withdrawn_at = now(), updated_at = now() WHERE subscription_key = ANY ($1::bigint[])",
+      "/* applyPlanWithdraw */ UPDATE subscriptions SET withdrawn_at = now(), updated_at = now() WHERE subscription_key = ANY ($1::bigint[])",
       [keysOf(plan.withdraw)],
     );
   }
@@ -293,11 +302,11 @@ const keysOf = (rows: readonly Subscription[]) => rows.map(({ key }) => key);
 
 async function changeSubscriptions(tx: Session, companyId: CompanyId, states: readonly State[]): Promise<void> {
   await tx.run(
-    "UPDATE subscriptions SET name_key = subscription_key::text || ' ' || name_key WHERE company_id = $1 AND id = ANY ($2::uuid[])",
+    "/* changeSubscriptionsAside */ UPDATE subscriptions SET name_key = subscription_key::text || ' ' || name_key WHERE company_id = $1 AND id = ANY ($2::uuid[])",
     [companyId, states.map(({ id }) => id)],
   );
   await tx.run(
-    `UPDATE subscriptions u SET slice_key = n.slice_key, name = n.name, name_key = n.name_key, description = n.description, active = n.active,
+    `/* changeSubscriptions */ UPDATE subscriptions u SET slice_key = n.slice_key, name = n.name, name_key = n.name_key, description = n.description, active = n.active,
        offered = n.offered, withdrawn_at = NULL, updated_at = now() FROM ${stateColumns} WHERE u.company_id = $1 AND u.id = n.id`,
     [companyId, ...columnsOf(states)],
   );

@@ -16,7 +16,7 @@ export interface PlanNode {
 type OnPlan = (text: string, plan: PlanNode) => void;
 
 /** Those that do something to the session besides, and those that cannot be explained, are left out. */
-const explainable = /^(SELECT|INSERT|UPDATE|DELETE|WITH)\b(?!.*advisory)/s;
+const explainable = /^(?:\/\* \w+ \*\/ )?(SELECT|INSERT|UPDATE|DELETE|WITH)\b(?!.*advisory)/s;
 
 export function explained(db: Database, onPlan: OnPlan): Database {
   const session = <T>(work: (session: Session) => Promise<T>) => db.session((own) => work(wrap(own, false, onPlan)));
@@ -59,8 +59,8 @@ function wrap(session: Session, open: boolean, onPlan: OnPlan): Session {
     copyIn: (text) => session.copyIn(text),
     copyOut: (text) => {
       const body = async function* () {
-        const inner = /^\s*COPY \((.*)\) TO STDOUT/s.exec(text);
-        if (inner !== null) await look(inner[1]!.trim());
+        const inner = /^(\/\* \w+ \*\/ )?COPY \((.*)\) TO STDOUT/s.exec(text);
+        if (inner !== null) await look((inner[1] ?? "") + inner[2]);
         for await (const piece of session.copyOut(text)) yield piece as Buffer;
       };
       return body() as never;

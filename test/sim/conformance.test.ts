@@ -4,10 +4,11 @@ import { parseConfig } from "../../src/config/config.ts";
 import { openDatabase } from "../../src/database/database.ts";
 import { createTestDatabase } from "../harness/test-database.ts";
 import { ask } from "./ask.ts";
+import { nameOf } from "./handler.ts";
 import type { Trace } from "./operation.ts";
 import { Replay } from "./replay.ts";
 import { smallLimits } from "./small-limits.ts";
-import { statementName, statementNames } from "./statements.ts";
+import { statementNames } from "./statements.ts";
 
 t.setTimeout(60_000);
 
@@ -77,8 +78,7 @@ t.test(`${traceCount} traces have the same results in the simulated and in a rea
   t.comment(`${traces.length - left.length} traces, ${steps} operations, ${waits} waits for a lock`);
 
   const operations = traces.flatMap((trace) => trace.steps).map(({ operation }) => operation);
-  const texts = new Set(operations.flatMap((operation) => ("text" in operation ? [operation.text] : [])));
-  const used = new Set([...texts].map(statementName));
+  const used = new Set(operations.map((operation) => "text" in operation && nameOf(operation.text)));
   t.same(
     statementNames.filter((name) => !used.has(name)),
     [],

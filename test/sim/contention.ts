@@ -213,10 +213,15 @@ async function hold(place: Place) {
   const slice = sliceAt(place);
   if (slice === undefined) return;
   const take = random.pick([
-    (tx: Session) => tx.one("SELECT 1 FROM slices WHERE slice_key = $1 FOR KEY SHARE", [slice.key]),
-    (tx: Session) => tx.one("SELECT content_key FROM slices WHERE slice_key = $1 FOR UPDATE", [slice.key]),
-    (tx: Session) => tx.one("SELECT 1 FROM companies WHERE id = $1 FOR NO KEY UPDATE", [slice.companyId]),
-    (tx: Session) => tx.one("SELECT hash FROM staging WHERE slice_key = $1 FOR UPDATE", [slice.key]),
+    (tx: Session) =>
+      tx.one("/* openStageSlice */ SELECT 1 FROM slices WHERE slice_key = $1 FOR KEY SHARE", [slice.key]),
+    (tx: Session) =>
+      tx.one("/* removeSliceRow */ SELECT content_key FROM slices WHERE slice_key = $1 FOR UPDATE", [slice.key]),
+    (tx: Session) =>
+      tx.one("/* updateSubscriptionsCompany */ SELECT 1 FROM companies WHERE id = $1 FOR NO KEY UPDATE", [
+        slice.companyId,
+      ]),
+    (tx: Session) => tx.one("/* openStageOld */ SELECT hash FROM staging WHERE slice_key = $1 FOR UPDATE", [slice.key]),
     (tx: Session) => setAllowSync(tx, slice.key, random.chance(0.5)),
     (tx: Session) => recordConfirm(tx, slice.companyId, confirmOf(idOf(7, random.int(0, 3)), slice)),
   ]);

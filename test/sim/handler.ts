@@ -14,14 +14,18 @@ export interface Settings {
   readOnly: boolean;
 }
 
-/** @param rest what stands in the place of the "…" that the text, which the handler is known by, ends with. */
-export type Handler = (tx: Tx, values: never, session: Settings, rest: string) => Result;
+/** @param text the statement, for what stands in it that should be a parameter. */
+export type Handler = (tx: Tx, values: never, session: Settings, text: string) => Result;
 
 export const rows = (...all: (object | undefined)[]): Result => ({ rows: all.filter((row) => row !== undefined) });
 export const touched = (count: number): Result => ({ rows: [], count });
 
-/** A statement's text, white space aside. */
-export const plain = (text: string) => text.replace(/\s+/g, " ").trim();
+/** The name of a statement: what the comment says that it begins with. */
+export const nameOf = (text: string): string | undefined => /^\s*\/\* (\w+) \*\//.exec(text)?.[1];
+
+/** What stands in a statement in the place of a parameter, where it can have none. @param where with any white space for its spaces. */
+export const argument = (text: string, where: string): string | undefined =>
+  new RegExp(where.replaceAll(" ", "\\s*")).exec(text)?.[1];
 
 /** Row-level security of slices: a partner sees those that it has a subscription to, switched on or off. */
 export function visible(tx: Tx, slice: SliceRow): boolean {

@@ -10,6 +10,10 @@ export interface Mutant {
 }
 
 const edit = (from: string, to: string): Edits => ({ lines: [[from, to]] });
+/** The statement with this name does what the simulated database knows under this other one. */
+const faulty = (name: string): Edits => edit(`/* ${name} */`, `/* ${name}Faulty */`);
+/** The statement with this name is not sent. @param how what sends it. */
+const unsent = (how: string, name: string): Edits => edit(`${how}/* ${name} */`, `void (${how.at(-1)}/* ${name} */`);
 const off = (...off: GuardName[]): Edits => ({ off });
 
 const noProof = off("apply.proof");
@@ -63,10 +67,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "the filter of a query is forgotten",
-    edits: edit(
-      `AS serving FROM slices s WHERE s.id = $2 AND \${sliceInScope(scope, "$1")}`,
-      "AS serving FROM slices s WHERE s.id = $2 AND ($1::uuid IS NULL OR TRUE)",
-    ),
+    edits: faulty("viewSlice"),
     neighbours: "row-level security",
   },
   {
@@ -76,7 +77,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "slices of any primary are taken for this one's",
-    edits: edit("FROM slices WHERE company_id = $1', [company.id]", "FROM slices WHERE $1 IS NOT NULL', [company.id]"),
+    edits: faulty("updateSubscriptions"),
     neighbours: "the look at the slice before it is changed",
   },
   {
@@ -99,15 +100,12 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "the lock of the pair is kept",
-    edits: edit(`SELECT pg_advisory_unlock(\${lock.key}`, `SELECT pg_advisory_unlock_all(\${lock.key}`),
+    edits: edit("/* withSessionLockEnd */", ""),
     neighbours: "the look at the slice before it is changed",
   },
   {
     name: "the lock of a stage is kept",
-    edits: edit(
-      "await this.#session.run(`SELECT pg_advisory_unlock_shared(",
-      "void (`SELECT pg_advisory_unlock_shared(",
-    ),
+    edits: unsent("await this.#session.run(`", "stageEndLock"),
     neighbours: "the proof before the commit",
   },
   {
@@ -167,10 +165,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "nothing is written down to be confirmed",
-    edits: edit(
-      "(company_id, run_id, slice_id, body) VALUES ($6, $7, $8, $9))",
-      "(company_id, run_id, slice_id, body) SELECT NULL, NULL, NULL, NULL WHERE $9 IS NULL)",
-    ),
+    edits: faulty("noteApplied"),
     neighbours: "the proof before the commit",
   },
   {
@@ -220,15 +215,12 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "a commit that goes on is not waited for",
-    edits: edit(
-      'await tx.run("SELECT 1 FROM slices WHERE company_id = $1 AND id = $2 FOR UPDATE", [companyId, sliceId]);',
-      "",
-    ),
+    edits: unsent('await tx.run("', "wasCommittedSlice"),
     neighbours: "the look at the slice before it is changed",
   },
   {
     name: "the chunks of a grain stay when it goes",
-    edits: edit("AND grain_id = ANY ($2::uuid[]))", "AND false)"),
+    edits: faulty("remove"),
     neighbours: "the proof before the commit",
   },
   {
@@ -252,7 +244,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "a list is applied while subscriptions are changed here",
-    edits: edit('await tx.run("SELECT 1 FROM companies WHERE id = $1 FOR NO KEY UPDATE", [company.id]);', "void 0;"),
+    edits: unsent('await tx.run("', "updateSubscriptionsCompany"),
     neighbours: "the look at the slice before it is changed",
   },
   {
@@ -274,11 +266,8 @@ export const mutants: readonly Mutant[] = [
     name: "a slice is removed while it begins to be staged",
     edits: {
       lines: [
-        ['const shown = await tx.query("SELECT content_key FROM slices WHERE slice_key = $1 FOR UPDATE", [key]);', ""],
-        [
-          "for (const { content_key } of [...shown, ...staged])",
-          'const shown = await tx.query("SELECT content_key FROM slices WHERE slice_key = $1 FOR UPDATE", [key]);\n        for (const { content_key } of [...shown, ...staged])',
-        ],
+        ['const shown = await tx.query("/* removeSliceRow */', 'const shown = () => tx.query("/* removeSliceRow */'],
+        ["of [...shown, ...staged])", "of [...(await shown()), ...staged])"],
       ],
     },
     neighbours: "the proof before the commit",

@@ -2,6 +2,7 @@
 import pg from "pg";
 import type { TransactionOptions } from "../../src/database/database.ts";
 import { asSandpiperError } from "../../src/errors.ts";
+import { nameOf } from "./handler.ts";
 import type { Rows } from "./table-rows.ts";
 
 export type Operation =
@@ -72,7 +73,7 @@ export function tellRows(text: string, rows: readonly object[]): Told {
   const told = rows.map((row) => {
     const kept = Object.entries(row).filter(([name]) => !aside.test(name));
     // Who holds a lock has a name that only a real connection has.
-    if (text.includes("FROM pg_locks")) return "somebody";
+    if (nameOf(text) === "holder") return "somebody";
     return canonical(Object.fromEntries(kept));
   });
   return { rows: /ORDER BY/.test(text) ? told : told.sort() };

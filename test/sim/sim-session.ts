@@ -7,7 +7,7 @@ import { copyHeader, copyTrailer } from "../../src/slices/rules/tuples.ts";
 import { Blocked } from "./locks.ts";
 import type { Operation } from "./operation.ts";
 import type { Connected, SimDatabase } from "./sim-database.ts";
-import { copyGrains, copyOut, run } from "./statements.ts";
+import { copyIn, copyOut, run } from "./statements.ts";
 import { checkAtCommit, pgError, type Tables, Tx } from "./tables.ts";
 
 const lockTimeoutMs = 10_000;
@@ -56,9 +56,7 @@ export class SimSession implements Session, Connected {
   }
 
   copyIn(text: string): Writable {
-    const copy = new CopyIn((body) =>
-      this.#statement({ kind: "copyIn", text, body }, (tx) => copyGrains(tx, text, body)),
-    );
+    const copy = new CopyIn((body) => this.#statement({ kind: "copyIn", text, body }, (tx) => copyIn(tx, text, body)));
     return copy as unknown as Writable;
   }
 

@@ -13,7 +13,7 @@ import { get, hasOver, page, piece } from "./postgres-reader.ts";
 async function put(tx: Session, content: ContentKey, grains: readonly SmallGrain[]): Promise<void> {
   await explainConflict(
     tx.run(
-      prepared(`INSERT INTO grains (content_key, id, grain_key, source, encoding, payload_bytes, payload)
+      prepared(`/* put */ INSERT INTO grains (content_key, id, grain_key, source, encoding, payload_bytes, payload)
        SELECT $1::bigint, id, grain_key, source, encoding, octet_length(payload), payload
        FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[]) AS u (id, grain_key, source, encoding, payload)`),
       [
@@ -58,7 +58,7 @@ async function putStream(
   }
   await explainConflict(
     tx.run(
-      "INSERT INTO grains (content_key, id, grain_key, source, encoding, payload_bytes) VALUES ($1, $2, $3, $4, $5, $6)",
+      "/* putStream */ INSERT INTO grains (content_key, id, grain_key, source, encoding, payload_bytes) VALUES ($1, $2, $3, $4, $5, $6)",
       [content, grain.id, grain.key, grain.source, grain.encoding, bytes],
     ),
   );
@@ -69,7 +69,7 @@ async function putStream(
 async function putRecords(session: Session, records: readonly Buffer[]): Promise<void> {
   // Into the partition: COPY is refused on a table with row-level security (0003-row-security.sql).
   const stream = session.copyIn(
-    "COPY grain_rows (id, grain_key, source, encoding, payload_bytes, payload) FROM STDIN (FORMAT binary)",
+    "/* putRecords */ COPY grain_rows (id, grain_key, source, encoding, payload_bytes, payload) FROM STDIN (FORMAT binary)",
   );
   const done = once(stream, "finish");
   done.catch(() => {});
@@ -87,21 +87,19 @@ async function putPiece(
   sequence: number,
   data: Buffer,
 ): Promise<void> {
-  await session.run("INSERT INTO grain_chunks (content_key, grain_id, seq, data) VALUES ($1, $2, $3, $4)", [
-    content,
-    grainId,
-    sequence,
-    data,
-  ]);
+  await session.run(
+    "/* putPiece */ INSERT INTO grain_chunks (content_key, grain_id, seq, data) VALUES ($1, $2, $3, $4)",
+    [content, grainId, sequence, data],
+  );
 }
 
 async function arrived(tx: Session, content: ContentKey): Promise<Arrived> {
   const row = await tx.one<{ grains: number; bytes: number }>(
-    "SELECT count(*) AS grains, coalesce(sum(payload_bytes), 0)::bigint AS bytes FROM grains WHERE content_key = $1",
+    "/* arrived */ SELECT count(*) AS grains, coalesce(sum(payload_bytes), 0)::bigint AS bytes FROM grains WHERE content_key = $1",
     [content],
   );
   const last = await tx.one<{ id: string; bytes: number; inline: boolean }>(
-    `SELECT id, payload_bytes AS bytes, payload IS NOT NULL AS inline FROM grains WHERE content_key = $1 ORDER BY id DESC LIMIT 1`,
+    `/* arrivedLast */ SELECT id, payload_bytes AS bytes, payload IS NOT NULL AS inline FROM grains WHERE content_key = $1 ORDER BY id DESC LIMIT 1`,
     [content],
   );
   const soFar = { grains: row!.grains, bytes: row!.bytes };
@@ -109,7 +107,7 @@ async function arrived(tx: Session, content: ContentKey): Promise<Arrived> {
   const after = uuidBytes(last.id);
   if (last.inline) return { ...soFar, after, large: null };
   const chunks = await tx.one<{ sequence: number; bytes: number }>(
-    `SELECT count(*) AS sequence, coalesce(sum(octet_length(data)), 0)::bigint AS bytes FROM grain_chunks WHERE content_key = $1 AND grain_id = $2`,
+    `/* arrivedChunks */ SELECT count(*) AS sequence, coalesce(sum(octet_length(data)), 0)::bigint AS bytes FROM grain_chunks WHERE content_key = $1 AND grain_id = $2`,
     [content, last.id],
   );
   const left = last.bytes - chunks!.bytes;
@@ -118,19 +116,20 @@ async function arrived(tx: Session, content: ContentKey): Promise<Arrived> {
 
 const remove = (tx: Session, content: ContentKey, ids: readonly string[]): Promise<number> =>
   tx.run(
-    `WITH chunks AS (DELETE FROM grain_chunks WHERE content_key = $1 AND grain_id = ANY ($2::uuid[]))
+    `/* remove */ WITH chunks AS (DELETE FROM grain_chunks WHERE content_key = $1 AND grain_id = ANY ($2::uuid[]))
      DELETE FROM grains WHERE content_key = $1 AND id = ANY ($2::uuid[])`,
     [content, ids],
   );
 
 const clear = (tx: Session, content: ContentKey): Promise<number> =>
-  tx.run("WITH chunks AS (DELETE FROM grain_chunks WHERE content_key = $1) DELETE FROM grains WHERE content_key = $1", [
-    content,
-  ]);
+  tx.run(
+    "/* clear */ WITH chunks AS (DELETE FROM grain_chunks WHERE content_key = $1) DELETE FROM grains WHERE content_key = $1",
+    [content],
+  );
 
 async function move(tx: Session, from: ContentKey, to: ContentKey): Promise<void> {
-  await tx.run("UPDATE grain_chunks SET content_key = $2 WHERE content_key = $1", [from, to]);
-  await explainConflict(tx.run("UPDATE grains SET content_key = $2 WHERE content_key = $1", [from, to]));
+  await tx.run("/* moveChunks */ UPDATE grain_chunks SET content_key = $2 WHERE content_key = $1", [from, to]);
+  await explainConflict(tx.run("/* move */ UPDATE grains SET content_key = $2 WHERE content_key = $1", [from, to]));
 }
 
 const chunkDigests =
@@ -138,9 +137,10 @@ const chunkDigests =
 
 /** The database computes a digest with the row, from its payload or from the digests of its chunks (0002-content-keys.sql). */
 async function digest(tx: Session, content: ContentKey): Promise<void> {
-  await tx.run(`UPDATE grains g SET chunk_digests = ${chunkDigests} WHERE g.content_key = $1 AND g.digest IS NULL`, [
-    content,
-  ]);
+  await tx.run(
+    `/* digest */ UPDATE grains g SET chunk_digests = ${chunkDigests} WHERE g.content_key = $1 AND g.digest IS NULL`,
+    [content],
+  );
 }
 
 /** A text as it stands in what a digest is computed from: its length, and its bytes. */

@@ -36,7 +36,10 @@ export async function* get(from: ReadFrom, { contentKey, id, bytes }: PayloadOf)
 }
 
 const whole = (session: Session, content: ContentKey, grainId: Buffer): Promise<Buffer | undefined> =>
-  value(session, `SELECT payload FROM grains WHERE content_key = ${Number(content)} AND id = '${uuidText(grainId)}'`);
+  value(
+    session,
+    `/* whole */ COPY (SELECT payload FROM grains WHERE content_key = ${Number(content)} AND id = '${uuidText(grainId)}') TO STDOUT (FORMAT binary)`,
+  );
 
 export const piece = (
   session: Session,
@@ -46,7 +49,7 @@ export const piece = (
 ): Promise<Buffer | undefined> =>
   value(
     session,
-    `SELECT data FROM grain_chunks WHERE content_key = ${Number(content)} AND grain_id = '${uuidText(grainId)}' AND seq = ${Number(sequence)}`,
+    `/* piece */ COPY (SELECT data FROM grain_chunks WHERE content_key = ${Number(content)} AND grain_id = '${uuidText(grainId)}' AND seq = ${Number(sequence)}) TO STDOUT (FORMAT binary)`,
   );
 
 /** Sizes are added up in the order of the index, and payloads beyond are not touched: a mean says nothing about those that were chosen. */
@@ -65,13 +68,13 @@ export async function page(
     condition = `AND id IN (${idList(which.ids, Math.min(limit, mostIds))})`;
   } else if (which.after !== null) condition = `AND id > '${uuidText(which.after)}'`;
   // By the index, whatever is known of the table: in one that was never analyzed, all that is left of the slice is sorted for each page.
-  await tx.run("SET LOCAL enable_sort = off");
+  await tx.run("/* pageBefore */ SET LOCAL enable_sort = off");
   const body = await copied(
     tx,
-    `SELECT id, grain_key, source, encoding, payload_bytes, payload FROM (SELECT id, grain_key, source, encoding, payload_bytes, payload,
+    `/* page */ COPY (SELECT id, grain_key, source, encoding, payload_bytes, payload FROM (SELECT id, grain_key, source, encoding, payload_bytes, payload,
          sum(${recordBytes} + octet_length(grain_key) + octet_length(source) + coalesce(octet_length(payload), 0)) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) AS total
        FROM grains WHERE content_key = ${Number(content)} ${condition} ORDER BY id LIMIT ${limit}) page
-       WHERE total <= ${pageBytes} ORDER BY id`,
+       WHERE total <= ${pageBytes} ORDER BY id) TO STDOUT (FORMAT binary)`,
   );
   const ends = tupleEnds(body);
   return { bytes: body.subarray(0, ends.at(-1) ?? 0), ends };
@@ -99,17 +102,16 @@ export async function hasOver(
 }
 
 /** The one value that a query finds; undefined when there is none. */
-async function value(session: Session, select: string): Promise<Buffer | undefined> {
-  const body = await copied(session, select);
+async function value(session: Session, copy: string): Promise<Buffer | undefined> {
+  const body = await copied(session, copy);
   return tupleEnds(body).length === 0 ? undefined : (tupleFields(body, 0)[0] ?? undefined);
 }
 
 /** The body of a COPY, whole. */
-async function copied(session: Session, select: string): Promise<Buffer> {
+async function copied(session: Session, copy: string): Promise<Buffer> {
   const pieces: Buffer[] = [];
   try {
-    for await (const piece of copyBody(session.copyOut(`COPY (${select}) TO STDOUT (FORMAT binary)`)))
-      pieces.push(piece);
+    for await (const piece of copyBody(session.copyOut(copy))) pieces.push(piece);
   } catch (error) {
     throw translate(error); // outside of a transaction nobody else does
   }

@@ -26,7 +26,7 @@ const viewColumns = `s.slice_key AS key, s.content_key AS content, s.name, s.id,
 const viewSlice = (db: Pick<Database | Session, "query">, scope: Scope, id: string): Promise<Row[]> =>
   db.query<Row>(
     prepared(
-      `SELECT ${viewColumns}, set_config('sandpiper.serving', s.id::text, true) AS serving FROM slices s WHERE s.id = $2 AND ${sliceInScope(scope, "$1")}`,
+      `/* viewSlice */ SELECT ${viewColumns}, set_config('sandpiper.serving', s.id::text, true) AS serving FROM slices s WHERE s.id = $2 AND ${sliceInScope(scope, "$1")}`,
     ),
     [scopeValue(scope), id],
   );
@@ -39,7 +39,7 @@ export async function viewSlices(
 ): Promise<Row[]> {
   if (ids.length === 1) return viewSlice(db, scope, ids[0]!);
   return db.query<Row>(
-    `SELECT ${viewColumns} FROM slices s WHERE s.id = ANY ($2::uuid[]) AND ${sliceInScope(scope, "$1")}`,
+    `/* viewSlices */ SELECT ${viewColumns} FROM slices s WHERE s.id = ANY ($2::uuid[]) AND ${sliceInScope(scope, "$1")}`,
     [scopeValue(scope), ids],
   );
 }
@@ -64,7 +64,9 @@ export async function read<T>(
 /** A slice's metadata with the partner's view of it: in one statement, for it is the first that every slice costs. */
 export async function readSliceMetadata(db: Database, scope: Scope, id: string): Promise<Read<Metadata>> {
   const view = await db.one<Row & { metadata: Metadata }>(
-    prepared(`SELECT ${viewColumns}, ${metadataColumn} FROM slices s WHERE s.id = $2 AND ${sliceInScope(scope, "$1")}`),
+    prepared(
+      `/* readSliceMetadata */ SELECT ${viewColumns}, ${metadataColumn} FROM slices s WHERE s.id = $2 AND ${sliceInScope(scope, "$1")}`,
+    ),
     [scopeValue(scope), id],
   );
   return { view, data: view?.metadata ?? [] };
@@ -108,7 +110,7 @@ export async function recordHeld(db: Database, companyId: CompanyId, { ids, hash
   const scope = { company: companyId };
   await unlessRemoved(
     db.run(
-      `INSERT INTO holdings (company_id, slice_key, hash, content_count, confirmed_at)
+      `/* recordHeld */ INSERT INTO holdings (company_id, slice_key, hash, content_count, confirmed_at)
        SELECT $1, s.slice_key, s.hash, s.content_count, now()
        FROM unnest($2::uuid[], $3::text[], $4::bigint[]) AS held (id, hash, count)
          JOIN slices s ON s.id = held.id AND s.hash = held.hash AND s.content_count = held.count
@@ -131,7 +133,7 @@ export async function recordConfirm(
   const holds = !confirm.test && confirm.outcome === "updated";
   await unlessRemoved(
     db.run(
-      prepared(`WITH seen AS (SELECT s.slice_key, s.name FROM slices s WHERE s.id = $2 AND ${sliceInScope(scope, "$1")}),
+      prepared(`/* recordConfirm */ WITH seen AS (SELECT s.slice_key, s.name FROM slices s WHERE s.id = $2 AND ${sliceInScope(scope, "$1")}),
          logged AS (INSERT INTO activity (company_id, run_id, slice_id, slice_name, test, outcome, message, grains_added, grains_removed, bytes, duration_ms)
            SELECT $1, $3, $2, seen.name, $4, $5, $6, $7, $8, $9, $10 FROM seen ON CONFLICT (company_id, run_id, slice_id) DO NOTHING)
        INSERT INTO holdings (company_id, slice_key, hash, content_count, confirmed_at) SELECT $1, slice_key, $11, $12, now() FROM seen WHERE $13

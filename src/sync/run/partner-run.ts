@@ -80,7 +80,7 @@ export class PartnerRun {
     const onAbort = () => session.destroy();
     signal?.addEventListener("abort", onAbort, { once: true });
     try {
-      if (options.rehearsal) await session.run("SET default_transaction_read_only = on");
+      if (options.rehearsal) await session.run("/* partnerRunReadOnly */ SET default_transaction_read_only = on");
       else await startRun(session, runId, company.id);
       this.#retryUntilMs = outside.nowMs() + options.retryForSeconds * 1000;
       let state: State = { name: "logging in" };
@@ -93,7 +93,8 @@ export class PartnerRun {
       report.error ??= this.#shortfall();
     } finally {
       signal?.removeEventListener("abort", onAbort);
-      if (options.rehearsal) await session.run(asEver("default_transaction_read_only")).catch(() => {});
+      if (options.rehearsal)
+        await session.run(`/* partnerRunEnd */ ${asEver("default_transaction_read_only")}`).catch(() => {});
     }
   }
 

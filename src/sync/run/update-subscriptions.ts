@@ -42,9 +42,12 @@ export async function updateSubscriptions(
   }
   const { rows: listed, etag } = offers;
   return session.transaction(async (tx) => {
-    await tx.run(`SELECT pg_advisory_xact_lock(${namesLock})`);
+    await tx.run(`/* updateSubscriptionsLock */ SELECT pg_advisory_xact_lock(${namesLock})`);
     // Whoever changes a subscription here meanwhile waits, and has the list looked at again. A rehearsal only reads, and may not lock rows.
-    if (!options.rehearsal) await tx.run("SELECT 1 FROM companies WHERE id = $1 FOR NO KEY UPDATE", [company.id]);
+    if (!options.rehearsal)
+      await tx.run("/* updateSubscriptionsCompany */ SELECT 1 FROM companies WHERE id = $1 FOR NO KEY UPDATE", [
+        company.id,
+      ]);
     const local = await listSubscriptions(tx, everything, { companyId: company.id });
     const { slices: known, taken } = await readNames(tx, company.id);
     const plan = planSubscriptions(local, listed, known, taken, options.allowDrops);
@@ -69,7 +72,7 @@ export async function updateSubscriptions(
       ]);
     }
     const rows = await tx.query<{ id: string; key: SliceKey; contentKey: ContentKey; hash: string; count: number }>(
-      'SELECT id, slice_key AS key, content_key AS "contentKey", hash, content_count AS count FROM slices WHERE company_id = $1',
+      '/* updateSubscriptions */ SELECT id, slice_key AS key, content_key AS "contentKey", hash, content_count AS count FROM slices WHERE company_id = $1',
       [company.id],
     );
     const stored = new Map(rows.map((row) => [row.id, row]));
@@ -89,7 +92,7 @@ export async function updateSubscriptions(
 /** The slices to sync when the primary's list is the one that was applied last. */
 async function dueSlices(session: Session, companyId: CompanyId, only: string | undefined): Promise<LocalSlice[]> {
   return session.query<LocalSlice>(
-    `SELECT s.id, s.name, u.name AS subscription, s.slice_key AS key, s.content_key AS "contentKey", s.hash, s.content_count AS count, u.id AS "subscriptionId"
+    `/* dueSlices */ SELECT s.id, s.name, u.name AS subscription, s.slice_key AS key, s.content_key AS "contentKey", s.hash, s.content_count AS count, u.id AS "subscriptionId"
      FROM subscriptions u JOIN slices s USING (slice_key)
      WHERE u.company_id = $1 AND u.active AND u.offered AND u.withdrawn_at IS NULL AND ($2::uuid IS NULL OR u.id = $2) ORDER BY u.name_key`,
     [companyId, only ?? null],

@@ -86,14 +86,14 @@ export async function applyChange(
 const takenColumns = `s.hash, s.content_count AS count, s.content_key AS shown, ${metadataColumn}`;
 
 const take = (tx: Session, { key }: LocalSlice) =>
-  tx.one<Taken>(prepared(`SELECT ${takenColumns} FROM slices s WHERE s.slice_key = $1 FOR UPDATE`), [key]);
+  tx.one<Taken>(prepared(`/* take */ SELECT ${takenColumns} FROM slices s WHERE s.slice_key = $1 FOR UPDATE`), [key]);
 
 type Staged = Taken & { staged: ContentKey };
 
 /** With what is staged for it, which is taken too. */
 const takeStaged = (tx: Session, { key }: LocalSlice, { content }: Change) =>
   tx.one<Staged>(
-    `SELECT ${takenColumns}, g.content_key AS staged FROM slices s JOIN staging g USING (slice_key) WHERE s.slice_key = $1 AND g.hash = $2 FOR UPDATE`,
+    `/* takeStaged */ SELECT ${takenColumns}, g.content_key AS staged FROM slices s JOIN staging g USING (slice_key) WHERE s.slice_key = $1 AND g.hash = $2 FOR UPDATE`,
     [key, content.hash],
   );
 
@@ -129,7 +129,7 @@ async function merge(
   await payloads.digest(tx, staged);
   const [from, to] = mostAreNew ? [shown, staged] : [staged, shown];
   await payloads.move(tx, from, to);
-  if (mostAreNew) await tx.run("UPDATE slices SET content_key = $2 WHERE slice_key = $1", [slice.key, to]);
+  if (mostAreNew) await tx.run("/* merge */ UPDATE slices SET content_key = $2 WHERE slice_key = $1", [slice.key, to]);
   return to;
 }
 

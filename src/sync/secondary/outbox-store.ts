@@ -19,7 +19,7 @@ export async function noteApplied(
   confirm: Confirm,
 ): Promise<void> {
   await tx.run(
-    prepared(`WITH stored AS (${storingContent}), unstaged AS (DELETE FROM staging WHERE slice_key = $1),
+    prepared(`/* noteApplied */ WITH stored AS (${storingContent}), unstaged AS (DELETE FROM staging WHERE slice_key = $1),
        told AS (INSERT INTO outbox (company_id, run_id, slice_id, body) VALUES ($6, $7, $8, $9))
      INSERT INTO activity (company_id, run_id, slice_id, slice_name, sub_id, test, outcome, message, grains_added, grains_removed, bytes, duration_ms)
        VALUES ($6, $7, $8, $10, $11, false, $12, '', $13, $14, $15, $16) ON CONFLICT (company_id, run_id, slice_id) DO NOTHING`),
@@ -43,7 +43,7 @@ export async function noteApplied(
 /** Confirmations for this primary that were not acknowledged, oldest first, at most 1,000. */
 export async function readOutbox(db: Queries, companyId: CompanyId): Promise<Confirm[]> {
   const rows = await db.query<{ body: Confirm }>(
-    "SELECT body FROM outbox WHERE company_id = $1 ORDER BY id LIMIT 1000",
+    "/* readOutbox */ SELECT body FROM outbox WHERE company_id = $1 ORDER BY id LIMIT 1000",
     [companyId],
   );
   return rows.map((row) => row.body);
@@ -56,7 +56,7 @@ export async function settleOutbox(
   settled: readonly (readonly [runId: string, sliceId: string])[],
 ): Promise<void> {
   await db.run(
-    `DELETE FROM outbox o USING unnest($2::uuid[], $3::uuid[]) AS settled (run_id, slice_id)
+    `/* settleOutbox */ DELETE FROM outbox o USING unnest($2::uuid[], $3::uuid[]) AS settled (run_id, slice_id)
      WHERE o.company_id = $1 AND o.run_id = settled.run_id AND o.slice_id = settled.slice_id`,
     [companyId, settled.map(([runId]) => runId), settled.map(([, sliceId]) => sliceId)],
   );
@@ -69,9 +69,12 @@ export async function wasCommitted(
   runId: string,
   sliceId: string,
 ): Promise<boolean> {
-  await tx.run("SELECT 1 FROM slices WHERE company_id = $1 AND id = $2 FOR UPDATE", [companyId, sliceId]);
+  await tx.run("/* wasCommittedSlice */ SELECT 1 FROM slices WHERE company_id = $1 AND id = $2 FOR UPDATE", [
+    companyId,
+    sliceId,
+  ]);
   return (
-    (await tx.one("SELECT 1 FROM outbox WHERE company_id = $1 AND run_id = $2 AND slice_id = $3", [
+    (await tx.one("/* wasCommitted */ SELECT 1 FROM outbox WHERE company_id = $1 AND run_id = $2 AND slice_id = $3", [
       companyId,
       runId,
       sliceId,

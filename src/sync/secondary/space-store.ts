@@ -24,7 +24,7 @@ const metadataAndStaged = (ofRow: number | string) =>
 /** Bytes that a primary has here, stored and staged, at most: without looking at each of its grains; and those that others have stored, about. */
 export async function estimateHeld(db: Queries, companyId: CompanyId): Promise<{ held: number; others: number }> {
   const found = await db.one<{ held: number; others: number }>(
-    `SELECT (stored.held + ${metadataAndStaged(mostRowBytes)})::bigint AS held, stored.others FROM (
+    `/* estimateHeld */ SELECT (stored.held + ${metadataAndStaged(mostRowBytes)})::bigint AS held, stored.others FROM (
        SELECT coalesce(sum(content_bytes + ${mostRowBytes} * content_count) FILTER (WHERE company_id = $1), 0) AS held,
          coalesce(sum(content_bytes + ${rowBytes} * content_count) FILTER (WHERE company_id <> $1), 0)::bigint AS others FROM slices) stored`,
     [companyId],
@@ -35,7 +35,7 @@ export async function estimateHeld(db: Queries, companyId: CompanyId): Promise<{
 /** Bytes that a primary has here, stored and staged, from every grain. */
 export async function measureHeld(db: Queries, companyId: CompanyId): Promise<number> {
   const found = await db.one<{ held: number }>(
-    `SELECT ((SELECT coalesce(sum(k.bytes), 0) FROM slices s CROSS JOIN LATERAL
+    `/* measureHeld */ SELECT ((SELECT coalesce(sum(k.bytes), 0) FROM slices s CROSS JOIN LATERAL
        (SELECT sum(b.payload_bytes + ${row}) AS bytes FROM grains b WHERE b.content_key = s.content_key) k WHERE s.company_id = $1) + ${metadataAndStaged(row)})::bigint AS held`,
     [companyId],
   );
@@ -64,7 +64,7 @@ export interface StageRow {
 /** All that is staged, whatever it is for; what was not gone on with for the longest time comes first. */
 export async function listStages(db: Queries): Promise<StageRow[]> {
   const stages = await db.query<StageRow>(
-    `SELECT g.slice_key AS key, s.company_id AS "companyId", g.content_key AS "contentKey", k.bytes::bigint AS bytes, g.updated_at AS "updatedAt"
+    `/* listStages */ SELECT g.slice_key AS key, s.company_id AS "companyId", g.content_key AS "contentKey", k.bytes::bigint AS bytes, g.updated_at AS "updatedAt"
      FROM staging g JOIN slices s USING (slice_key) CROSS JOIN LATERAL (${stagedBytes(row)}) k`,
   );
   return stages.sort((a, b) => a.updatedAt.getTime() - b.updatedAt.getTime());
@@ -73,8 +73,14 @@ export async function listStages(db: Queries): Promise<StageRow[]> {
 /** Deletes what is staged under a content key, unless somebody is staging it or it is gone. @returns whether it did. */
 export async function giveUpStage(db: Database, content: ContentKey): Promise<boolean> {
   return db.transaction(async (tx) => {
-    const lock = await tx.one<{ ok: boolean }>(`SELECT pg_try_advisory_xact_lock(${stageLock("$1")}) AS ok`, [content]);
-    if (lock?.ok !== true || (await tx.run("DELETE FROM staging WHERE content_key = $1", [content])) === 0)
+    const lock = await tx.one<{ ok: boolean }>(
+      `/* giveUpStageLock */ SELECT pg_try_advisory_xact_lock(${stageLock("$1")}) AS ok`,
+      [content],
+    );
+    if (
+      lock?.ok !== true ||
+      (await tx.run("/* giveUpStage */ DELETE FROM staging WHERE content_key = $1", [content])) === 0
+    )
       return false;
     await payloads.clear(tx, content);
     return true;

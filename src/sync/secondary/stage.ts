@@ -18,12 +18,12 @@ import type { StagedSoFar } from "../protocol/secondary-port.ts";
 /** Bytes after which a batch is committed: what a crash costs at most, besides what is on its way. */
 const batchBytes = chunkBytes;
 
-const notStaging = `${asEver("synchronous_commit")}; RESET sandpiper.content_key`;
+const notStaging = `/* stageEnd */ ${asEver("synchronous_commit")}; RESET sandpiper.content_key`;
 
 /** Deletes whatever is staged for a slice; in a transaction of the caller's. */
 export async function clearStage(tx: Session, key: SliceKey): Promise<void> {
   const [stage] = await tx.query<{ content: ContentKey }>(
-    "DELETE FROM staging WHERE slice_key = $1 RETURNING content_key AS content",
+    "/* clearStage */ DELETE FROM staging WHERE slice_key = $1 RETURNING content_key AS content",
     [key],
   );
   if (stage !== undefined) await payloads.clear(tx, stage.content);
@@ -32,7 +32,7 @@ export async function clearStage(tx: Session, key: SliceKey): Promise<void> {
 /** Deletes what is staged for slices of a primary that want it no more: those that are not subscribed, and those that are `current`. */
 export async function sweepStages(session: Session, companyId: CompanyId, current: readonly string[]): Promise<void> {
   const stages = await session.query<{ key: SliceKey }>(
-    `SELECT g.slice_key AS key FROM staging g JOIN slices s USING (slice_key) WHERE s.company_id = $1 AND (s.id = ANY ($2::uuid[]) OR NOT EXISTS
+    `/* sweepStages */ SELECT g.slice_key AS key FROM staging g JOIN slices s USING (slice_key) WHERE s.company_id = $1 AND (s.id = ANY ($2::uuid[]) OR NOT EXISTS
        (SELECT 1 FROM subscriptions u WHERE u.slice_key = s.slice_key AND u.active AND u.offered AND u.withdrawn_at IS NULL OFFSET 0))`,
     [companyId, current],
   );
@@ -42,7 +42,7 @@ export async function sweepStages(session: Session, companyId: CompanyId, curren
 /** The slices of a primary for which something is staged. */
 export async function readStaged(session: Session, companyId: CompanyId): Promise<Set<SliceKey>> {
   const rows = await session.query<{ key: SliceKey }>(
-    "SELECT g.slice_key AS key FROM staging g JOIN slices s USING (slice_key) WHERE s.company_id = $1",
+    "/* readStaged */ SELECT g.slice_key AS key FROM staging g JOIN slices s USING (slice_key) WHERE s.company_id = $1",
     [companyId],
   );
   return new Set(rows.map(({ key }) => key));
@@ -55,12 +55,18 @@ export async function openStage(
   hash: string,
 ): Promise<StagedSoFar & { contentKey: ContentKey }> {
   return session.transaction(async (tx) => {
-    if ((await tx.one("SELECT 1 FROM slices WHERE slice_key = $1 FOR KEY SHARE", [key])) === undefined)
+    if (
+      (await tx.one("/* openStageSlice */ SELECT 1 FROM slices WHERE slice_key = $1 FOR KEY SHARE", [key])) ===
+      undefined
+    )
       throw removedHere();
-    const old = await tx.one<{ hash: string }>("SELECT hash FROM staging WHERE slice_key = $1 FOR UPDATE", [key]);
+    const old = await tx.one<{ hash: string }>(
+      "/* openStageOld */ SELECT hash FROM staging WHERE slice_key = $1 FOR UPDATE",
+      [key],
+    );
     if (old !== undefined && old.hash !== hash) await clearStage(tx, key);
     const [stage] = await tx.query<{ content: ContentKey }>(
-      `INSERT INTO staging (slice_key, hash) VALUES ($1, $2) ON CONFLICT (slice_key) DO UPDATE SET updated_at = now()
+      `/* openStage */ INSERT INTO staging (slice_key, hash) VALUES ($1, $2) ON CONFLICT (slice_key) DO UPDATE SET updated_at = now()
        RETURNING content_key AS content`,
       [key, hash],
     );
@@ -157,10 +163,16 @@ export class Stage {
     if (this.#begun) return;
     this.#begun = true;
     // Whoever removes the slice waits: nobody would find what is staged after that.
-    await this.#session.run(`SELECT pg_advisory_lock_shared(${stageLock("$1")})`, [this.#contentKey]);
-    const there = await this.#session.one("SELECT 1 FROM staging WHERE content_key = $1", [this.#contentKey]);
+    await this.#session.run(`/* stageBeginLock */ SELECT pg_advisory_lock_shared(${stageLock("$1")})`, [
+      this.#contentKey,
+    ]);
+    const there = await this.#session.one("/* stageBeginThere */ SELECT 1 FROM staging WHERE content_key = $1", [
+      this.#contentKey,
+    ]);
     // What is staged need not survive a crash of the database server, only ours: no wait for its disk.
-    await this.#session.run(`SET synchronous_commit = off; SET sandpiper.content_key = ${Number(this.#contentKey)}`);
+    await this.#session.run(
+      `/* stageBegin */ SET synchronous_commit = off; SET sandpiper.content_key = ${Number(this.#contentKey)}`,
+    );
     if (there === undefined) throw removedHere();
   }
 
@@ -168,7 +180,9 @@ export class Stage {
     if (!this.#begun) return;
     this.#begun = false;
     await this.#session.run(notStaging);
-    await this.#session.run(`SELECT pg_advisory_unlock_shared(${stageLock("$1")})`, [this.#contentKey]);
+    await this.#session.run(`/* stageEndLock */ SELECT pg_advisory_unlock_shared(${stageLock("$1")})`, [
+      this.#contentKey,
+    ]);
   }
 }
 

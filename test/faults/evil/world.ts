@@ -202,7 +202,7 @@ export class World {
     );
     await count(
       "COPYs that go on",
-      `SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle' AND query ILIKE 'COPY%'`,
+      `SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle' AND query ILIKE '/* % */ COPY%'`,
     );
     const locks = await heldLocks(db);
     if (locks > 0) found.push(`${locks} locks`);
