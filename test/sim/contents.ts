@@ -67,7 +67,7 @@ function views(tx: Tx, company: string, ids: readonly string[], may = permitted)
     .filter((slice) => ids.includes(slice.id) && visible(tx, slice) && may(tx, company, slice))
     .map(({ key, content, name, id, allowSync, hash, count, bytes }) => ({
       key,
-      content,
+      contentKey: content,
       name,
       id,
       allowSync,
@@ -226,7 +226,7 @@ export const contents: Record<string, Handler> = {
   },
   clearStage: (tx, [key]: [number]) => {
     const content = unstage(tx, key);
-    return rows(content === undefined ? undefined : { content });
+    return rows(content === undefined ? undefined : { contentKey: content });
   },
   removeSliceStage: (tx, [key]: [number]) => {
     const content = unstage(tx, key);
@@ -335,7 +335,7 @@ export const contents: Record<string, Handler> = {
     tx.lock("staging", key, "update");
     const staged = tx.get("staging", key) ?? { slice: key, hash, content: next };
     tx.put("staging", key, staged);
-    return rows({ content: staged.content });
+    return rows({ contentKey: staged.content });
   },
   arrived: (tx, [content]: [number]) => {
     const grains = tx.grains(content);

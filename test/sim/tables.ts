@@ -299,6 +299,7 @@ export function apply(
 /** An error as PostgreSQL sends it. */
 export function pgError(code: string, message: string, constraint?: string): Error {
   const error = new pg.DatabaseError(message, 0, "error");
+  error.severity = "ERROR";
   error.code = code;
   error.constraint = constraint;
   return error;

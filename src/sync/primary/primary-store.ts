@@ -15,9 +15,9 @@ import type { Held, Read, SliceView } from "../protocol/primary-port.ts";
 
 const listPage = 100_000;
 
-type Row = SliceView & { key: SliceKey; content: ContentKey; name: string };
+type Row = SliceView & { key: SliceKey; contentKey: ContentKey; name: string };
 
-const viewColumns = `s.slice_key AS key, s.content_key AS content, s.name, s.id, s.allow_sync AS "allowSync", s.hash, s.content_count AS count, s.content_bytes AS bytes`;
+const viewColumns = `s.slice_key AS key, s.content_key AS "contentKey", s.name, s.id, s.allow_sync AS "allowSync", s.hash, s.content_count AS count, s.content_bytes AS bytes`;
 
 /**
  * The slice, if the partner may see it now. For the rest of the transaction row-level security looks at what is permitted of this
@@ -74,7 +74,7 @@ export async function readSliceMetadata(db: Database, scope: Scope, id: string):
 
 export const readSliceList = (db: Database, scope: Scope, id: string, after: Buffer | null): Promise<Read<Buffer>> =>
   read<Buffer>(db, scope, id, Buffer.alloc(0), (tx, slice) =>
-    readList(tx, slice.content, after, Math.min(listPage, slice.count)),
+    readList(tx, slice.contentKey, after, Math.min(listPage, slice.count)),
   );
 
 /** A page of the grain records after `after`, of those in `wanted` if given. */
@@ -86,7 +86,7 @@ export const readGrains = (
   wanted: Buffer | null,
 ): Promise<Read<Records>> =>
   read<Records>(db, scope, id, { bytes: Buffer.alloc(0), ends: [] }, (tx, slice) =>
-    payloads.page(tx, slice.content, wanted === null ? { after } : { ids: idsBeyond(wanted, after) }, slice),
+    payloads.page(tx, slice.contentKey, wanted === null ? { after } : { ids: idsBeyond(wanted, after) }, slice),
   );
 
 /** A chunk of a large grain; empty when there is none. */
@@ -102,7 +102,7 @@ export const readChunk = (
     scope,
     id,
     Buffer.alloc(0),
-    async (tx, slice) => (await payloads.piece(tx, slice.content, grainId, sequence)) ?? Buffer.alloc(0),
+    async (tx, slice) => (await payloads.piece(tx, slice.contentKey, grainId, sequence)) ?? Buffer.alloc(0),
   );
 
 /** Stores which of the slices that a partner names it holds as they are now; what is known already is not written again. */

@@ -46,9 +46,9 @@ export class SliceCache {
     const { list } = entry;
     if (list !== undefined) return { view, data: await this.#inTurn(() => inTurns(encodeList(list, length))) };
     return this.#inTurn(() =>
-      read(db, scope, id, new Cells(0), async (tx, { content }) => {
+      read(db, scope, id, new Cells(0), async (tx, { contentKey }) => {
         const cells = new Cells(length);
-        for await (const piece of listPieces(tx, content)) await inTurns(addList(cells, piece));
+        for await (const piece of listPieces(tx, contentKey)) await inTurns(addList(cells, piece));
         return cells;
       }),
     );
@@ -62,9 +62,9 @@ export class SliceCache {
     const { list } = entry;
     if (list !== undefined) return { view, data: await this.#inTurn(() => inTurns(entriesWith(list, wanted))) };
     return this.#inTurn(() =>
-      read(db, scope, id, Buffer.alloc(0), async (tx, { content }) => {
+      read(db, scope, id, Buffer.alloc(0), async (tx, { contentKey }) => {
         const found = new ListBuffer(wanted.size);
-        for await (const piece of listPieces(tx, content)) found.add(await inTurns(entriesWith(piece, wanted)));
+        for await (const piece of listPieces(tx, contentKey)) found.add(await inTurns(entriesWith(piece, wanted)));
         return found.all;
       }),
     );
@@ -84,10 +84,10 @@ export class SliceCache {
   }
 
   #build(db: Database, scope: Scope, id: string): Promise<Read<Entry | undefined>> {
-    return read(db, scope, id, undefined as Entry | undefined, async (tx, { key, content, hash, count }) => {
+    return read(db, scope, id, undefined as Entry | undefined, async (tx, { key, contentKey, hash, count }) => {
       const cells = new Cells(keptCells);
       const list = count * listEntryBytes > this.#most / 2 ? undefined : new ListBuffer(count);
-      for await (const piece of listPieces(tx, content)) {
+      for await (const piece of listPieces(tx, contentKey)) {
         await inTurns(addList(cells, piece));
         list?.add(piece);
       }

@@ -22,11 +22,11 @@ const notStaging = `/* stageEnd */ ${asEver("synchronous_commit")}; RESET sandpi
 
 /** Deletes whatever is staged for a slice; in a transaction of the caller's. */
 export async function clearStage(tx: Session, key: SliceKey): Promise<void> {
-  const [stage] = await tx.query<{ content: ContentKey }>(
-    "/* clearStage */ DELETE FROM staging WHERE slice_key = $1 RETURNING content_key AS content",
+  const [stage] = await tx.query<{ contentKey: ContentKey }>(
+    `/* clearStage */ DELETE FROM staging WHERE slice_key = $1 RETURNING content_key AS "contentKey"`,
     [key],
   );
-  if (stage !== undefined) await payloads.clear(tx, stage.content);
+  if (stage !== undefined) await payloads.clear(tx, stage.contentKey);
 }
 
 /** Deletes what is staged for slices of a primary that want it no more: those that are not subscribed, and those that are `current`. */
@@ -65,12 +65,12 @@ export async function openStage(
       [key],
     );
     if (old !== undefined && old.hash !== hash) await clearStage(tx, key);
-    const [stage] = await tx.query<{ content: ContentKey }>(
+    const [stage] = await tx.query<{ contentKey: ContentKey }>(
       `/* openStage */ INSERT INTO staging (slice_key, hash) VALUES ($1, $2) ON CONFLICT (slice_key) DO UPDATE SET updated_at = now()
-       RETURNING content_key AS content`,
+       RETURNING content_key AS "contentKey"`,
       [key, hash],
     );
-    const contentKey = stage!.content;
+    const { contentKey } = stage!;
     return { contentKey, ...(await payloads.arrived(tx, contentKey)) };
   });
 }
