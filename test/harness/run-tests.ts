@@ -86,7 +86,7 @@ function chosenFiles(named: string[]): string[] {
     (name) => name.endsWith(".test.js") && hasSource(name),
   );
   // The long ones first, so that none runs alone at the end.
-  const isLong = (name: string) => Number(/^(integration|sim|faults|demo)\b/.test(name));
+  const isLong = (name: string) => Number(/^(integration|sim|faults|demo|sync\/protocol\/sets)\b/.test(name));
   return found.sort((a, b) => isLong(b) - isLong(a) || (a < b ? -1 : 1)).map((name) => resolve(testRoot, name));
 }
 
