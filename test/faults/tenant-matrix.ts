@@ -214,21 +214,21 @@ function routesOf(server: TestServer): string[] {
   return [...new Set(found)];
 }
 
-/** What is answered to one message, as one text: messages and frames until nothing comes any more. */
+/** What is answered to one message, as one text: messages and frames until the server closes, having been told goodbye. */
 function say(server: TestServer, token: string | undefined, target: Target, type: string): Promise<string> {
   const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
   const socket = new WebSocket(`${server.url.replace("http", "ws")}/sync`, ["sandpiper.sync.1"], { headers });
   const heard: string[] = [];
   return new Promise((resolve) => {
-    let timer: NodeJS.Timeout | undefined;
     const end = () => {
       clearTimeout(timer);
       socket.terminate();
       resolve(heard.join("\n").replaceAll(target.slice, "ID").replaceAll(target.hash, "HASH"));
     };
-    const quiet = () => {
-      clearTimeout(timer);
-      timer = setTimeout(end, 100);
+    const timer = setTimeout(end, 20_000);
+    const ask = (message: unknown) => {
+      socket.send(JSON.stringify(message));
+      socket.send(JSON.stringify(messageTable.bye!(target)));
     };
     const compare = {
       type: "compare",
@@ -247,12 +247,12 @@ function say(server: TestServer, token: string | undefined, target: Target, type
     socket.on("message", (data: Buffer, binary: boolean) => {
       const text = binary ? data.toString("latin1") : data.toString();
       heard.push(text);
-      if (text.includes('"type":"begin"')) socket.send(JSON.stringify(compare));
-      if (text.includes('"type":"compared"') && type !== "compare")
-        socket.send(JSON.stringify(messageTable[type]!(target)));
-      quiet();
+      if (text.includes('"type":"begin"')) {
+        if (type === "compare") ask(compare);
+        else socket.send(JSON.stringify(compare));
+      }
+      if (text.includes('"type":"compared"') && type !== "compare") ask(messageTable[type]!(target));
     });
-    timer = setTimeout(end, 5000);
   });
 }
 
