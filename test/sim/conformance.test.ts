@@ -10,7 +10,7 @@ import { Replay } from "./replay.ts";
 import { smallLimits } from "./small-limits.ts";
 import { statementNames } from "./statements.ts";
 
-t.setTimeout(60_000);
+t.setTimeout(180_000);
 
 const traceCount = 500;
 /** Databases in which traces are repeated at once. */
