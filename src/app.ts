@@ -23,7 +23,7 @@ const tidyMs = 60_000;
  * Opens the database that the configuration names, checks that its schema is this program's, and runs `work`.
  *
  * @param name what PostgreSQL shows as the application's name.
- * @param signal told to stop, it leaves without cleaning up.
+ * @param signal once it is aborted, the database is closed without being vacuumed first.
  * @throws `config`, `schema` or `storage` before `work` is started.
  */
 export async function withApp<T>(

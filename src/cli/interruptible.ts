@@ -1,4 +1,4 @@
-/** A database that stops at the next statement once the user has pressed Ctrl-C: the transaction is then rolled back. */
+/** A database that stops at the next statement once the command is told to stop (signals.ts): the transaction is then rolled back. */
 import type { Database, Session } from "../database/database.ts";
 
 /** As `db`, but every call throws the signal's reason once it is aborted. A commit that has begun is carried out. */

@@ -8,7 +8,7 @@ import { createSyncs } from "../server/upgrade.ts";
 import type { Service } from "./service.ts";
 import { createUpkeep } from "./upkeep.ts";
 
-/** In the order in which they are started, after the listener: while they are stopped it still says that we are alive, and stopping. */
+/** In the order in which they are started, after the listener, which outlives them: it says "stopping" until the last has stopped. */
 const services = [createSyncs, () => new OrderedRuns(), createUpkeep];
 
 export interface Daemon {

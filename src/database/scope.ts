@@ -1,7 +1,7 @@
 /**
- * Who may see which rows: the one place that says so. Every query that serves a request takes a
- * scope and puts one of these conditions into its WHERE, as its first parameter (`npm run test:tenants`
- * takes each of them away in turn, and finds them by that). A partner's company comes from its token
+ * Which slices somebody sees is said here, and once more by row-level security (db/schema.sql). A query that serves a request takes a
+ * scope and puts one of these conditions into its WHERE, as its first parameter (`npm run test:tenants` takes each of them away in turn,
+ * and finds them by that), names the partner's company itself, or works on a slice that was found by one that has a condition. A partner's company comes from its token
  * alone, never from what it sends.
  */
 import type { CompanyId } from "../ids.ts";

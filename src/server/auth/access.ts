@@ -1,4 +1,4 @@
-/** Which role may use a route. What it sees, and who may do what to whom, is in src/operations; who may sync in upgrade.ts. */
+/** Which role may use a route. What it sees: `scopeOf` (operations/actor.ts), put to use by database/scope.ts and row-level security. Who may sync: server/upgrade.ts. */
 import { roles } from "../../companies/company.ts";
 import { forbidden, isAdmin } from "../../operations/actor.ts";
 import type { Identity } from "./token.ts";

@@ -35,7 +35,7 @@ export interface LocalSlice {
 /** What the primary says a slice holds. */
 export type Content = Extract<PrimaryMessage, { type: "content" }>;
 
-/** All that turns a local slice into the primary's, once its grains are staged. */
+/** All that turns a local slice into the primary's, once its grains have arrived. */
 export interface Change {
   content: Content;
   /** Ids of grains to delete. */
@@ -82,12 +82,12 @@ export interface SecondaryPort {
   settle(runId: string, sliceId: string): Promise<void>;
   /** List entries (id, symbol) of a local slice, ascending. */
   readLocalList(slice: LocalSlice): Promise<Buffer>;
-  /** Makes room for the grains of (slice, hash), and says which of them are there already. */
+  /** Finds room for the grains of (slice, hash), and says which of them are staged already. */
   openStage(slice: LocalSlice, hash: string, due: Due): Promise<StagedSoFar>;
-  /** Stages whole records, `body` as it came. */
+  /** Takes whole records, `body` as it came. */
   stageGrains(body: Buffer, entries: number): Promise<void>;
   stageChunk(grainId: Buffer, sequence: number, data: Buffer): Promise<void>;
-  /** All grains are staged, durably. */
+  /** All grains have arrived: held in memory, or staged and committed, which survives our crash, though not the machine's. */
   closeStage(): Promise<void>;
   /** Applies in one transaction, verified from what is stored, with the confirmation in the outbox. */
   apply(slice: LocalSlice, change: Change, confirm: Confirm): Promise<void>;

@@ -1,4 +1,4 @@
-/** Confirmations of a secondary. A confirmation is written with the slice it is about, and forgotten when the primary has acknowledged it. */
+/** What a slice has become, and the confirmations of it. A confirmation is written with the slice it is about, and forgotten when the primary has acknowledged it. */
 import type { Database, Session } from "../../database/database.ts";
 import { prepared } from "../../database/prepared.ts";
 import type { CompanyId, SliceKey } from "../../ids.ts";
