@@ -5,7 +5,7 @@ import { action, addCommand, type Context, tlsWarning } from "./command.ts";
 
 export function registerServe(parent: Command, context: Context): void {
   addCommand(parent, "serve", {
-    summary: "answer partners (on a primary) and the REST API, until SIGTERM or SIGINT",
+    summary: "answer partners (on a primary) and REST requests, until SIGTERM or SIGINT",
     details:
       "Logs one JSON line for each event on standard error. On SIGTERM or SIGINT it refuses new work, lets work in progress finish, and exits 0; " +
       "on a second signal it no longer waits for running work. On SIGHUP it reads its certificate again.",

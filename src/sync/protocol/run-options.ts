@@ -12,5 +12,5 @@ export interface RunOptions {
   readonly retryForSeconds: number;
 }
 
-/** What holds unless it is said otherwise. */
+/** For runs that nobody configures: no retry (`sandpiper sync` retries for 300 s unless it is told otherwise). */
 export const plainRun: RunOptions = { rehearsal: false, allowDrops: false, waitSeconds: 0, retryForSeconds: 0 };
