@@ -44,6 +44,21 @@ for (const [signal, code] of [
   });
 }
 
+t.test("a signal in a process's last moments does not decide how it ends", async (t) => {
+  // Told when the program has done everything: what is sent then comes while Node takes itself down.
+  const preload = `data:text/javascript,import { spawn } from "node:child_process";
+    process.on("exit", () => spawn("kill", ["-HUP", String(process.pid)], { detached: true, stdio: "ignore" }));`;
+  const ends = [];
+  for (let i = 0; i < 10; i++) {
+    const child = spawn(process.execPath, ["--import", preload, sandpiperProgram, "--version"], { stdio: "ignore" });
+    ends.push(await once(child, "close"));
+  }
+  t.same(
+    ends,
+    ends.map(() => [0, null]),
+  );
+});
+
 t.test("a large publication that is interrupted is rolled back", async (t) => {
   const { directory, databaseUrl, json } = await sandbox(t, "primary");
   await json(["slice", "add", "Pads", "--type", "aces-file"]);

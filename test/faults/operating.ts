@@ -61,9 +61,7 @@ export async function operate(
         await heedsSignals(run.pid);
         await sleep(ms);
         run.kill(signal as NodeJS.Signals);
-        const ended = await run.exited;
-        // A process that has done everything and is leaving heeds no signal any more: it dies of it, for which a shell has the same code.
-        return ended.signal === signal && (await subject.equal()) ? code : (ended.code ?? -1);
+        return (await run.exited).code ?? -1;
       }, [code]);
     }
     await verdict.during("signals that change nothing, to both", async () => {
