@@ -11,6 +11,7 @@ export async function serve(app: App, signal: AbortSignal, hurry?: AbortSignal):
   // What a crowd leaves behind is collected when it is half as much as is in use; by itself the engine waits for four times as much.
   setFlagsFromString("--heap-growing-percent=50");
   await requireRowSecurity(app.db);
+  signal.throwIfAborted();
   const daemon = await startDaemon(app);
   const { role, companyName } = app.server;
   app.log.info({ event: "server.listening", url: daemon.url, role, company: companyName });
