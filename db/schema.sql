@@ -310,7 +310,7 @@ CREATE POLICY everything ON users USING ((( SELECT current_setting('sandpiper.sc
 CREATE POLICY own ON users USING ((company_id = ( SELECT partner() AS partner)));
 GRANT DELETE, INSERT, SELECT, UPDATE ON users TO sandpiper_app;
 
-CREATE VIEW permitted AS
+CREATE VIEW permitted WITH (security_invoker=false) AS
  SELECT s.slice_key,
     s.content_key
    FROM slices s
@@ -324,6 +324,7 @@ UNION ALL
      JOIN subscriptions u USING (slice_key)
      JOIN companies c ON c.id = u.company_id
   WHERE (( SELECT serving() AS serving)) IS NULL AND u.company_id = (( SELECT partner() AS partner)) AND u.active AND c.active;
+GRANT SELECT ON permitted TO sandpiper_app;
 
 CREATE OR REPLACE FUNCTION public.partner()
  RETURNS uuid

@@ -2,7 +2,7 @@
 import { stat } from "node:fs/promises";
 import type { App } from "../app.ts";
 import { SandpiperError } from "../errors.ts";
-import { type Published, publishFile } from "../slices/publish.ts";
+import { type Published, publishFile } from "../slices/publish-file.ts";
 import type { Slice } from "../slices/rules/slice.ts";
 import type { Actor } from "./actor.ts";
 import { sliceFor } from "./find.ts";

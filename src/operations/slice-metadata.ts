@@ -2,7 +2,7 @@
 import type { App } from "../app.ts";
 import { SandpiperError } from "../errors.ts";
 import { applyBatch } from "../slices/batch.ts";
-import { changeSlice } from "../slices/publish.ts";
+import { changeSlice } from "../slices/change-slice.ts";
 import { type Metadata, sortMetadata } from "../slices/rules/hash.ts";
 import { checkMetadata } from "../slices/rules/metadata.ts";
 import { readMetadata, replaceMetadata } from "../slices/slice-store.ts";

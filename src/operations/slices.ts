@@ -1,7 +1,7 @@
 /** Slices as things. What they hold: publish.ts, slice-metadata.ts. */
 import type { App } from "../app.ts";
 import { checkName } from "../names.ts";
-import { changeSlice } from "../slices/publish.ts";
+import { changeSlice } from "../slices/change-slice.ts";
 import type { Metadata } from "../slices/rules/hash.ts";
 import type { Slice } from "../slices/rules/slice.ts";
 import { addSlice, checkType, removeSlice, renameSlice, setAllowSync, setSliceType } from "../slices/slice-store.ts";

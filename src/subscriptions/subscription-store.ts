@@ -6,19 +6,19 @@ import { violatedConstraint } from "../database/database-errors.ts";
 import { prepared } from "../database/prepared.ts";
 import { companyInScope, everything, type Scope, scopeValue } from "../database/scope.ts";
 import { SandpiperError } from "../errors.ts";
-import { type CompanyId, isUuid, type SliceId, type SliceKey } from "../ids.ts";
+import { type CompanyId, isUuid, type SliceKey } from "../ids.ts";
 import { checkName, nameKey } from "../names.ts";
-import type { Slice } from "../slices/rules/slice.ts";
-import { insertCopies, type Page, renameSlice, setSliceType } from "../slices/slice-store.ts";
+import type { Page } from "../slices/slice-store.ts";
 import { checkDescription } from "./rules/description.ts";
-import type { KnownSlice, SubscriptionPlan } from "./rules/rules.ts";
 
 type Queries = Pick<Session | Database, "query" | "one" | "run">;
 
-const columns = `u.subscription_key AS key, u.company_id AS "companyId", c.name AS "companyName", u.id, u.slice_key AS "sliceKey",
+/** The columns of a {@link Subscription}, from {@link tables}. */
+export const columns = `u.subscription_key AS key, u.company_id AS "companyId", c.name AS "companyName", u.id, u.slice_key AS "sliceKey",
   s.id AS "sliceId", s.name AS "sliceName", s.slice_type AS "sliceType", u.name, u.description, u.active, u.offered,
   u.withdrawn_at AS "withdrawnAt", u.created_at AS "createdAt", u.updated_at AS "updatedAt"`;
-const tables = "subscriptions u JOIN companies c ON c.id = u.company_id JOIN slices s ON s.slice_key = u.slice_key";
+export const tables =
+  "subscriptions u JOIN companies c ON c.id = u.company_id JOIN slices s ON s.slice_key = u.slice_key";
 
 /** Subscriptions that the scope sees, by name. */
 export async function listSubscriptions(
@@ -33,74 +33,6 @@ export async function listSubscriptions(
     [scopeValue(scope), filter.companyId ?? null, filter.sliceKey ?? null, page?.limit ?? null, page?.offset ?? 0],
   );
 }
-
-/** A subscription with the whole of its slice. */
-export type Offered = Subscription & { slice: Slice };
-
-/** What a company may receive, in order of id, switched off or not; at most `limit`. */
-async function listOffers(db: Queries, companyId: CompanyId, limit: number): Promise<Offered[]> {
-  const rows = await db.query<Subscription & Prefixed>(
-    `/* listOffers */ SELECT ${columns}, s.content_key AS "slice.contentKey", s.company_id AS "slice.companyId", s.allow_sync AS "slice.allowSync", s.hash AS "slice.hash",
-       s.content_hash AS "slice.contentHash", s.content_count AS "slice.count", s.content_bytes AS "slice.bytes",
-       s.content_date AS "slice.contentDate", s.created_at AS "slice.createdAt", s.updated_at AS "slice.updatedAt"
-     FROM ${tables} WHERE u.company_id = $1 ORDER BY u.id LIMIT $2`,
-    [companyId, limit],
-  );
-  return rows.map((row) => ({
-    ...row,
-    slice: {
-      key: row.sliceKey,
-      contentKey: row["slice.contentKey"],
-      id: row.sliceId as SliceId,
-      name: row.sliceName,
-      type: row.sliceType,
-      companyId: row["slice.companyId"],
-      allowSync: row["slice.allowSync"],
-      hash: row["slice.hash"],
-      contentHash: row["slice.contentHash"],
-      count: row["slice.count"],
-      bytes: row["slice.bytes"],
-      contentDate: row["slice.contentDate"],
-      createdAt: row["slice.createdAt"],
-      updatedAt: row["slice.updatedAt"],
-    },
-  }));
-}
-
-/**
- * A name for what {@link listOffers} says of a company: of what the rules of subscriptions look at, rows, names and flags. What the
- * slices hold is compared elsewhere, and changes often.
- */
-async function nameOffers(db: Queries, companyId: CompanyId): Promise<string> {
-  const row = await db.one<{ name: string }>(
-    `/* nameOffers */ SELECT encode(sha256(convert_to(coalesce(string_agg(
-       jsonb_build_array(u.id, u.name, u.description, u.active, s.id, s.name, s.slice_type)::text, ',' ORDER BY u.id), ''), 'UTF8')), 'hex') AS name
-     FROM ${tables} WHERE u.company_id = $1`,
-    [companyId],
-  );
-  return row!.name.slice(0, 32);
-}
-
-/**
- * What a company may receive, and a name for it; without the list when that is the one with the name `known`. Both are of one moment: a
- * list with the name of another would be taken for that other one when it comes back.
- */
-export async function readOffers(
-  db: Database,
-  companyId: CompanyId,
-  known: string | undefined,
-  limit: number,
-): Promise<{ name: string; offers: Offered[] | null }> {
-  return db.transaction(
-    async (tx) => {
-      const name = await nameOffers(tx, companyId);
-      return { name, offers: name === known ? null : await listOffers(tx, companyId, limit) };
-    },
-    { readOnly: true, snapshot: true },
-  );
-}
-
-type Prefixed = { [K in keyof Slice as `slice.${K}`]: Slice[K] };
 
 /** How many subscriptions the scope sees. */
 export async function countSubscriptions(db: Queries, scope: Scope, companyId?: CompanyId): Promise<number> {
@@ -191,7 +123,7 @@ export async function addSubscription(
 }
 
 /** The state of a subscription. */
-interface State {
+export interface State {
   id: string;
   sliceKey: SliceKey;
   name: string;
@@ -213,7 +145,7 @@ const columnsOf = (states: readonly State[]): unknown[][] => [
 const stateColumns = `unnest($2::uuid[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::boolean[], $8::boolean[])
        WITH ORDINALITY AS n (id, slice_key, name, name_key, description, active, offered, ordinal)`;
 
-async function insertSubscriptions(tx: Queries, companyId: CompanyId, states: readonly State[]): Promise<void> {
+export async function insertSubscriptions(tx: Queries, companyId: CompanyId, states: readonly State[]): Promise<void> {
   await tx.run(
     `/* insertSubscriptions */ INSERT INTO subscriptions (company_id, id, slice_key, name, name_key, description, active, offered)
      SELECT $1, id, slice_key, name, name_key, description, active, offered FROM ${stateColumns} ORDER BY ordinal`,
@@ -242,65 +174,8 @@ export async function removeSubscription(db: Queries, key: number): Promise<void
   await db.run(`/* removeSubscription */ ${forgetList} DELETE FROM subscriptions ${ofOwner}`, [key]);
 }
 
-/** What the rules need to know of this database besides the subscriptions of one primary. */
-export async function readNames(
-  db: Queries,
-  companyId: CompanyId,
-): Promise<{ slices: KnownSlice[]; taken: { subscriptions: Set<string>; slices: Set<string> } }> {
-  const slices = await db.query<KnownSlice>(
-    "/* readNames */ SELECT id, name, slice_type AS type FROM slices WHERE company_id = $1",
-    [companyId],
-  );
-  const subscriptionNames = await db.query<{ k: string }>(
-    "/* readNamesSubscriptions */ SELECT name_key AS k FROM subscriptions",
-  );
-  const sliceNames = await db.query<{ k: string }>("/* readNamesSlices */ SELECT name_key AS k FROM slices");
-  return {
-    slices,
-    taken: {
-      subscriptions: new Set(subscriptionNames.map((row) => row.k)),
-      slices: new Set(sliceNames.map((row) => row.k)),
-    },
-  };
-}
-
-/** Does what {@link SubscriptionPlan} says, for one primary, in the caller's transaction; in few statements, however many subscriptions there are. */
-export async function applyPlan(tx: Session, companyId: CompanyId, plan: SubscriptionPlan): Promise<void> {
-  const known = await tx.query<{ id: string; key: SliceKey }>(
-    "/* applyPlan */ SELECT id, slice_key AS key FROM slices WHERE company_id = $1",
-    [companyId],
-  );
-  const keys = new Map(known.map((row) => [row.id, row.key]));
-  for (const slice of plan.changeSlices) {
-    // A name may pass from one slice to another within the plan: first everything steps aside.
-    await tx.run(
-      "/* applyPlanAside */ UPDATE slices SET name_key = slice_key::text || ' ' || name_key WHERE slice_key = $1",
-      [keys.get(slice.id)],
-    );
-  }
-  for (const slice of plan.changeSlices) {
-    await renameSlice(tx, keys.get(slice.id)!, slice.name);
-    await setSliceType(tx, keys.get(slice.id)!, slice.type);
-  }
-  for (const [id, key] of await insertCopies(tx, companyId, plan.addSlices)) keys.set(id, key);
-  const stateOf = (row: SubscriptionPlan["add"][number]): State => ({ ...row, sliceKey: keys.get(row.sliceId)! });
-  if (plan.replace.length > 0)
-    await tx.run("/* applyPlanReplace */ DELETE FROM subscriptions WHERE subscription_key = ANY ($1::bigint[])", [
-      keysOf(plan.replace),
-    ]);
-  if (plan.change.length > 0) await changeSubscriptions(tx, companyId, plan.change.map(stateOf));
-  if (plan.add.length > 0) await insertSubscriptions(tx, companyId, plan.add.map(stateOf));
-  if (plan.withdraw.length > 0) {
-    await tx.run(
-      "/* applyPlanWithdraw */ UPDATE subscriptions SET withdrawn_at = now(), updated_at = now() WHERE subscription_key = ANY ($1::bigint[])",
-      [keysOf(plan.withdraw)],
-    );
-  }
-}
-
-const keysOf = (rows: readonly Subscription[]) => rows.map(({ key }) => key);
-
-async function changeSubscriptions(tx: Session, companyId: CompanyId, states: readonly State[]): Promise<void> {
+/** Changes subscriptions to these states. Names may pass from one to another. */
+export async function changeSubscriptions(tx: Session, companyId: CompanyId, states: readonly State[]): Promise<void> {
   await tx.run(
     "/* changeSubscriptionsAside */ UPDATE subscriptions SET name_key = subscription_key::text || ' ' || name_key WHERE company_id = $1 AND id = ANY ($2::uuid[])",
     [companyId, states.map(({ id }) => id)],

@@ -18,8 +18,9 @@ export async function dumpSchema(owner: Database): Promise<string> {
     ...(await text(owner, tables)),
     ...(await text(
       owner,
-      `SELECT 'CREATE VIEW ' || relname || ' AS' || E'\\n' || pg_get_viewdef(oid, true) AS sql
-       FROM pg_class WHERE relkind = 'v' AND relnamespace ${inPublic} ORDER BY relname`,
+      `SELECT 'CREATE VIEW ' || relname || coalesce(' WITH (' || array_to_string(reloptions, ', ') || ')', '') || ' AS' || E'\\n' || pg_get_viewdef(oid, true)
+         || ${grants} AS sql
+       FROM pg_class c WHERE relkind = 'v' AND relnamespace ${inPublic} ORDER BY relname`,
     )),
     ...(await text(
       owner,
@@ -33,6 +34,10 @@ export async function dumpSchema(owner: Database): Promise<string> {
   ];
   return `${parts.join("\n\n")}\n`;
 }
+
+/** What the program may do with a table or view `c`. */
+const grants = `coalesce((SELECT E'\\nGRANT ' || string_agg(g.privilege_type, ', ' ORDER BY g.privilege_type) || ' ON ' || c.relname || ' TO sandpiper_app;'
+         FROM aclexplode(c.relacl) g WHERE g.grantee = 'sandpiper_app'::regrole AND g.privilege_type <> 'MAINTAIN'), '')`;
 
 /** A table with all that belongs to it. PostgreSQL 18 has constraints for NOT NULL too; the column says so already. */
 const tables = `
@@ -61,6 +66,5 @@ const tables = `
            || coalesce(' USING (' || pg_get_expr(p.polqual, p.polrelid) || ')', '')
            || coalesce(' WITH CHECK (' || pg_get_expr(p.polwithcheck, p.polrelid) || ')', '') || ';', '' ORDER BY p.polname)
          FROM pg_policy p WHERE p.polrelid = c.oid), '')
-    || coalesce((SELECT E'\\nGRANT ' || string_agg(g.privilege_type, ', ' ORDER BY g.privilege_type) || ' ON ' || c.relname || ' TO sandpiper_app;'
-         FROM aclexplode(c.relacl) g WHERE g.grantee = 'sandpiper_app'::regrole AND g.privilege_type <> 'MAINTAIN'), '') AS sql
+    || ${grants} AS sql
   FROM pg_class c WHERE c.relkind IN ('r', 'p') AND c.relnamespace ${inPublic} ORDER BY c.relname`;

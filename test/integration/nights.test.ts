@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir, readdir, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import t from "tap";
-import { publishFile } from "../../src/slices/publish.ts";
+import { publishFile } from "../../src/slices/publish-file.ts";
 import { requireSlice } from "../../src/slices/slice-store.ts";
 import { sandpiper } from "../harness/process.ts";
 import { scratch } from "../harness/scratch.ts";

@@ -1,7 +1,7 @@
 /** A primary in the simulation: the program's own session, adapter and store, behind a login and a list as the server gives them. */
 import { asSandpiperError, meanings, SandpiperError } from "../../src/errors.ts";
 import type { CompanyId } from "../../src/ids.ts";
-import { readOffers } from "../../src/subscriptions/subscription-store.ts";
+import { readOffers } from "../../src/subscriptions/offer-store.ts";
 import { PrimaryAdapter } from "../../src/sync/primary/primary-adapter.ts";
 import { SliceCache } from "../../src/sync/primary/slice-cache.ts";
 import { drive } from "../../src/sync/protocol/effects.ts";

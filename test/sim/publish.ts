@@ -1,6 +1,7 @@
 /** An operator of a primary changes a slice, by the program's own way of publishing. */
+
+import { changeSlice } from "../../src/slices/change-slice.ts";
 import { payloads } from "../../src/slices/payloads/payloads.ts";
-import { changeSlice } from "../../src/slices/publish.ts";
 import { sortMetadata } from "../../src/slices/rules/hash.ts";
 import type { Slice } from "../../src/slices/rules/slice.ts";
 import { chunkBytes } from "../../src/slices/rules/slice.ts";

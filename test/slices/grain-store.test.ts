@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import t from "tap";
 import { everything } from "../../src/database/scope.ts";
+import { changeSlice } from "../../src/slices/change-slice.ts";
 import {
   findGrain,
   findGrainByKey,
@@ -10,7 +11,6 @@ import {
   readGrainsAfter,
 } from "../../src/slices/grain-store.ts";
 import { payloads } from "../../src/slices/payloads/payloads.ts";
-import { changeSlice } from "../../src/slices/publish.ts";
 import { openTestDatabase } from "../harness/open-database.ts";
 
 t.test("grains are found by id and key, and listed in order of id", async (t) => {

@@ -2,7 +2,7 @@
 import type { Router } from "express";
 import { SandpiperError } from "../../errors.ts";
 import { step } from "../../step.ts";
-import { type Offered, readOffers } from "../../subscriptions/subscription-store.ts";
+import { type Offered, readOffers } from "../../subscriptions/offer-store.ts";
 import type { ServerContext } from "../context.ts";
 import { answerText, listText } from "../http/answer.ts";
 import { endpoint, resource } from "./endpoint.ts";

@@ -1,6 +1,6 @@
 /**
  * The rules of subscriptions: what a list from a primary changes here. Pure: it looks at what is on file and
- * at what is offered, and says what to do; subscription-store.ts does it.
+ * at what is offered, and says what to do; plan-store.ts does it.
  *
  * - Company ids are swapped: an offer says which partner of the primary it is for (us), our row says which primary it is from.
  * - What is new is added, with its slice. What is gone is marked withdrawn, its data kept; it is cleared when it reappears.

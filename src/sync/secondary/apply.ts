@@ -6,10 +6,10 @@ import { isDeepStrictEqual } from "node:util";
 import type { Session } from "../../database/database.ts";
 import { prepared } from "../../database/prepared.ts";
 import { asSandpiperError, SandpiperError } from "../../errors.ts";
-import { type CompanyId, type ContentKey, uuidText } from "../../ids.ts";
+import { type CompanyId, type ContentKey, type SliceKey, uuidText } from "../../ids.ts";
 import type { SmallGrain } from "../../slices/payloads/payload-store.ts";
 import { payloads } from "../../slices/payloads/payloads.ts";
-import { computeContent } from "../../slices/refresh.ts";
+import { computeContent, contentValues, type SliceContent, storingContent } from "../../slices/refresh.ts";
 import { idBytes, type Metadata, sortMetadata } from "../../slices/rules/hash.ts";
 import { metadataColumn, replaceMetadata } from "../../slices/slice-store.ts";
 import { step } from "../../step.ts";
@@ -17,7 +17,6 @@ import { refuse } from "../protocol/guards.ts";
 import { idCount } from "../protocol/id-lists.ts";
 import type { Confirm } from "../protocol/messages.ts";
 import type { Change, LocalSlice } from "../protocol/secondary-port.ts";
-import { noteApplied } from "./outbox-store.ts";
 
 const deleteBatch = 10_000;
 
@@ -146,4 +145,37 @@ async function oneKeyEach<T>(slice: LocalSlice, work: () => Promise<T>): Promise
       }),
     );
   }
+}
+
+/**
+ * Writes what a slice has become: its figures, the confirmation, and what is logged; nothing is staged for it any more. One statement,
+ * for it is part of what every slice costs.
+ */
+export async function noteApplied(
+  tx: Session,
+  companyId: CompanyId,
+  slice: { key: SliceKey; name: string; subscriptionId: string },
+  content: SliceContent,
+  confirm: Confirm,
+): Promise<void> {
+  await tx.run(
+    prepared(`/* noteApplied */ WITH stored AS (${storingContent}), unstaged AS (DELETE FROM staging WHERE slice_key = $1),
+       told AS (INSERT INTO outbox (company_id, run_id, slice_id, body) VALUES ($6, $7, $8, $9))
+     INSERT INTO activity (company_id, run_id, slice_id, slice_name, sub_id, test, outcome, message, grains_added, grains_removed, bytes, duration_ms)
+       VALUES ($6, $7, $8, $10, $11, false, $12, '', $13, $14, $15, $16) ON CONFLICT (company_id, run_id, slice_id) DO NOTHING`),
+    [
+      ...contentValues(slice.key, content),
+      companyId,
+      confirm.run_id,
+      confirm.id,
+      JSON.stringify(confirm),
+      slice.name,
+      slice.subscriptionId,
+      confirm.outcome,
+      confirm.added,
+      confirm.removed,
+      confirm.bytes,
+      confirm.duration_ms,
+    ],
+  );
 }

@@ -1,44 +1,9 @@
-/** What a slice has become, and the confirmations of it. A confirmation is written with the slice it is about, and forgotten when the primary has acknowledged it. */
+/** Confirmations of a secondary. A confirmation is written with the slice it is about, and forgotten when the primary has acknowledged it. */
 import type { Database, Session } from "../../database/database.ts";
-import { prepared } from "../../database/prepared.ts";
-import type { CompanyId, SliceKey } from "../../ids.ts";
-import { contentValues, type SliceContent, storingContent } from "../../slices/refresh.ts";
+import type { CompanyId } from "../../ids.ts";
 import type { Confirm } from "../protocol/messages.ts";
 
 type Queries = Pick<Session | Database, "query" | "one" | "run">;
-
-/**
- * Writes what a slice has become: its figures, the confirmation, and what is logged; nothing is staged for it any more. One statement,
- * for it is part of what every slice costs.
- */
-export async function noteApplied(
-  tx: Session,
-  companyId: CompanyId,
-  slice: { key: SliceKey; name: string; subscriptionId: string },
-  content: SliceContent,
-  confirm: Confirm,
-): Promise<void> {
-  await tx.run(
-    prepared(`/* noteApplied */ WITH stored AS (${storingContent}), unstaged AS (DELETE FROM staging WHERE slice_key = $1),
-       told AS (INSERT INTO outbox (company_id, run_id, slice_id, body) VALUES ($6, $7, $8, $9))
-     INSERT INTO activity (company_id, run_id, slice_id, slice_name, sub_id, test, outcome, message, grains_added, grains_removed, bytes, duration_ms)
-       VALUES ($6, $7, $8, $10, $11, false, $12, '', $13, $14, $15, $16) ON CONFLICT (company_id, run_id, slice_id) DO NOTHING`),
-    [
-      ...contentValues(slice.key, content),
-      companyId,
-      confirm.run_id,
-      confirm.id,
-      JSON.stringify(confirm),
-      slice.name,
-      slice.subscriptionId,
-      confirm.outcome,
-      confirm.added,
-      confirm.removed,
-      confirm.bytes,
-      confirm.duration_ms,
-    ],
-  );
-}
 
 /** Confirmations for this primary that were not acknowledged, oldest first, at most 1,000. */
 export async function readOutbox(db: Queries, companyId: CompanyId): Promise<Confirm[]> {

@@ -31,7 +31,7 @@ function plan(file: File, offers: Offer[], allowDrops?: boolean): SubscriptionPl
   return planSubscriptions(file.subscriptions, offers, file.slices, taken, allowDrops);
 }
 
-/** What subscription-store.ts does with a plan, in memory. */
+/** What plan-store.ts does with a plan, in memory. */
 function apply(file: File, result: SubscriptionPlan): File {
   const slices = file.slices.map((slice) => result.changeSlices.find(({ id }) => id === slice.id) ?? slice);
   slices.push(...result.addSlices);

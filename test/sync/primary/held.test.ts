@@ -5,7 +5,7 @@ import t from "tap";
 import { addCompany } from "../../../src/companies/company-store.ts";
 import type { Database } from "../../../src/database/database.ts";
 import { applyBatch } from "../../../src/slices/batch.ts";
-import { changeSlice } from "../../../src/slices/publish.ts";
+import { changeSlice } from "../../../src/slices/change-slice.ts";
 import type { Slice } from "../../../src/slices/rules/slice.ts";
 import { requireSlice } from "../../../src/slices/slice-store.ts";
 import { addSubscription, setSubscriptionActive } from "../../../src/subscriptions/subscription-store.ts";

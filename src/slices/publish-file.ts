@@ -1,64 +1,20 @@
-/**
- * Publishing on the primary: a slice is changed and its hash moves in one transaction, so a partner
- * sees the old set or the new one. Two publishers of one slice: one wins, the other gets `conflict`.
- */
+/** Publishing a file as the grain of a level-1 slice. */
 import { createHash, randomUUID } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { basename } from "node:path";
-import { pipeline, Readable } from "node:stream";
-import { createGunzip, createGzip } from "node:zlib";
+import { pipeline } from "node:stream";
+import { createGzip } from "node:zlib";
 import type { Database, Session } from "../database/database.ts";
 import { everything } from "../database/scope.ts";
-import { asSandpiperError, SandpiperError } from "../errors.ts";
+import { SandpiperError } from "../errors.ts";
 import { step } from "../step.ts";
+import { changeSlice } from "./change-slice.ts";
+import { openContent } from "./file-content.ts";
 import { type GrainRow, listGrains } from "./grain-store.ts";
 import { payloads } from "./payloads/payloads.ts";
 import { notePublishedFile, readPublishedFile } from "./published-file-store.ts";
-import { refreshSlice, type SliceContent } from "./refresh.ts";
-import { isGzip, mostInflated } from "./rules/encoding.ts";
+import { mostInflated } from "./rules/encoding.ts";
 import { grainTextProblem, levelOneKey, type Slice } from "./rules/slice.ts";
-
-/**
- * Changes a slice in one transaction: takes its row (or fails at once if somebody else has it), lets `change` do its work,
- * and refreshes hash and count.
- *
- * @throws SandpiperError `conflict` when another publisher holds the slice, `not_found` when it was removed meanwhile.
- */
-export async function changeSlice<T>(
-  db: Database,
-  slice: Slice,
-  change: (tx: Session) => Promise<T>,
-): Promise<{ result: T; content: SliceContent }> {
-  const work = db.transaction(async (tx) => {
-    step("l.begin");
-    await takeSlice(tx, slice);
-    const result = await change(tx);
-    step("l.refresh");
-    const content = await refreshSlice(tx, slice);
-    step("l.commit");
-    return { result, content };
-  });
-  return work.catch(async (error) => {
-    // What did not fit the disk is taken off it again.
-    if (asSandpiperError(error).code === "storage") await db.disk?.reclaim(true).catch(() => {});
-    throw error;
-  });
-}
-
-async function takeSlice(tx: Session, slice: Slice): Promise<void> {
-  // Not FOR UPDATE: rows that only refer to the slice, as what partners confirm, need not wait until a long change is done.
-  const taken = await tx.one(
-    "/* takeSlice */ SELECT 1 FROM slices WHERE slice_key = $1 FOR NO KEY UPDATE SKIP LOCKED",
-    [slice.key],
-  );
-  if (taken !== undefined) return;
-  const there = await tx.one("/* takeSliceThere */ SELECT 1 FROM slices WHERE slice_key = $1", [slice.key]);
-  if (there === undefined)
-    throw new SandpiperError("not_found", `slice ${JSON.stringify(slice.name)} was removed`, { hint: "Add it again." });
-  throw new SandpiperError("conflict", `slice ${JSON.stringify(slice.name)} is being changed by somebody else`, {
-    hint: "Wait until that is done, then run again.",
-  });
-}
 
 export interface Published {
   /** False when the slice holds exactly these bytes under this name already. */
@@ -178,40 +134,4 @@ async function unfoldsTo(session: Session, grain: GrainRow, file: FileDigest): P
     throw error;
   }
   return hash.digest("hex") === file.sha256;
-}
-
-/** The bytes of the file that a level-1 grain stands for: its stored payload with gzip undone. @throws `verification` when it is not gzip, `limit` when it unfolds too far ({@link mostInflated}). */
-export async function* openContent(session: Session, grain: GrainRow): AsyncGenerator<Buffer> {
-  const stored = payloads.get(session, grain);
-  if (!isGzip(grain.encoding)) {
-    yield* stored;
-    return;
-  }
-  const inflated = pipeline(Readable.from(stored, { objectMode: false }), createGunzip(), () => {});
-  try {
-    let bytes = 0;
-    for await (const piece of inflated) {
-      bytes += piece.length;
-      if (bytes > mostInflated(grain.bytes)) {
-        throw new SandpiperError(
-          "limit",
-          `the file of grain ${grain.id} expands to more than 200 times its stored size`,
-          {
-            hint: "Only a file that is made to fill disks expands that far: ask the primary.",
-          },
-        );
-      }
-      yield piece;
-    }
-  } catch (cause) {
-    if (cause instanceof SandpiperError || !/^Z_/.test((cause as { code?: string }).code ?? "")) throw cause;
-    throw new SandpiperError(
-      "verification",
-      `grain ${grain.id} is not gzip, although its encoding (${grain.encoding}) says so`,
-      {
-        cause,
-        hint: "Ask the primary to publish it again.",
-      },
-    );
-  }
 }
