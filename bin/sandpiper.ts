@@ -34,4 +34,4 @@ if (complaint !== undefined) processPrinter().tell(complaint);
 process.exitCode = exitCode;
 signals.leaveTerminal();
 // Node's own way out first forgets the signals: one that came in its last moments would decide how this ends.
-process.once("exit", () => process.exit());
+process.once("exit", (code) => process.exit(code));

@@ -28,8 +28,11 @@ export const minPasswordLength = 12;
 
 // OWASP's minimum for Argon2id (19 MiB, 2 passes).
 const cost = { memoryCost: 19_456, timeCost: 2, parallelism: 1 };
-/** Loaded when a password is at hand: hardly a command needs it. */
-const argon2 = () => import("@node-rs/argon2");
+/**
+ * Loaded when a password is at hand, since hardly a command needs it. A server loads it before it listens: a crowd that leaves no file to
+ * be opened must not decide whether anybody can log in.
+ */
+export const argon2 = () => import("@node-rs/argon2");
 const hashPassword = async (password: string) => (await argon2()).hash(password, cost);
 
 const noise = (bytes: number) => randomBytes(bytes).toString("base64").replace(/=+$/, "");

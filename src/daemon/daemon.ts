@@ -1,5 +1,6 @@
 /** The assembly of `serve`: one context, and the services that work in it. A new service is one line of the list. */
 import type { App } from "../app.ts";
+import { argon2 } from "../companies/user-store.ts";
 import { createContext, type ServerContext } from "../server/context.ts";
 import { createHttpServer } from "../server/http/http-server.ts";
 import { createApplication } from "../server/rest/application.ts";
@@ -47,6 +48,7 @@ export async function startDaemon(app: App, more: readonly Service[] = []): Prom
     await http.stop(over);
   };
   try {
+    await argon2();
     const address = await http.start();
     for (const service of all) await service.start?.();
     let stopped: Promise<void> | undefined;

@@ -1,4 +1,5 @@
 /** `sandpiper serve` while partners sync: stopping, tokens that run out, several addresses, and syncs ordered over REST. */
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import t from "tap";
@@ -23,6 +24,12 @@ t.test("SIGTERM lets a running sync finish, refuses the next, and ends with 0", 
   const { primary, secondary } = await makePair(t);
   await offer(primary, "parts", "aces-items", secondary);
   await primary.batch("parts", addLines(0, 3000, 2000));
+  if (process.platform === "linux")
+    t.match(
+      readFileSync(`/proc/${primary.server!.pid}/maps`, "utf8"),
+      /argon2.*\.node/,
+      "what logins need is loaded before anybody logs in, while files can be opened",
+    );
   const run = secondary.start(["sync"], { nodeArgs: ["--import", failpoint], env: { SP_FP: "s.stage:1:sleep:1500" } });
   const db = await secondary.db();
   while ((await db.query("SELECT 1 FROM staging")).length === 0)
