@@ -232,6 +232,11 @@ CREATE POLICY own ON slices FOR SELECT USING ((EXISTS ( SELECT 1
  OFFSET 0)));
 GRANT DELETE, INSERT, SELECT, UPDATE ON slices TO sandpiper_app;
 
+CREATE TABLE spare_room (
+  filler uuid NOT NULL
+);
+GRANT INSERT, TRUNCATE ON spare_room TO sandpiper_app;
+
 CREATE TABLE staging (
   slice_key bigint NOT NULL,
   hash text COLLATE "C" NOT NULL,

@@ -51,6 +51,18 @@ export async function listTables(db: Pick<Database, "query">): Promise<Table[]> 
 /** Makes the space of grains that were deleted usable again, and nothing besides: it is done when a disk is full. */
 export const vacuumGrains = "VACUUM grain_rows, grain_chunks";
 
+/** The same on a disk that has not a page left: VACUUM needs a few, which are kept for it (0012-spare-room.sql). @throws `storage` when it fails all the same. */
+export async function vacuumOnFullDisk(session: Session): Promise<void> {
+  await session.run("/* giveSpareRoom */ TRUNCATE spare_room");
+  try {
+    await session.run(`/* vacuumGrains */ ${vacuumGrains}`);
+  } finally {
+    await session.run(
+      "/* keepSpareRoom */ INSERT INTO spare_room SELECT gen_random_uuid() FROM generate_series(1, 3000)",
+    );
+  }
+}
+
 /** @param limitMs when PostgreSQL gives it up; 0: never. */
 export async function vacuum(session: Session, table: Table, how: How, limitMs: number): Promise<void> {
   await session.run(`SET statement_timeout = ${Math.round(limitMs)}`);

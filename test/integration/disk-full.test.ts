@@ -1,9 +1,11 @@
 /** A disk that is full at the secondary: exit 9, all as before, the other slices done; and success once there is space. */
-import { chownSync, statSync } from "node:fs";
+import { chownSync, closeSync, openSync, statSync, writeSync } from "node:fs";
+import { join } from "node:path";
 import t from "tap";
 import { parseConfig } from "../../src/config/config.ts";
 import { openDatabase } from "../../src/database/database.ts";
-import { noSmallDisk, resize, smallDisk } from "../harness/small-disk.ts";
+import { vacuumGrains, vacuumOnFullDisk } from "../../src/database/vacuum-store.ts";
+import { freeOn, noSmallDisk, resize, smallDisk } from "../harness/small-disk.ts";
 import { addLines, events, makePair, offer, type Party } from "./parties.ts";
 
 t.setTimeout(180_000);
@@ -80,5 +82,42 @@ t.test("a disk that is full", async (t) => {
   const after = await secondary.run(["sync", "--json"]);
   t.equal(after.code, 0, after.stdout);
   t.same(await secondary.content(), await primary.content());
+  await secondary.close();
+});
+
+/** Leaves not a page on a disk. */
+function fill(mount: string): void {
+  const file = openSync(join(mount, "filler"), "w");
+  try {
+    for (let page = Buffer.alloc(4096); ; ) writeSync(file, page);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
+  } finally {
+    closeSync(file);
+  }
+}
+
+t.test("a disk without a page left is given room again, in tables that were never vacuumed", async (t) => {
+  const { secondary } = await makePair(t);
+  await secondary.close();
+  const mount = await onSmallDisk(t, secondary, 60);
+  if (mount === undefined) {
+    t.skip(noSmallDisk, () => {});
+    return;
+  }
+  const db = await secondary.db();
+  const grains = "SELECT 7, gen_random_uuid(), n::text, '', 'raw', 500, repeat('x', 500)::bytea";
+  await db.run(
+    `INSERT INTO grains (content_key, id, grain_key, source, encoding, payload_bytes, payload) ${grains} FROM generate_series(1, 20000) n`,
+  );
+  await db.run("DELETE FROM grains");
+  fill(mount);
+  await db.session(async (session) => {
+    await t.rejects(session.run(vacuumGrains), { code: "storage" }, "without the room that is kept it fails");
+    await vacuumOnFullDisk(session);
+  });
+  t.ok(freeOn(mount) > 10_000_000, `${freeOn(mount)} bytes are free`);
+  const spare = "SELECT pg_table_size('spare_room') AS bytes";
+  t.ok((await db.one<{ bytes: number }>(spare))!.bytes > 100_000, "and is kept again");
   await secondary.close();
 });

@@ -6,7 +6,7 @@ import type { Session } from "../../database/database.ts";
 import { isDiskFull, translate, violatedConstraint } from "../../database/database-errors.ts";
 import { stageLock } from "../../database/locks.ts";
 import { asEver } from "../../database/session-settings.ts";
-import { vacuumGrains } from "../../database/vacuum-store.ts";
+import { vacuumOnFullDisk } from "../../database/vacuum-store.ts";
 import { asSandpiperError, SandpiperError } from "../../errors.ts";
 import { type CompanyId, type ContentKey, type SliceKey, uuidText } from "../../ids.ts";
 import { payloads } from "../../slices/payloads/payloads.ts";
@@ -131,7 +131,7 @@ export class Stage {
     if (full || asSandpiperError(this.#failure).code === "verification")
       await this.#session.transaction((tx) => clearStage(tx, this.#key)).catch(() => {});
     // So that others fit at once: where this login may (0010-upkeep.sql), and as far as a full disk lets it.
-    if (full) await this.#session.run(vacuumGrains).catch(() => {});
+    if (full) await vacuumOnFullDisk(this.#session).catch(() => {});
   }
 
   /** Lets the database work on one piece while the next one is received and checked: waits for the piece before. */
