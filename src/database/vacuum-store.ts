@@ -53,13 +53,11 @@ export const vacuumGrains = "VACUUM grain_rows, grain_chunks";
 
 /** The same on a disk that has not a page left: VACUUM needs a few, which are kept for it (0012-spare-room.sql). @throws `storage` when it fails all the same. */
 export async function vacuumOnFullDisk(session: Session): Promise<void> {
-  await session.run("/* giveSpareRoom */ TRUNCATE spare_room");
+  await session.run("TRUNCATE spare_room");
   try {
-    await session.run(`/* vacuumGrains */ ${vacuumGrains}`);
+    await session.run(vacuumGrains);
   } finally {
-    await session.run(
-      "/* keepSpareRoom */ INSERT INTO spare_room SELECT gen_random_uuid() FROM generate_series(1, 3000)",
-    );
+    await session.run("INSERT INTO spare_room SELECT gen_random_uuid() FROM generate_series(1, 3000)");
   }
 }
 

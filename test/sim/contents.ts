@@ -369,14 +369,6 @@ export const contents: Record<string, Handler> = {
     return rows();
   },
 
-  // vacuum-store.ts
-  giveSpareRoom: () => rows(),
-  vacuumGrains: () => rows(),
-  keepSpareRoom: (tx) => {
-    checkDisk(tx);
-    return rows();
-  },
-
   // space-store.ts
   estimateHeld: (tx: Tx, [company]: [string]) =>
     rows({
