@@ -58,10 +58,10 @@ export const mutants: readonly Mutant[] = [
     neighbours: "row-level security",
   },
   {
-    name: "rights are not looked at before a frame",
+    name: "rights are not read with the data of a frame",
     edits: edit(
-      "const refusal = judge(view, hash);\n    if (refusal !== undefined)\n        return refusal;\n    yield* ask.sendFrame",
-      "yield* ask.sendFrame",
+      "const [view] = await viewSlice(tx, scope, id);",
+      "const seen = (db.seen ??= new Map());\nif (!seen.has(id)) seen.set(id, (await viewSlice(tx, scope, id))[0]);\nconst view = seen.get(id);",
     ),
     neighbours: "row-level security",
   },

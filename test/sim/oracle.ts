@@ -1,6 +1,7 @@
 /** What must hold at every frame and every commit, looked at from outside with code of its own. */
 import { createHash } from "node:crypto";
 import { asSandpiperError } from "../../src/errors.ts";
+import { chunkBytes } from "../../src/slices/rules/slice.ts";
 import type { PrimaryMessage } from "../../src/sync/protocol/messages.ts";
 import type { PrimaryPort } from "../../src/sync/protocol/primary-port.ts";
 import type { SliceResult } from "../../src/sync/protocol/secondary-port.ts";
@@ -44,6 +45,9 @@ const noChunks: Chunks = new Map();
 /** A slice that has more may not lose half of them unasked (small-limits.ts). */
 const manyGrains = 5;
 
+/** What may be sent of one read: a page of grains, each frame with its header. */
+const mostOfOneRead = 3 * chunkBytes;
+
 type Pairs = readonly (readonly [string, string])[];
 const noPairs: Pairs = [];
 /** By a slice's grains: its content, as long as the rest of it is the same too. Rows are never changed, only replaced. */
@@ -80,6 +84,9 @@ export class Oracle {
   /** When the subscriptions of a partner at a primary changed last. */
   readonly #rightsMs = new Map<string, number>();
 
+  /** When a partner lost the right to a slice of a primary last. */
+  readonly #lostMs = new Map<string, number>();
+
   /** Runs and slices that were committed: secondary, primary, run and slice. */
   readonly #applied = new Set<string>();
   /** When an operator of a secondary removed a subscription of a primary last. */
@@ -96,6 +103,11 @@ export class Oracle {
     for (const key of (changes.get("subscriptions") ?? new Map()).keys()) {
       const { company } = (after.subscriptions.get(key) ?? before.subscriptions.get(key))!;
       this.#rightsMs.set(`${owner.id} ${company}`, this.nowMs());
+    }
+    for (const { company, slice } of before.subscriptions.values()) {
+      const id = before.slices.get(slice)?.id;
+      if (id !== undefined && this.#permitted(before, company, id) && !this.#permitted(after, company, id))
+        this.#lostMs.set(`${owner.id} ${company} ${id}`, this.nowMs());
     }
     for (const slice of after.slices.values()) {
       if (!changed(before, after, slice)) continue;
@@ -262,12 +274,22 @@ export class Oracle {
   }
 
   /**
-   * Watches what a primary sends to a partner: nothing of a slice that it may not have at that very moment, and nothing for a
-   * token that has run out.
+   * Watches what a primary sends to a partner: nothing of a slice that it might not have when that was read, nothing that was read long
+   * ago, and nothing for a token that has run out.
    */
   watch(owner: Owner, tables: () => Tables, port: PrimaryPort, company: string, expired: () => boolean): PrimaryPort {
     let asked = "";
-    const may = (id: string) => this.#permitted(tables(), company, id);
+    /** By slice: when the last read of it began, and how many bytes were sent since. */
+    const reads = new Map<string, { sinceMs: number; bytes: number }>();
+    const may = (id: string) =>
+      this.#permitted(tables(), company, id) ||
+      (this.#lostMs.get(`${owner.id} ${company} ${id}`) ?? -1) >= (reads.get(id)?.sinceMs ?? this.nowMs());
+    const reading =
+      <A extends unknown[], T>(read: (...args: A) => Promise<T>) =>
+      (...args: A) => {
+        for (const id of [args[0]].flat() as string[]) reads.set(id, { sinceMs: this.nowMs(), bytes: 0 });
+        return read.apply(port, args);
+      };
     const check = (id: string, what: string) => {
       if (!may(id))
         this.fail(`primary ${owner.number} sent ${what} of slice ${id} to ${company}, which may not have it`);
@@ -296,8 +318,21 @@ export class Oracle {
         tags(JSON.stringify(message));
         return port.send(message);
       },
+      look: reading(port.look),
+      readMetadata: reading(port.readMetadata),
+      readList: reading(port.readList),
+      readCells: reading(port.readCells),
+      findSymbols: reading(port.findSymbols),
+      readGrains: reading(port.readGrains),
+      readChunk: reading(port.readChunk),
       sendFrame: (frame: Buffer) => {
         check(asked, "a frame");
+        const read = reads.get(asked);
+        if (read !== undefined) read.bytes += frame.length;
+        if ((read?.bytes ?? Number.POSITIVE_INFINITY) > mostOfOneRead)
+          this.fail(
+            `primary ${owner.number} sent ${read?.bytes} bytes of slice ${asked} after a single look at its rights`,
+          );
         tags(frame);
         return port.sendFrame(frame);
       },

@@ -16,7 +16,10 @@ export interface SliceView {
   bytes: number;
 }
 
-/** A read of a slice, with the partner's view of it in the same snapshot; `view` undefined when there is nothing to see. */
+/**
+ * A read of a slice, with the partner's view of it in the same snapshot; `view` undefined when there is nothing to see. What was read may
+ * be sent if that view allows it: no more is read at once than makes a few frames.
+ */
 export interface Read<T> {
   view: SliceView | undefined;
   data: T;
@@ -78,12 +81,3 @@ export const damaged = (what: string): SandpiperError =>
   new SandpiperError("storage", what, {
     hint: "Publish the slice again; if that does not help, restore the database from a backup.",
   });
-
-/** Sends a frame of a slice if the partner may still have it, as (slice, hash), at this very moment. */
-export function* sendFrame(id: string, hash: string, frame: Buffer): Talk<Refusal | undefined> {
-  const [view] = yield* ask.look([id]);
-  const refusal = judge(view, hash);
-  if (refusal !== undefined) return refusal;
-  yield* ask.sendFrame(frame);
-  return undefined;
-}

@@ -4,8 +4,8 @@
  *     begin ->   <- compare   compared ->   { <- reconcile   content, list or cells frames ->   <- fetch [ids or symbols frames]
  *     grains and chunk frames, end ->   <- confirm   confirmed -> }   <- bye
  *
- * Rights are never remembered: before every frame of a slice the partner's view of it is read again, and the
- * stream ends with `refused` when it is gone, locked or changed.
+ * Rights are never remembered: the snapshot in which the data of a frame is read has the partner's view of the slice as well, and the
+ * stream ends with `refused` when that is gone, locked or changed.
  */
 
 import { asSandpiperError } from "../../errors.ts";

@@ -7,7 +7,7 @@ import { chunkBytes } from "../../slices/rules/slice.ts";
 import { cellBytes, encodeFrame, entryFrames, firstCells } from "./frames.ts";
 import { refuse } from "./guards.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
-import { ask, damaged, judge, type Read, sendFrame, type Talk } from "./primary-port.ts";
+import { ask, damaged, judge, type Read, type Talk } from "./primary-port.ts";
 
 type Request<T> = Extract<SecondaryMessage, { type: T }>;
 
@@ -48,9 +48,13 @@ function* sendCells(id: string, hash: string, first: number, end: number): Talk<
   const each = Math.floor(chunkBytes / cellBytes);
   for (let at = first, sequence = 0; at < end; at += each, sequence++) {
     const to = Math.min(at + each, end);
+    if (at > first) {
+      // Cells may be many frames of one read.
+      const late = judge((yield* ask.look([id]))[0], hash);
+      if (late !== undefined) return late;
+    }
     const body = cells.encode(at, to);
-    const late = yield* sendFrame(id, hash, encodeFrame({ type: "cells", sequence, entries: to - at, body }));
-    if (late !== undefined) return late;
+    yield* ask.sendFrame(encodeFrame({ type: "cells", sequence, entries: to - at, body }));
   }
   return undefined;
 }
@@ -67,8 +71,7 @@ function* sendList(id: string, hash: string, count: number): Talk<Refusal | unde
     const found = sent + entries.length / listEntryBytes;
     if (found === sent || found > count) throw damaged(`slice ${id} has ${found} grains, and says ${count}`);
     for (const frame of entryFrames("list", entries, sequence)) {
-      const late = yield* sendFrame(id, hash, frame);
-      if (late !== undefined) return late;
+      yield* ask.sendFrame(frame);
       sequence++;
     }
     sent = found;

@@ -18,7 +18,7 @@ import { refuse } from "./guards.ts";
 import { idsBeyond, idsOf } from "./id-lists.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
 import { joined, type Pieces, ranged } from "./pieces.ts";
-import { ask, damaged, inTurns, judge, type Read, type SliceView, sendFrame, type Talk } from "./primary-port.ts";
+import { ask, damaged, inTurns, judge, type Read, type SliceView, type Talk } from "./primary-port.ts";
 
 /** One stream of frames of a slice. */
 interface Stream {
@@ -107,8 +107,7 @@ function* sendNames(stream: Stream, symbols: Buffer): Talk<Buffer | Refusal> {
   if (entries.length / listEntryBytes !== symbols.length / symbolBytes) return "changed";
   const ids = yield* inTurns(idsOf(entries));
   for (const frame of entryFrames("list", entries)) {
-    const late = yield* sendFrame(stream.id, stream.hash, frame);
-    if (late !== undefined) return late;
+    yield* ask.sendFrame(frame);
     stream.sequence++;
   }
   return ids;
@@ -149,8 +148,7 @@ function* sendRecords(stream: Stream, { bytes, ends }: Records): Talk<Refusal | 
     payload += record.payloadBytes;
     if (!chunked && i + 1 < ends.length && ends[i + 1]! - start <= usualBodyBytes) continue;
     const frame = { type: "grains" as const, sequence: stream.sequence++, entries, body: bytes.subarray(start, end) };
-    const refusal = yield* sendFrame(stream.id, stream.hash, encodeFrame(frame));
-    if (refusal !== undefined) return refusal;
+    yield* ask.sendFrame(encodeFrame(frame));
     stream.grains += entries;
     stream.bytes += payload;
     if (chunked) {
@@ -198,8 +196,7 @@ function* sendChunks(stream: Stream, grainId: Buffer, payloadBytes: number, firs
       );
     sent += data.length;
     const frame = encodeFrame({ type: "chunk", sequence: stream.sequence++, entries: 1, body: data });
-    const late = yield* sendFrame(stream.id, stream.hash, frame);
-    if (late !== undefined) return late;
+    yield* ask.sendFrame(frame);
   }
   return undefined;
 }

@@ -117,7 +117,7 @@ t.test("locked, unavailable and failing slices do not stop the others", async (t
 t.test("a slice that changes while it streams is begun again, and never mixed", async (t) => {
   const p = pair(grains(0, 9), []);
   p.onLook = (n) => {
-    if (n === 6) p.primary.set(sliceId(1), new MemorySlice(sliceId(1), grains(4, 12)));
+    if (n === 4) p.primary.set(sliceId(1), new MemorySlice(sliceId(1), grains(4, 12)));
   };
   await p.sync();
   t.ok(same(p));
