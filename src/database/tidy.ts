@@ -6,7 +6,7 @@
 import { asSandpiperError, SandpiperError } from "../errors.ts";
 import { step } from "../step.ts";
 import type { Database } from "./database.ts";
-import { type How, listTables, type Table, tableBytes, vacuum } from "./vacuum-store.ts";
+import { type How, keepSpareRoom, listTables, type Table, tableBytes, vacuum } from "./vacuum-store.ts";
 
 export interface Tidied {
   table: string;
@@ -56,6 +56,7 @@ export async function tidyEverything(
   const tidied: Tidied[] = [];
   for (const table of tables.filter(({ may }) => may))
     tidied.push(await tidy(db, table, full && table.ours ? "anew" : "now", 0, signal));
+  await db.session(keepSpareRoom);
   return { tidied, left };
 }
 

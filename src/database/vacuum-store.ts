@@ -51,14 +51,24 @@ export async function listTables(db: Pick<Database, "query">): Promise<Table[]> 
 /** Makes the space of grains that were deleted usable again, and nothing besides: it is done when a disk is full. */
 export const vacuumGrains = "VACUUM grain_rows, grain_chunks";
 
-/** The same on a disk that has not a page left: VACUUM needs a few, which are kept for it (0012-spare-room.sql). @throws `storage` when it fails all the same. */
+/** Pages that are kept for VACUUM: some hundred KB (0012-spare-room.sql). */
+const fillSpareRoom = "INSERT INTO spare_room SELECT gen_random_uuid() FROM generate_series(1, 12000)";
+
+/** The same on a disk that has not a page left: VACUUM needs some, which are kept for it. @throws `storage` when it fails all the same. */
 export async function vacuumOnFullDisk(session: Session): Promise<void> {
   await session.run("TRUNCATE spare_room");
   try {
     await session.run(vacuumGrains);
   } finally {
-    await session.run("INSERT INTO spare_room SELECT gen_random_uuid() FROM generate_series(1, 3000)");
+    // Where it has given nothing back, what it took are its maps, which are there for the next time.
+    await session.run(fillSpareRoom).catch(() => {});
   }
+}
+
+/** Keeps the room again that a full disk may have taken. */
+export async function keepSpareRoom(session: Session): Promise<void> {
+  await session.run("TRUNCATE spare_room");
+  await session.run(fillSpareRoom);
 }
 
 /** @param limitMs when PostgreSQL gives it up; 0: never. */

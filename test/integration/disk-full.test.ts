@@ -10,12 +10,10 @@ import { addLines, events, makePair, offer, type Party } from "./parties.ts";
 
 t.setTimeout(180_000);
 
-/** As the superuser of the test server, in its own database. */
+/** As the superuser of the test server, in its own database or in this one. */
 async function administer(url: string, ...statements: string[]): Promise<{ directory: string }> {
-  const admin = new URL(url);
-  admin.pathname = "/postgres";
   const owner = await openDatabase(
-    parseConfig({ flags: [], environment: { SANDPIPER_DATABASE_URL: admin.toString() }, file: "t.yaml" }),
+    parseConfig({ flags: [], environment: { SANDPIPER_DATABASE_URL: url }, file: "t.yaml" }),
     { as: "owner" },
   );
   try {
@@ -35,16 +33,18 @@ async function onSmallDisk(
   const { url, name } = party.database;
   const mount = await smallDisk(test, megabytes);
   if (mount === undefined) return undefined;
-  const { directory } = await administer(url);
+  const admin = new URL(url);
+  admin.pathname = "/postgres";
+  const { directory } = await administer(admin.toString());
   const { uid, gid } = statSync(directory);
   chownSync(mount, uid, gid);
   const space = `space_${name}`;
   test.teardown(async () => {
     await party.database.drop();
-    await administer(url, `DROP TABLESPACE ${space}`);
+    await administer(admin.toString(), `DROP TABLESPACE ${space}`);
   });
   await administer(
-    url,
+    admin.toString(),
     `CREATE TABLESPACE ${space} LOCATION '${mount}'`,
     `ALTER DATABASE ${name} SET TABLESPACE ${space}`,
   );
@@ -105,6 +105,8 @@ t.test("a disk without a page left is given room again, in tables that were neve
     t.skip(noSmallDisk, () => {});
     return;
   }
+  // What PostgreSQL does by itself would take pages too, or be quicker.
+  await administer(secondary.database.url, "ALTER TABLE grain_rows SET (autovacuum_enabled = off)");
   const db = await secondary.db();
   const grains = "SELECT 7, gen_random_uuid(), n::text, '', 'raw', 500, repeat('x', 500)::bytea";
   await db.run(
@@ -118,6 +120,6 @@ t.test("a disk without a page left is given room again, in tables that were neve
   });
   t.ok(freeOn(mount) > 10_000_000, `${freeOn(mount)} bytes are free`);
   const spare = "SELECT pg_table_size('spare_room') AS bytes";
-  t.ok((await db.one<{ bytes: number }>(spare))!.bytes > 100_000, "and is kept again");
+  t.ok((await db.one<{ bytes: number }>(spare))!.bytes > 400_000, "and is kept again");
   await secondary.close();
 });
