@@ -144,7 +144,7 @@ export class Party {
   async dump(): Promise<string> {
     const db = await this.db();
     const tables = await db.query<{ name: string }>(
-      "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'grain_rows' ORDER BY 1",
+      "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public' AND tablename NOT IN ('grain_rows', 'spare_room') ORDER BY 1",
     );
     const parts: string[] = [];
     for (const { name } of tables) {

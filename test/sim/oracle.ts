@@ -84,6 +84,8 @@ export class Oracle {
   /** When the subscriptions of a partner at a primary changed last. */
   readonly #rightsMs = new Map<string, number>();
 
+  /** The ids of slices, removed ones among them, by what marks their bytes. */
+  readonly #ids = new Map<string, string>();
   /** When a partner lost the right to a slice of a primary last. */
   readonly #lostMs = new Map<string, number>();
 
@@ -104,6 +106,8 @@ export class Oracle {
       const { company } = (after.subscriptions.get(key) ?? before.subscriptions.get(key))!;
       this.#rightsMs.set(`${owner.id} ${company}`, this.nowMs());
     }
+    for (const { nameKey, id } of after.slices.values())
+      this.#ids.set(`${owner.number}/${/slice (\d+)$/.exec(nameKey)?.[1]}`, id);
     for (const { company, slice } of before.subscriptions.values()) {
       const id = before.slices.get(slice)?.id;
       if (id !== undefined && this.#permitted(before, company, id) && !this.#permitted(after, company, id))
@@ -296,9 +300,9 @@ export class Oracle {
     };
     const tags = (bytes: Buffer | string) => {
       for (const tag of new Set(tagsIn(bytes))) {
-        const [, primary, slice] = /<(\d+)\/(\d+)>/.exec(tag)!;
-        const row = [...tables().slices.values()].find(({ nameKey }) => nameKey.endsWith(`slice ${slice}`));
-        if (Number(primary) !== owner.number || row === undefined || !may(row.id))
+        const [, place, primary] = /<((\d+)\/\d+)>/.exec(tag)!;
+        const id = this.#ids.get(place!);
+        if (Number(primary) !== owner.number || id === undefined || !may(id))
           this.fail(`primary ${owner.number} sent bytes of ${tag} to ${company}, which may not have them`);
       }
     };
