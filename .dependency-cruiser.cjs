@@ -30,7 +30,7 @@ const rooms = [
   ["config", "^src/config/"],
   [
     "foundation",
-    "^src/(aborted|atomic-file|characters|errors|ids|json-marks|log|log-destination|names|step|version)\\.ts$",
+    "^src/(aborted|atomic-file|characters|errors|ids|json-marks|log|log-destination|names|pieces|step|version)\\.ts$",
   ],
 ];
 
@@ -58,7 +58,7 @@ const owners = {
  * What decides: no socket, no SQL, no file, no clock, no randomness (the last two are checked by
  * test/harness/source-rules.test.ts). A folder is pure by its name.
  */
-const pure = ["^src/[^.]*/(protocol|rules)/", "^src/(characters|errors|ids|json-marks|names)\\.ts$"];
+const pure = ["^src/[^.]*/(protocol|rules)/", "^src/(characters|errors|ids|json-marks|names|pieces)\\.ts$"];
 const effects =
   "^(node:)?(fs|fs/promises|net|tls|http|https|http2|dgram|dns|child_process|worker_threads|os|timers|timers/promises)$";
 

@@ -9,16 +9,16 @@ export function registerMigrate(program: Command, context: Context): void {
     examples: ["sandpiper migrate", "SANDPIPER_DATABASE_URL=postgres://owner@db.example/sandpiper sandpiper migrate"],
   }).action(
     action(context, async (cli) => {
-      const [{ loadConfig }, { openDatabase }, { migrate }] = await Promise.all([
+      const [{ loadConfig }, { openDatabase }, { migrateDatabase }] = await Promise.all([
         import("../config/config.ts"),
         import("../database/database.ts"),
-        import("../database/migrate.ts"),
+        import("../operations/migrate.ts"),
       ]);
       const db = await openDatabase(loadConfig(cli.source.flags, cli.source.file), {
         as: "owner",
         name: "sandpiper migrate",
       });
-      const applied = await migrate(db).finally(() => db.close());
+      const applied = await migrateDatabase(db).finally(() => db.close());
       const sentence = applied.length === 0 ? "The database is up to date." : `Applied ${applied.join(", ")}.`;
       await cli.output.result(sentence, { applied });
     }),

@@ -7,9 +7,10 @@ import { initServer, readServer } from "../companies/company-store.ts";
 import { type Config, loadConfig } from "../config/config.ts";
 import { requireSecret } from "../config/secrets.ts";
 import { type Database, openDatabase } from "../database/database.ts";
-import { migrate, requireCurrentSchema } from "../database/migrate.ts";
+import { requireCurrentSchema } from "../database/migrate.ts";
 import { createCluster } from "../database/postgres/embedded.ts";
 import { SandpiperError } from "../errors.ts";
+import { migrateDatabase } from "../operations/migrate.ts";
 import { writeConfigFile } from "./config-file.ts";
 
 export interface Wanted {
@@ -92,7 +93,7 @@ async function setUpDatabase(
   if (config.database.url === undefined) await createCluster(config.data);
   signal.throwIfAborted();
   const asOwner = await using(openDatabase(config, { as: "owner", name: "sandpiper init" }), async (owner) => {
-    await migrate(owner);
+    await migrateDatabase(owner);
     signal.throwIfAborted();
     const existed = await isSetUp(owner);
     return { server: await initServer(owner, wanted.role, wanted.companyName, wanted.serverId), existed };

@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { everything } from "../database/scope.ts";
 import { SandpiperError } from "../errors.ts";
-import { type Affected, createSlice, deleteSlice, lockSlice } from "../operations/slices.ts";
+import { type Affected, createSlice, deleteSlice, lockSlice, recountSlice } from "../operations/slices.ts";
 import { sortMetadata } from "../slices/rules/hash.ts";
 import { type Slice, sliceTypes } from "../slices/rules/slice.ts";
 import { listSlices } from "../slices/slice-store.ts";
@@ -17,6 +17,7 @@ export function registerSlice(program: Command, context: Context): void {
   registerLock(group, context, "lock", true);
   registerLock(group, context, "unlock", false);
   registerSliceMeta(group, context);
+  registerRefresh(group, context);
   registerRemove(group, context);
 }
 
@@ -86,6 +87,27 @@ function registerLock(group: Command, context: Context, name: string, locked: bo
           name: slice.name,
           locked,
         });
+      }),
+    ),
+  );
+}
+
+function registerRefresh(group: Command, context: Context): void {
+  addCommand(group, "refresh <name>", {
+    summary: "count a slice anew from what is stored (on a primary)",
+    details:
+      "Hash, count and sketch change with every grain that is added or removed. They are what the grains come to, unless the " +
+      "database was damaged or changed by hand; then this puts them right, and partners get the slice as it is with their next sync.",
+    examples: ["sandpiper slice refresh brake-pads", "sandpiper slice refresh brake-pads --json"],
+  }).action(
+    action<object, [string]>(context, (cli, _options, nameOrId) =>
+      cli.withApp(async (app) => {
+        const { slice, wasRight } = await recountSlice(app, "operator", nameOrId);
+        const { id, name, count, bytes, hash } = slice;
+        await cli.output.result(
+          `Slice ${name} has ${count} grains (hash ${hash}): ${wasRight ? "as it was" : "that was not what was noted, and is put right"}.`,
+          { id, name, grains: count, bytes, hash, was_right: wasRight },
+        );
       }),
     ),
   );

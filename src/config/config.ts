@@ -39,7 +39,6 @@ const schema = z.strictObject({
       names: hostNames.default([]),
       shutdown_seconds: wholeNumber(0, 3600).default(25),
       /** Memory for answers that many partners ask for. */
-      cache_bytes: wholeNumber(0, 2 ** 40).default(64 * 2 ** 20),
       /** Partners that are served at once; more wait in line. */
       max_syncs: wholeNumber(1, 10_000).default(64),
       /** Whether a primary's address that is given over REST may be loopback or private. */

@@ -76,9 +76,13 @@ const ledger = async (session: Session | Database): Promise<Applied[]> => {
  * nothing to do).
  *
  * @param database opened as `owner`.
+ * @param after what the program does after a migration, in the same transaction, by the migration's name.
  * @returns the names of the migrations that were applied.
  */
-export function migrate(database: Database): Promise<string[]> {
+export function migrate(
+  database: Database,
+  after: Readonly<Record<string, (tx: Session) => Promise<void>>> = {},
+): Promise<string[]> {
   return database.session((session) =>
     session.transaction(async (tx) => {
       await tx.run("SET LOCAL lock_timeout = '60s'");
@@ -95,6 +99,7 @@ export function migrate(database: Database): Promise<string[]> {
           step.name,
           step.checksum,
         ]);
+        await after[step.name]?.(tx);
       }
       return steps.map((step) => step.name);
     }),

@@ -44,6 +44,6 @@ export async function setMetadata(app: App, actor: Actor, nameOrId: string, pair
   if (new Set(metadata.map(([key]) => key)).size < metadata.length)
     throw new SandpiperError("usage", "the metadata names a key twice");
   checkMetadata(metadata);
-  await changeSlice(app.db, slice, (tx) => replaceMetadata(tx, slice.key, metadata));
+  await changeSlice(app.db, slice, ({ tx }) => replaceMetadata(tx, slice.key, metadata));
   return metadata;
 }

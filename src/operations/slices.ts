@@ -1,7 +1,7 @@
 /** Slices as things. What they hold: publish.ts, slice-metadata.ts. */
 import type { App } from "../app.ts";
 import { checkName } from "../names.ts";
-import { changeSlice } from "../slices/change-slice.ts";
+import { recount } from "../slices/recount.ts";
 import type { Metadata } from "../slices/rules/hash.ts";
 import type { Slice } from "../slices/rules/slice.ts";
 import { addSlice, checkType, removeSlice, renameSlice, setAllowSync, setSliceType } from "../slices/slice-store.ts";
@@ -46,12 +46,20 @@ export async function lockSlice(app: App, actor: Actor, nameOrId: string, locked
   return sliceFor(app, actor, id);
 }
 
-/** Computes a slice's hash and count anew from what is stored, on a primary. @throws `not_found`, `conflict` while somebody changes it. */
-export async function recountSlice(app: App, actor: Actor, nameOrId: string): Promise<Slice> {
+/**
+ * Counts what a slice holds anew from what is stored. It is what it was, unless the database was damaged, or somebody has changed it by hand.
+ *
+ * @returns with `wasRight`: whether it was. @throws `not_found`, `conflict` while somebody changes it.
+ */
+export async function recountSlice(
+  app: App,
+  actor: Actor,
+  nameOrId: string,
+): Promise<{ slice: Slice; wasRight: boolean }> {
   requireRole(app, "primary", "recounting a slice");
   const slice = await sliceFor(app, actor, nameOrId);
-  await changeSlice(app.db, slice, async () => {});
-  return sliceFor(app, actor, slice.id);
+  const { wasRight } = await recount(app.db, slice);
+  return { slice: await sliceFor(app, actor, slice.id), wasRight };
 }
 
 /** A slice, and the names of the companies that are subscribed to it. */

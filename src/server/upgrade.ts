@@ -7,7 +7,7 @@ import { roles } from "../companies/company.ts";
 import { asSandpiperError, meanings, SandpiperError } from "../errors.ts";
 import { step } from "../step.ts";
 import { PrimaryAdapter } from "../sync/primary/primary-adapter.ts";
-import { SliceCache } from "../sync/primary/slice-cache.ts";
+import { PrimaryDesk } from "../sync/primary/primary-desk.ts";
 import { drive } from "../sync/protocol/effects.ts";
 import { compareSize } from "../sync/protocol/limits.ts";
 import { subprotocol } from "../sync/protocol/messages.ts";
@@ -39,7 +39,7 @@ export function createSyncs(context: ServerContext): Syncs {
   });
   const perPartner = new Map<string, number>();
   const sessions = new Map<Channel, Promise<void>>();
-  const cache = new SliceCache(context.app.config.server.cache_bytes);
+  const desk = new PrimaryDesk(context.app.db, () => performance.now());
   const line = new SyncLine(context.app.config.server.max_syncs);
   void aborted(context.stopping).then(() => line.dissolve());
 
@@ -65,7 +65,7 @@ export function createSyncs(context: ServerContext): Syncs {
       const expired = () => Date.now() >= identity.expiresAt.getTime() + waitedMs;
       const onFailure = (sliceId: string, { code, message, hint, cause }: SandpiperError) =>
         log.error({ event: "sync.slice_failed", slice_id: sliceId, code, reason: message, hint, err: cause });
-      adapter = new PrimaryAdapter(app.db, cache, identity.companyId, channel, expired, onFailure);
+      adapter = new PrimaryAdapter(app.db, desk, identity.companyId, channel, expired, onFailure);
       log.info({ event: "sync.opened", waited_ms: waitedMs });
       step("p.begin");
       await drive(

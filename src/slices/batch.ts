@@ -8,19 +8,21 @@
  */
 import { randomUUID } from "node:crypto";
 import * as z from "zod";
-import type { Database, Session } from "../database/database.ts";
+import type { Database } from "../database/database.ts";
 import type { Disk } from "../database/postgres/disk.ts";
-import { everything } from "../database/scope.ts";
 import { SandpiperError } from "../errors.ts";
+import { type ContentKey, uuidText } from "../ids.ts";
 import { step } from "../step.ts";
 import { changeSlice } from "./change-slice.ts";
-import { findGrainByKey } from "./grain-store.ts";
+import { findIdsByKey, readDigests } from "./grain-store.ts";
 import type { SmallGrain } from "./payloads/payload-store.ts";
-import { payloads } from "./payloads/payloads.ts";
 import type { SliceContent } from "./refresh.ts";
 import { unarmour } from "./rules/encoding.ts";
+import { digestBytes, idBytes } from "./rules/hash.ts";
 import { MetadataEdit } from "./rules/metadata.ts";
 import { chunkBytes, encodings, grainTextProblem, maxKeyBytes, type Slice } from "./rules/slice.ts";
+import { markBytes, markCount } from "./rules/tally.ts";
+import type { SliceEdit } from "./slice-edit.ts";
 import { readMetadata, replaceMetadata } from "./slice-store.ts";
 
 /** Longest payload in its armour: what a line of a batch has room for (ndjson.ts). */
@@ -75,7 +77,8 @@ export interface BatchResult {
  * Applies the lines to the slice, all or none.
  *
  * @param maxGrainBytes refuses a larger payload with `limit`.
- * @throws `not_found` for a delete of what is not there, `conflict` for an add of what is, `usage` for a payload or metadata that cannot be
+ * @throws `not_found` for a delete of what is not there, `conflict` for an add of what is, or of other bytes under an id that the slice had
+ * before the batch (an id says what is in a grain, and partners compare by ids), `usage` for a payload or metadata that cannot be
  * stored; and as {@link changeSlice}. Nothing is changed then.
  */
 export async function applyBatch(
@@ -84,28 +87,33 @@ export async function applyBatch(
   lines: AsyncIterable<BatchLine> | Iterable<BatchLine>,
   maxGrainBytes: number,
 ): Promise<BatchResult> {
-  const { result, content } = await changeSlice(db, slice, async (tx) => {
-    const edit = new Edit(tx, slice, maxGrainBytes, db.disk);
-    for await (const line of lines) await edit.take(line);
-    await edit.flush();
-    return { added: edit.added, removed: edit.removed };
+  const { result, content } = await changeSlice(db, slice, async (edit) => {
+    const batch = new Batch(edit, slice, maxGrainBytes, db.disk);
+    for await (const line of lines) await batch.take(line);
+    await batch.end();
+    return { added: batch.added, removed: batch.removed };
   });
   return { ...result, content };
 }
 
 const flushGrains = 1000;
 
-class Edit {
+class Batch {
   added = 0;
   removed = 0;
   #deletes: string[] = [];
+  #deletedKeys: string[] = [];
   #adds: SmallGrain[] = [];
   #addBytes = 0;
   /** What the metadata is by now: written once, at the end. */
   #metadata: MetadataEdit | undefined;
+  /** Grains that the slice had and were deleted one by one: their digests by id, in hex. */
+  readonly #deleted = new Map<string, string>();
+  /** Where all grains are that the slice had, once all are deleted. */
+  #old: ContentKey | undefined;
 
   constructor(
-    private readonly tx: Session,
+    private readonly edit: SliceEdit,
     private readonly slice: Slice,
     private readonly maxGrainBytes: number,
     private readonly disk: Disk | undefined,
@@ -114,23 +122,19 @@ class Edit {
   async take(line: BatchLine): Promise<void> {
     if ("add" in line) return this.#add(line.add);
     if ("metadata" in line) {
-      this.#metadata ??= new MetadataEdit(await readMetadata(this.tx, this.slice.key));
+      this.#metadata ??= new MetadataEdit(await readMetadata(this.edit.tx, this.slice.key));
       this.#metadata.take(Object.entries(line.metadata));
       return;
     }
     await this.#flushAdds();
-    if ("delete" in line) {
-      this.#deletes.push(line.delete);
-      if (this.#deletes.length >= flushGrains) await this.#flushDeletes();
+    if ("delete_all" in line) {
+      await this.#flushDeletes();
+      await this.#deleteAll();
       return;
     }
-    await this.#flushDeletes();
-    if ("delete_all" in line) this.removed += await payloads.clear(this.tx, this.slice.contentKey);
-    else {
-      const row = await findGrainByKey(this.tx, everything, this.slice.key, line.delete_key);
-      if (row === undefined) throw missing(`the key ${JSON.stringify(line.delete_key)}`);
-      this.removed += await payloads.delete(this.tx, this.slice.contentKey, [row.id]);
-    }
+    if ("delete" in line) this.#deletes.push(line.delete);
+    else this.#deletedKeys.push(line.delete_key);
+    if (this.#deletes.length + this.#deletedKeys.length >= flushGrains) await this.#flushDeletes();
   }
 
   async #add(input: z.infer<typeof grainInput>): Promise<void> {
@@ -150,7 +154,7 @@ class Edit {
     this.added++;
     if (payload.length > chunkBytes) {
       await this.disk?.require();
-      await payloads.putStream(this.tx, this.slice.contentKey, grain, one(payload), this.maxGrainBytes);
+      await this.#checkIds(await this.edit.putStream(grain, one(payload), this.maxGrainBytes));
       return;
     }
     this.#adds.push({ ...grain, payload });
@@ -158,31 +162,85 @@ class Edit {
     if (this.#adds.length >= flushGrains || this.#addBytes > chunkBytes) await this.#flushAdds();
   }
 
-  async flush(): Promise<void> {
+  async end(): Promise<void> {
     await this.#flushAdds();
     await this.#flushDeletes();
-    if (this.#metadata !== undefined) await replaceMetadata(this.tx, this.slice.key, this.#metadata.whole());
+    if (this.#old !== undefined) this.removed += await this.edit.drop(this.#old);
+    if (this.#metadata !== undefined) await replaceMetadata(this.edit.tx, this.slice.key, this.#metadata.whole());
   }
 
   async #flushAdds(): Promise<void> {
     if (this.#adds.length === 0) return;
     step("l.add");
     await this.disk?.require();
-    await payloads.put(this.tx, this.slice.contentKey, this.#adds);
+    await this.#checkIds(await this.edit.put(this.#adds));
     this.#adds = [];
     this.#addBytes = 0;
   }
 
   async #flushDeletes(): Promise<void> {
-    if (this.#deletes.length === 0) return;
+    if (this.#deletes.length + this.#deletedKeys.length === 0) return;
     step("l.delete");
-    const ids = [...new Set(this.#deletes)];
-    const removed = await payloads.delete(this.tx, this.slice.contentKey, ids);
-    if (removed !== ids.length) throw missing("one of the ids to delete");
-    this.removed += removed;
+    const ids = new Set(this.#deletes);
+    for (const [key, id] of await this.#idsOf(this.#deletedKeys)) {
+      if (ids.has(id)) throw missing(`the key ${JSON.stringify(key)}`);
+      ids.add(id);
+    }
+    if ((await this.#delete([...ids])) !== ids.size) throw missing("one of the ids to delete");
     this.#deletes = [];
+    this.#deletedKeys = [];
+  }
+
+  /** The ids of the grains with these keys, by key. @throws `not_found` for a key that is not there, or is named twice. */
+  async #idsOf(keys: readonly string[]): Promise<Map<string, string>> {
+    if (keys.length === 0) return new Map();
+    const ids = await findIdsByKey(this.edit.tx, this.edit.content, keys);
+    const named = new Set<string>();
+    for (const key of keys) {
+      if (!ids.has(key) || named.has(key)) throw missing(`the key ${JSON.stringify(key)}`);
+      named.add(key);
+    }
+    return ids;
+  }
+
+  async #delete(ids: readonly string[]): Promise<number> {
+    const marks = await this.edit.delete(ids);
+    // What was there before all were deleted is looked up where it is.
+    if (this.#old === undefined) for (const { id, digest } of read(marks)) this.#deleted.set(id, digest);
+    this.removed += markCount(marks);
+    return markCount(marks);
+  }
+
+  async #deleteAll(): Promise<void> {
+    if (this.#old === undefined) this.#old = await this.edit.setAside();
+    else this.removed += await this.edit.clear();
+  }
+
+  /** @throws `conflict` for a grain that was added under an id that the slice had for another one. */
+  async #checkIds(added: Buffer): Promise<void> {
+    if (this.#old === undefined && this.#deleted.size === 0) return;
+    const grains = read(added);
+    const ids = grains.map(({ id }) => id);
+    const old = this.#old === undefined ? new Map<string, string>() : await readDigests(this.edit.tx, this.#old, ids);
+    for (const { id, digest } of grains) {
+      const had = this.#deleted.get(id) ?? old.get(id);
+      if (had === undefined || had === digest) continue;
+      throw new SandpiperError("conflict", `the slice had another grain with the id ${id}`, {
+        hint: "Add what is changed under an id of its own: leave the id out, and one is made.",
+      });
+    }
   }
 }
+
+/** Marks taken apart. */
+const read = (marks: Buffer): { id: string; digest: string }[] =>
+  Array.from({ length: markCount(marks) }, (_, i) => {
+    const at = i * markBytes;
+    return {
+      id: uuidText(marks.subarray(at, at + idBytes)),
+      digest: marks.toString("hex", at + idBytes, at + idBytes + digestBytes),
+    };
+  });
 
 async function* one(payload: Buffer): AsyncGenerator<Buffer> {
   yield payload;

@@ -5,26 +5,30 @@
 import type { Database, Session } from "../database/database.ts";
 import { asSandpiperError, SandpiperError } from "../errors.ts";
 import { step } from "../step.ts";
-import { refreshSlice, type SliceContent } from "./refresh.ts";
+import { type SliceContent, storeContent } from "./refresh.ts";
 import type { Slice } from "./rules/slice.ts";
+import type { Figures } from "./rules/tally.ts";
+import { figureColumns, SliceEdit } from "./slice-edit.ts";
 
 /**
  * Changes a slice in one transaction: takes its row (or fails at once if somebody else has it), lets `change` do its work,
- * and refreshes hash and count.
+ * and stores what the slice has become. It costs what is changed, not what the slice holds.
  *
  * @throws SandpiperError `conflict` when another publisher holds the slice, `not_found` when it was removed meanwhile.
  */
 export async function changeSlice<T>(
   db: Database,
-  slice: Slice,
-  change: (tx: Session) => Promise<T>,
+  slice: Pick<Slice, "key" | "name">,
+  change: (edit: SliceEdit) => Promise<T>,
 ): Promise<{ result: T; content: SliceContent }> {
   const work = db.transaction(async (tx) => {
     step("l.begin");
-    await takeSlice(tx, slice);
-    const result = await change(tx);
+    const { contentKey, ...figures } = await takeSlice(tx, slice);
+    const edit = new SliceEdit(tx, { key: slice.key, contentKey }, figures);
+    const result = await change(edit);
     step("l.refresh");
-    const content = await refreshSlice(tx, slice);
+    const content = await edit.finish();
+    await storeContent(tx, slice.key, content);
     step("l.commit");
     return { result, content };
   });
@@ -35,13 +39,17 @@ export async function changeSlice<T>(
   });
 }
 
-async function takeSlice(tx: Session, slice: Slice): Promise<void> {
+/** Takes the slice's row, until the end of the transaction. @returns what it has. @throws as {@link changeSlice}. */
+export async function takeSlice(
+  tx: Session,
+  slice: Pick<Slice, "key" | "name">,
+): Promise<Figures & { contentKey: Slice["contentKey"]; hash: string }> {
   // Not FOR UPDATE: rows that only refer to the slice, as what partners confirm, need not wait until a long change is done.
-  const taken = await tx.one(
-    "/* takeSlice */ SELECT 1 FROM slices WHERE slice_key = $1 FOR NO KEY UPDATE SKIP LOCKED",
+  const taken = await tx.one<Figures & { contentKey: Slice["contentKey"]; hash: string }>(
+    `/* takeSlice */ SELECT s.content_key AS "contentKey", s.hash, ${figureColumns} FROM slices s WHERE s.slice_key = $1 FOR NO KEY UPDATE SKIP LOCKED`,
     [slice.key],
   );
-  if (taken !== undefined) return;
+  if (taken !== undefined) return taken;
   const there = await tx.one("/* takeSliceThere */ SELECT 1 FROM slices WHERE slice_key = $1", [slice.key]);
   if (there === undefined)
     throw new SandpiperError("not_found", `slice ${JSON.stringify(slice.name)} was removed`, { hint: "Add it again." });

@@ -119,3 +119,29 @@ export async function findGrainByKey(
     [scopeValue(scope), sliceKey, key],
   );
 }
+
+/** The ids of those grains under a content key that have these keys; by key. */
+export async function findIdsByKey(
+  tx: Queries,
+  content: ContentKey,
+  keys: readonly string[],
+): Promise<Map<string, string>> {
+  const rows = await tx.query<{ id: string; key: string }>(
+    "SELECT id, grain_key AS key FROM grains WHERE content_key = $1 AND grain_key = ANY ($2::text[])",
+    [content, keys],
+  );
+  return new Map(rows.map(({ id, key }) => [key, id]));
+}
+
+/** The digests, in hex, of those of these grains that are under a content key; by id. */
+export async function readDigests(
+  tx: Queries,
+  content: ContentKey,
+  ids: readonly string[],
+): Promise<Map<string, string>> {
+  const rows = await tx.query<{ id: string; digest: string }>(
+    "SELECT id, encode(digest, 'hex') AS digest FROM grains WHERE content_key = $1 AND id = ANY ($2::uuid[])",
+    [content, ids],
+  );
+  return new Map(rows.map(({ id, digest }) => [id, digest]));
+}

@@ -15,6 +15,7 @@ import { payloads } from "./payloads/payloads.ts";
 import { notePublishedFile, readPublishedFile } from "./published-file-store.ts";
 import { mostInflated } from "./rules/encoding.ts";
 import { grainTextProblem, levelOneKey, type Slice } from "./rules/slice.ts";
+import { payloadBytesOf } from "./rules/tally.ts";
 
 export interface Published {
   /** False when the slice holds exactly these bytes under this name already. */
@@ -47,7 +48,8 @@ export async function publishFile(db: Database, slice: Slice, path: string, maxG
   // A catalogue of nothing is an accident of whoever wrote the file, and every partner would get it.
   if (file.bytes === 0)
     throw new SandpiperError("usage", `${path} is empty`, { hint: "Publish a file with something in it." });
-  const { result, content } = await changeSlice(db, slice, async (tx) => {
+  const { result, content } = await changeSlice(db, slice, async (edit) => {
+    const { tx } = edit;
     const old = await listGrains(tx, everything, slice.key, { limit: 2, offset: 0 });
     if (old.length > 1 || (old[0] !== undefined && old[0].key !== levelOneKey)) {
       throw new SandpiperError(
@@ -61,7 +63,7 @@ export async function publishFile(db: Database, slice: Slice, path: string, maxG
       return { ...names, changed: false, grainId: old[0].id, storedBytes: old[0].bytes };
     }
     step("l.delete");
-    await payloads.clear(tx, slice.contentKey);
+    await edit.clear();
     step("l.add");
     const grainId = randomUUID();
     const store = async (encoding: "z64" | "b64"): Promise<number> => {
@@ -71,8 +73,8 @@ export async function publishFile(db: Database, slice: Slice, path: string, maxG
       const payload: AsyncIterable<Buffer> = encoding === "z64" ? pipeline(raw, createGzip(), () => {}) : raw;
       const grain = { id: grainId, key: levelOneKey, source, encoding };
       const watched = db.disk?.watched(payload) ?? payload;
-      const stored = await payloads.putStream(tx, slice.contentKey, grain, watched, maxGrainBytes);
-      if (check.digest("hex") === file.sha256) return stored;
+      const mark = await edit.putStream(grain, watched, maxGrainBytes);
+      if (check.digest("hex") === file.sha256) return payloadBytesOf(mark);
       throw new SandpiperError("conflict", `${path} changed while it was read`, {
         hint: "Run again when whoever writes it is done.",
       });
@@ -80,7 +82,7 @@ export async function publishFile(db: Database, slice: Slice, path: string, maxG
     let storedBytes = await store("z64");
     if (file.bytes > mostInflated(storedBytes)) {
       // Partners would take it for one that is made to fill their disks. The wire compresses it all the same.
-      await payloads.clear(tx, slice.contentKey);
+      await edit.clear();
       storedBytes = await store("b64");
     }
     await notePublishedFile(tx, { contentKey: slice.contentKey, id: grainId }, file.sha256);

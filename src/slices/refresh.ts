@@ -1,65 +1,62 @@
-/** Recomputing a slice's hash and count from the rows that are stored: the proof of every change. */
+/** Counting a slice's figures (rules/tally.ts) again from the rows that are stored. */
 import type { Session } from "../database/database.ts";
 import type { ContentKey, SliceKey } from "../ids.ts";
-import { hashUnitBytes, type Metadata, type SliceDigest, SliceHasher } from "./rules/hash.ts";
+import { markPieces } from "./grain-lists.ts";
+import { type Metadata, sliceHash } from "./rules/hash.ts";
 import type { Slice } from "./rules/slice.ts";
-import { fixedTuples, gather } from "./rules/tuples.ts";
+import { type Figures, Tally } from "./rules/tally.ts";
 import { readMetadata } from "./slice-store.ts";
 
-export interface SliceContent extends SliceDigest {
-  /** Stored payload bytes. */
-  bytes: number;
+export interface SliceContent extends Figures {
+  /** XXH64, 16 lower-case hex digits. */
+  hash: string;
   metadata: Metadata;
 }
 
-/** After the field count, a tuple is exactly a hash unit, then the length and value of payload_bytes. */
-const tupleBytes = 2 + hashUnitBytes + 4 + 8;
+/** Counts all grains under a content key. */
+export async function countContent(session: Session, content: ContentKey): Promise<Tally> {
+  const tally = new Tally();
+  for await (const marks of markPieces(session, content)) tally.add(marks);
+  return tally;
+}
 
-/**
- * Reads a slice with the grains of `contentKey`, in order of id, and computes its hashes, count and bytes.
- *
- * @param known its metadata, if the transaction has the slice's row and has read it already.
- */
+/** A slice as its rows are. @param known its metadata, if the transaction has the slice's row and has read it already. */
 export async function computeContent(
   session: Session,
   key: SliceKey,
-  contentKey: ContentKey,
+  content: ContentKey,
   known?: Metadata,
 ): Promise<SliceContent> {
-  const hasher = new SliceHasher();
-  let payloadBytes = 0;
-  // A COPY takes no parameters; the key is our own number.
-  const rows = session.copyOut(
-    `/* computeContent */ COPY (SELECT id, digest, payload_bytes FROM grains WHERE content_key = ${Number(contentKey)} ORDER BY id) TO STDOUT (FORMAT binary)`,
-  );
-  for await (const bytes of fixedTuples(rows, tupleBytes)) {
-    hasher.add(gather(bytes, tupleBytes, 2, 2 + hashUnitBytes));
-    for (let end = tupleBytes; end <= bytes.length; end += tupleBytes)
-      payloadBytes += bytes.readUInt32BE(end - 8) * 2 ** 32 + bytes.readUInt32BE(end - 4);
-  }
+  const figures = (await countContent(session, content)).figures();
   const metadata = known ?? (await readMetadata(session, key));
-  return { ...hasher.finish(metadata), bytes: payloadBytes, metadata };
+  return { ...figures, hash: sliceHash(figures, metadata), metadata };
 }
 
-/** Stores a slice's content figures; `content_date` moves only when the hash does. */
+/** Stores a slice's figures; `content_date` moves only when the hash does. */
 export const storingContent = `UPDATE slices SET content_date = CASE WHEN hash = $2 AND content_count = $4 THEN content_date ELSE now() END,
-       hash = $2, content_hash = $3, content_count = $4, content_bytes = $5, updated_at = now() WHERE slice_key = $1`;
+       hash = $2, content_sum = $3, content_count = $4, content_bytes = $5, sketch = $6, updated_at = now() WHERE slice_key = $1`;
 
-/** The values $1 to $5 of {@link storingContent}. */
-export const contentValues = (key: SliceKey, content: SliceContent): unknown[] => [
+/** The values $1 to $6 of {@link storingContent}. */
+export const contentValues = (key: SliceKey, content: Omit<SliceContent, "metadata">): unknown[] => [
   key,
   content.hash,
-  content.contentHash,
+  content.sum,
   content.count,
   content.bytes,
+  content.sketch,
 ];
 
-/** Recomputes and stores, in the transaction of `tx`. */
+/** Stores what a slice has become. */
+export async function storeContent(tx: Session, key: SliceKey, content: SliceContent): Promise<void> {
+  await tx.run(`/* storeContent */ ${storingContent}`, contentValues(key, content));
+}
+
+/** Recounts and stores, in the transaction of `tx`, which has the slice's row. */
 export async function refreshSlice(
   tx: Session,
   { key, contentKey }: Pick<Slice, "key" | "contentKey">,
 ): Promise<SliceContent> {
   const content = await computeContent(tx, key, contentKey);
-  await tx.run(`/* refreshSlice */ ${storingContent}`, contentValues(key, content));
+  await storeContent(tx, key, content);
   return content;
 }

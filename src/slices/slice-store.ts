@@ -9,14 +9,17 @@ import { SandpiperError } from "../errors.ts";
 import { type CompanyId, type ContentKey, isUuid, type SliceKey } from "../ids.ts";
 import { checkName, nameKey } from "../names.ts";
 import { payloads } from "./payloads/payloads.ts";
-import { type Metadata, SliceHasher, sortMetadata } from "./rules/hash.ts";
+import { type Metadata, sliceHash, sortMetadata, sumBytes } from "./rules/hash.ts";
 import { checkMetadata } from "./rules/metadata.ts";
 import { type Slice, sliceTypes } from "./rules/slice.ts";
 
 type Queries = Pick<Session | Database, "query" | "one" | "run">;
 
+/** The Go reference's hash, if it is known for what the slice holds now. */
+export const referenceColumn = "CASE WHEN s.reference_hash_of = s.hash THEN s.reference_hash END";
+
 const sliceColumns = `s.slice_key AS key, s.content_key AS "contentKey", s.company_id AS "companyId", s.id, s.name, s.slice_type AS type, s.allow_sync AS "allowSync",
-  s.hash, s.content_hash AS "contentHash", s.content_count AS count, s.content_bytes AS bytes, s.content_date AS "contentDate",
+  s.hash, ${referenceColumn} AS "referenceHash", s.content_count AS count, s.content_bytes AS bytes, s.content_date AS "contentDate",
   s.created_at AS "createdAt", s.updated_at AS "updatedAt"`;
 
 export interface Page {
@@ -80,8 +83,8 @@ export async function addSlice(
     return await db.transaction(async (tx) => {
       const metadata = sortMetadata(input.metadata ?? []);
       // Metadata is part of the hash, and nobody may see the slice without it.
-      const { hash, contentHash } = new SliceHasher().finish(metadata);
-      const slice = await insertSlice(tx, { ...input, hash, contentHash });
+      const hash = sliceHash({ sum: Buffer.alloc(sumBytes), count: 0 }, metadata);
+      const slice = await insertSlice(tx, { ...input, hash });
       await replaceMetadata(tx, slice.key, metadata);
       return slice;
     });
@@ -106,12 +109,11 @@ async function insertSlice(
     type: string;
     allowSync?: boolean | undefined;
     hash: string;
-    contentHash: string;
   },
 ): Promise<Slice> {
   const row = await tx.one<Slice>(
-    `/* insertSlice */ INSERT INTO slices AS s (company_id, id, name, name_key, slice_type, allow_sync, hash, content_hash)
-     VALUES ($1, coalesce($2::uuid, gen_random_uuid()), $3, $4, $5, $6, $7, $8) RETURNING ${sliceColumns}`,
+    `/* insertSlice */ INSERT INTO slices AS s (company_id, id, name, name_key, slice_type, allow_sync, hash)
+     VALUES ($1, coalesce($2::uuid, gen_random_uuid()), $3, $4, $5, $6, $7) RETURNING ${sliceColumns}`,
     [
       input.companyId,
       input.id ?? null,
@@ -120,7 +122,6 @@ async function insertSlice(
       input.type,
       input.allowSync ?? true,
       input.hash,
-      input.contentHash,
     ],
   );
   return row!;

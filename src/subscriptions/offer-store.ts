@@ -3,6 +3,7 @@ import type { Subscription } from "../companies/company.ts";
 import type { Database, Session } from "../database/database.ts";
 import type { CompanyId, SliceId } from "../ids.ts";
 import type { Slice } from "../slices/rules/slice.ts";
+import { referenceColumn } from "../slices/slice-store.ts";
 import { columns, tables } from "./subscription-store.ts";
 
 type Queries = Pick<Session | Database, "query" | "one" | "run">;
@@ -14,7 +15,7 @@ export type Offered = Subscription & { slice: Slice };
 async function listOffers(db: Queries, companyId: CompanyId, limit: number): Promise<Offered[]> {
   const rows = await db.query<Subscription & Prefixed>(
     `/* listOffers */ SELECT ${columns}, s.content_key AS "slice.contentKey", s.company_id AS "slice.companyId", s.allow_sync AS "slice.allowSync", s.hash AS "slice.hash",
-       s.content_hash AS "slice.contentHash", s.content_count AS "slice.count", s.content_bytes AS "slice.bytes",
+       ${referenceColumn} AS "slice.referenceHash", s.content_count AS "slice.count", s.content_bytes AS "slice.bytes",
        s.content_date AS "slice.contentDate", s.created_at AS "slice.createdAt", s.updated_at AS "slice.updatedAt"
      FROM ${tables} WHERE u.company_id = $1 ORDER BY u.id LIMIT $2`,
     [companyId, limit],
@@ -30,7 +31,7 @@ async function listOffers(db: Queries, companyId: CompanyId, limit: number): Pro
       companyId: row["slice.companyId"],
       allowSync: row["slice.allowSync"],
       hash: row["slice.hash"],
-      contentHash: row["slice.contentHash"],
+      referenceHash: row["slice.referenceHash"],
       count: row["slice.count"],
       bytes: row["slice.bytes"],
       contentDate: row["slice.contentDate"],

@@ -549,7 +549,7 @@ function upgrades({ prober, admin, forge }: BadInputWorld): BadInput[] {
     bad("a short key", good.replace("AAAAAAAAAAAAAAAAAAAAAA==", "AAAA"), 400, "usage"),
     bad("to something else", good.replace("Upgrade: websocket", "Upgrade: h2c"), 400, "usage"),
     bad("no subprotocol", good.replace(/Sec-WebSocket-Protocol.*\r\n/, ""), 400, "usage"),
-    bad("another subprotocol", good.replace("sync.1", "sync.9"), 400, "usage"),
+    bad("another subprotocol", good.replace("sync.2", "sync.9"), 400, "usage"),
     bad("another address", upgradeRequest([bearer], "/v1/slices"), 404, "not_found"),
     bad("POST", good.replace("GET", "POST"), 400, "usage"),
     bad("two Hosts", upgradeRequest([bearer, "Host: y"]), 400, "usage"),

@@ -196,6 +196,7 @@ const messageTable: Record<string, (target: Target) => object> = {
     duration_ms: 1,
     message: "",
   }),
+  recount: ({ slice, hash }) => ({ type: "recount", id: slice, hash }),
   bye: () => ({ type: "bye" }),
 };
 
@@ -217,7 +218,7 @@ function routesOf(server: TestServer): string[] {
 /** What is answered to one message, as one text: messages and frames until the server closes, having been told goodbye. */
 function say(server: TestServer, token: string | undefined, target: Target, type: string): Promise<string> {
   const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
-  const socket = new WebSocket(`${server.url.replace("http", "ws")}/sync`, ["sandpiper.sync.1"], { headers });
+  const socket = new WebSocket(`${server.url.replace("http", "ws")}/sync`, ["sandpiper.sync.2"], { headers });
   const heard: string[] = [];
   return new Promise((resolve) => {
     const end = () => {

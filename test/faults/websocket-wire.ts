@@ -40,7 +40,7 @@ export const upgradeRequest = (lines: readonly string[], path = "/v1/sync"): str
     "Upgrade: websocket",
     "Sec-WebSocket-Version: 13",
     "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
-    "Sec-WebSocket-Protocol: sandpiper.sync.1",
+    "Sec-WebSocket-Protocol: sandpiper.sync.2",
     ...lines,
     "\r\n",
   ].join("\r\n");

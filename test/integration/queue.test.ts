@@ -22,7 +22,7 @@ async function busyPrimary(t: Test, places: number, partners: number): Promise<{
 t.test("the sixth partner of a primary with one place is sent away, the others have their turn", async (t) => {
   const { primary, tokens } = await busyPrimary(t, 1, 6);
   const serving = await RawPartner.connect(primary, tokens[0]!);
-  t.match(await serving.message("begin"), { protocol: "1.1" });
+  t.match(await serving.message("begin"), { protocol: "2.0" });
   const waiting: RawPartner[] = [];
   for (const token of tokens.slice(1, 5)) {
     const partner = await RawPartner.connect(primary, token);

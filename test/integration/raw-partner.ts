@@ -45,7 +45,7 @@ export class RawPartner {
     token: string,
   ): Promise<RawPartner | { status: number; retryAfter: string | undefined; body: string }> {
     const url = `${primary.server!.url.replace("http", "ws")}/v1/sync`;
-    const socket = new WebSocket(url, ["sandpiper.sync.1"], { headers: { authorization: `Bearer ${token}` } });
+    const socket = new WebSocket(url, ["sandpiper.sync.2"], { headers: { authorization: `Bearer ${token}` } });
     const partner = new RawPartner(socket);
     return new Promise((resolve, reject) => {
       socket.once("open", () => resolve(partner));

@@ -80,7 +80,7 @@ t.test("a slice that is damaged at the primary fails alone, and the primary's lo
       {
         code: "storage",
         reason: /^chunk 1 of grain .* is not stored$/,
-        hint: /Publish the slice again/,
+        hint: /slice refresh/,
         company: "Epicor",
       },
       { code: "storage", reason: /has 0 grains, and says 6$/, slice_id: /./ },
@@ -127,13 +127,13 @@ t.test("the upgrade refuses what it must, and what it accepts ends when the righ
       socket.on("error", () => {});
     });
   const bearer = { authorization: `Bearer ${good}` };
-  const ours = "sandpiper.sync.1";
+  const ours = "sandpiper.sync.2";
   t.equal(await attempt("/sync", ours, bearer), 101);
   t.equal(await attempt("/v1/sync", ours, bearer), 101);
   t.equal(await attempt("/v1/sync", ours, {}), 401);
   t.equal(await attempt("/v1/sync", ours, { authorization: `Bearer ${good}x` }), 401);
   t.equal(await attempt("/v1/sync", ours, { ...bearer, origin: "https://evil.example" }), 403);
-  t.equal(await attempt("/v1/sync", "sandpiper.sync.2", bearer), 400);
+  t.equal(await attempt("/v1/sync", "sandpiper.sync.1", bearer), 400);
   t.equal(await attempt("/v1/sync", undefined, bearer), 400);
   t.equal(await attempt("/v1/slices", ours, bearer), 404);
   t.equal(
@@ -227,7 +227,7 @@ t.test("an upgrade that is hung up at once leaves no place taken", async (t) => 
       const socket = connect(Number(port), hostname, () => {
         socket.write(
           `GET /v1/sync HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n` +
-            `Sec-WebSocket-Key: ${Buffer.alloc(16, n).toString("base64")}\r\nSec-WebSocket-Protocol: sandpiper.sync.1\r\nAuthorization: Bearer ${bearer}\r\n\r\n`,
+            `Sec-WebSocket-Key: ${Buffer.alloc(16, n).toString("base64")}\r\nSec-WebSocket-Protocol: sandpiper.sync.2\r\nAuthorization: Bearer ${bearer}\r\n\r\n`,
           () => setTimeout(() => socket.resetAndDestroy(), n % 4),
         );
       });
@@ -239,7 +239,7 @@ t.test("an upgrade that is hung up at once leaves no place taken", async (t) => 
   const open = Array.from(
     { length: 5 },
     () =>
-      new WebSocket(`${primary.server!.url.replace("http", "ws")}/v1/sync`, ["sandpiper.sync.1"], {
+      new WebSocket(`${primary.server!.url.replace("http", "ws")}/v1/sync`, ["sandpiper.sync.2"], {
         headers: { authorization: `Bearer ${bearer}` },
       }),
   );

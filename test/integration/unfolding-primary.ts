@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { WebSocket, WebSocketServer } from "ws";
 import { mintApiKey } from "../../src/companies/api-key.ts";
 import { uuidBytes } from "../../src/ids.ts";
-import { subprotocol } from "../../src/sync/protocol/messages.ts";
+import { protocolVersion, subprotocol } from "../../src/sync/protocol/messages.ts";
 import { packed, squeezed } from "../faults/evil/primary-script.ts";
 import { encodeTuple, int8 } from "../harness/tuples.ts";
 
@@ -104,7 +104,7 @@ export class UnfoldingPrimary {
     });
     say({
       type: "begin",
-      protocol: "1.1",
+      protocol: protocolVersion,
       server_id: this.id,
       company_id: this.companyId,
       limits: { frame_bytes: 2 ** 20, slices: 1000 },

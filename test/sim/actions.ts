@@ -66,6 +66,15 @@ export const actionKinds: Record<string, ActionKind> = {
   // Operators of primaries
   publish: { weight: 8, act: (world, args) => publish(world, sliceAt(world, args), args.n, "some") },
   "publish anew": { weight: 1, act: (world, args) => publish(world, sliceAt(world, args), args.n, "all") },
+  "publish again and again": {
+    weight: 1,
+    act: async (world, args) => {
+      for (let i = 0; i < 12; i++) {
+        await publish(world, sliceAt(world, args), args.n + i, "some");
+        await world.clock.wait(args.n / 20);
+      }
+    },
+  },
   empty: { weight: 2, act: (world, args) => publish(world, sliceAt(world, args), args.n, "none") },
   lock: {
     weight: 2,

@@ -1,6 +1,6 @@
 /** Statements about companies, subscriptions, runs and what is logged, and advisory locks. */
 import { createHash } from "node:crypto";
-import { changeSlice, log, unstage } from "./contents.ts";
+import { changeSlice, contentIn, log, unstage } from "./contents.ts";
 import { type Handler, rows, touched } from "./handler.ts";
 import { pgError, refer, type SliceRow, type SubscriptionRow, type Tx } from "./tables.ts";
 
@@ -15,7 +15,7 @@ const sliceOf = (row: SliceRow) => ({
   type: row.type,
   allowSync: row.allowSync,
   hash: row.hash,
-  contentHash: row.contentHash,
+  referenceHash: null,
   count: row.count,
   bytes: row.bytes,
   contentDate: null,
@@ -87,14 +87,17 @@ function renameSlice(tx: Tx, key: number, rename: (row: SliceRow) => Partial<Sli
   return changeSlice(tx, key, "update", change);
 }
 
-type NewSlice = [string, string, string, string, string, boolean, string, string];
+type NewSlice = [string, string, string, string, string, boolean, string];
+
+/** What a slice says of itself before anything is in it. */
+const nothing = { sum: Buffer.alloc(32), count: 0, bytes: 0, sketch: Buffer.alloc(0) };
 
 /** What is waited for comes before what is written. */
-function insertSlices(tx: Tx, slices: Omit<SliceRow, "key" | "content" | "count" | "bytes">[]): SliceRow[] {
+function insertSlices(tx: Tx, slices: Omit<SliceRow, "key" | "content" | keyof typeof nothing>[]): SliceRow[] {
   const made = slices.map((slice, i) => {
     tx.unique("slices", slice.company, slice.id);
     tx.unique("slice names", slice.nameKey);
-    return { key: tx.next("slice", i), content: tx.next("content", i), ...slice, count: 0, bytes: 0 };
+    return { key: tx.next("slice", i), content: tx.next("content", i), ...slice, ...nothing };
   });
   for (const row of made) {
     const same = (other: SliceRow) =>
@@ -131,8 +134,8 @@ const statesOf = ([ids, slices, names, nameKeys, descriptions, active, offered]:
 const noteApplied =
   (told: boolean): Handler =>
   (tx, values: unknown[]) => {
-    const [key, hash, contentHash, count, bytes] = values as [number, string, string, number, number];
-    const [company, run, slice, body] = values.slice(5) as string[];
+    const { key, ...content } = contentIn(values);
+    const [company, run, slice, body] = values.slice(6) as string[];
     const outbox = `${company} ${run} ${slice}`;
     const sequence = tx.next("outbox");
     // What is waited for comes before what is written.
@@ -140,8 +143,8 @@ const noteApplied =
     if (tx.get("slices", key) !== undefined) tx.lock("slices", key, "no-key-update");
     unstage(tx, key);
     tx.unique("outbox", outbox);
-    const logged = log(tx, outbox, values[11] as string);
-    changeSlice(tx, key, "no-key-update", { hash, contentHash, count, bytes });
+    const logged = log(tx, outbox, values[12] as string);
+    changeSlice(tx, key, "no-key-update", content);
     if (told) {
       if (tx.get("outbox", outbox) !== undefined) throw pgError("23505", "duplicate confirmation", "outbox_key");
       tx.put("outbox", outbox, { company: company!, run: run!, slice: slice!, sequence, body: JSON.parse(body!) });
@@ -299,13 +302,13 @@ export const catalogue: Record<string, Handler> = {
   renameSlice: (tx, [key, name, nameKey]: [number, string, string]) =>
     touched(renameSlice(tx, key, () => ({ name, nameKey }))),
   setSliceType: (tx, [key, type]: [number, string]) => touched(changeSlice(tx, key, "no-key-update", { type })),
-  insertSlice: (tx, [company, id, name, nameKey, type, allowSync, hash, contentHash]: NewSlice) => {
-    const [row] = insertSlices(tx, [{ company, id, name, nameKey, type, allowSync, hash, contentHash }]);
+  insertSlice: (tx, [company, id, name, nameKey, type, allowSync, hash]: NewSlice) => {
+    const [row] = insertSlices(tx, [{ company, id, name, nameKey, type, allowSync, hash }]);
     return rows(sliceOf(row!));
   },
   insertCopies: (tx, [company, ids, names, nameKeys, types]: [string, string[], string[], string[], string[]]) => {
     const states = ids.map((id, i) => ({ id, name: names[i]!, nameKey: nameKeys[i]!, type: types[i]! }));
-    const rest = { company, allowSync: true, hash: "", contentHash: "" };
+    const rest = { company, allowSync: true, hash: "" };
     return rows(
       ...insertSlices(
         tx,

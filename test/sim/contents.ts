@@ -4,6 +4,17 @@ import { mostRowBytes, rowBytes } from "../../src/sync/rules/budget.ts";
 import { argument, checkDisk, type Handler, readable, rows, touched, visible } from "./handler.ts";
 import { addGrains, Grain, pgError, refer, type SliceRow, type StagingRow, type Tx } from "./tables.ts";
 
+/** What a statement that stores a slice's content stores, and of which slice. */
+export function contentIn(
+  values: readonly unknown[],
+): Pick<SliceRow, "key" | "hash" | "sum" | "count" | "bytes" | "sketch"> {
+  const [key, hash, sum, count, bytes, sketch] = values as [number, string, Buffer, number, number, Buffer];
+  return { key, hash, sum, count, bytes, sketch };
+}
+
+/** What a slice says of itself. */
+const figuresOf = ({ sum, count, bytes, sketch }: SliceRow) => ({ sum, count, bytes, sketch });
+
 /** @param mode how its row is locked. @returns how many rows there are: none or one. */
 export function changeSlice(tx: Tx, key: number, mode: "update" | "no-key-update", change: Partial<SliceRow>): number {
   if (tx.get("slices", key) === undefined) return 0;
@@ -35,6 +46,13 @@ function dropGrains(tx: Tx, content: number, ids?: readonly string[]): number {
   for (const id of ids ?? []) left.delete(id);
   tx.put("grains", content, left.size === 0 ? undefined : left);
   return grains.size - left.size;
+}
+
+function removed(tx: Tx, content: number, ids: readonly string[]) {
+  const there = tx.get("grains", content);
+  const marks = ids.flatMap((id) => there?.get(id)?.mark ?? []);
+  dropGrains(tx, content, ids);
+  return rows({ marks: Buffer.concat(marks) });
 }
 
 function dropChunks(tx: Tx, content: number, ids?: readonly string[]): number {
@@ -178,8 +196,11 @@ export const contents: Record<string, Handler> = {
   },
 
   // slices
-  takeSlice: (tx, [key]: [number]) =>
-    tx.get("slices", key) !== undefined && tx.tryLock("slices", key, "no-key-update") ? rows({}) : rows(),
+  takeSlice: (tx, [key]: [number]) => {
+    const slice = tx.get("slices", key);
+    if (slice === undefined || !tx.tryLock("slices", key, "no-key-update")) return rows();
+    return rows({ contentKey: slice.content, hash: slice.hash, ...figuresOf(slice) });
+  },
   openStageSlice: (tx, [key]: [number]) => {
     if (tx.get("slices", key) === undefined) return rows();
     tx.lock("slices", key, "key-share");
@@ -197,7 +218,7 @@ export const contents: Record<string, Handler> = {
     const metadata = metadataOf(tx, key);
     tx.lock("slices", key, "update");
     const slice = tx.get("slices", key);
-    return rows(slice && { hash: slice.hash, count: slice.count, shown: slice.content, metadata });
+    return rows(slice && { hash: slice.hash, shown: slice.content, ...figuresOf(slice), metadata });
   },
   takeStaged: (tx: Tx, [key, hash]: [number, string]) => {
     const [slice, staged] = [tx.get("slices", key), stagedRow(tx, key)];
@@ -205,11 +226,25 @@ export const contents: Record<string, Handler> = {
     const metadata = metadataOf(tx, key);
     tx.lock("slices", key, "update");
     tx.lock("staging", key, "update");
-    return rows({ hash: slice.hash, count: slice.count, shown: slice.content, metadata, staged: staged.content });
+    return rows({ hash: slice.hash, shown: slice.content, ...figuresOf(slice), metadata, staged: staged.content });
   },
-  merge: (tx, [key, content]: [number, number]) => touched(changeSlice(tx, key, "update", { content })), // it is unique, and so part of a key
-  refreshSlice: (tx, [key, hash, contentHash, count, bytes]: [number, string, string, number, number]) =>
-    touched(changeSlice(tx, key, "no-key-update", { hash, contentHash, count, bytes })),
+  show: (tx, [key, content]: [number, number]) => touched(changeSlice(tx, key, "update", { content })), // it is unique, and so part of a key
+  storeContent: (tx, values: unknown[]) => {
+    const { key, ...content } = contentIn(values);
+    return touched(changeSlice(tx, key, "no-key-update", content));
+  },
+  storeContentFaulty: (tx, values: unknown[]) => {
+    const { key, sketch: _sketch, ...content } = contentIn(values);
+    return touched(changeSlice(tx, key, "no-key-update", content));
+  },
+  readSketch: (tx, [key, bytes]: [number, number]) => {
+    const slice = tx.get("slices", key);
+    return rows(slice && visible(tx, slice) ? { cells: slice.sketch.subarray(0, bytes) } : undefined);
+  },
+  isAsIt: (tx, [key, hash, count]: [number, string, number]) => {
+    const slice = tx.get("slices", key);
+    return rows(slice?.hash === hash && slice.count === count ? {} : undefined);
+  },
   setAllowSync: (tx, [key, allowSync]: [number, boolean]) =>
     touched(changeSlice(tx, key, "no-key-update", { allowSync })),
 
@@ -248,9 +283,9 @@ export const contents: Record<string, Handler> = {
   // grains
   remove: (tx, [content, ids]: [number, string[]]) => {
     dropChunks(tx, content, ids);
-    return touched(dropGrains(tx, content, ids));
+    return removed(tx, content, ids);
   },
-  removeFaulty: (tx, [content, ids]: [number, string[]]) => touched(dropGrains(tx, content, ids)),
+  removeFaulty: (tx, [content, ids]: [number, string[]]) => removed(tx, content, ids),
   clear: (tx, [content]: [number]) => {
     dropChunks(tx, content);
     return touched(dropGrains(tx, content));
@@ -266,8 +301,10 @@ export const contents: Record<string, Handler> = {
       return new Grain(id, keys[i]!, sources[i]!, encodings[i]!, payload.length, payload, null);
     });
     addGrains(tx, content, grains);
-    return touched(grains.length);
+    return rows({ marks: Buffer.concat(grains.map(({ mark }) => mark)) });
   },
+  putStreamMark: (tx, [content, id]: [number, string]) =>
+    rows({ marks: tx.get("grains", content)?.get(id)?.mark ?? Buffer.alloc(0) }),
   putStream: (tx, [content, id, key, source, encoding, bytes]: [number, string, string, string, string, number]) => {
     checkDisk(tx);
     write(tx, content);

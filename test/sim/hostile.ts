@@ -56,7 +56,7 @@ export function tamperer(random: Random, onEvent: (name: string) => void): (data
         copy.fill(0xff, headerBytes + 6, headerBytes + 22);
       return [copy];
     },
-    "with another symbol": (frame) => {
+    "with another check": (frame) => {
       const copy = Buffer.from(frame);
       if (frame[0] === frameTypes.list) copy[copy.length - 1]! ^= 1;
       return [copy];
@@ -144,4 +144,4 @@ function flip(frame: Buffer, from: number, random: Random): Buffer {
 }
 
 const fits = (frame: Buffer, move: string): boolean =>
-  frame[0] === frameTypes.list ? move === "with another symbol" : /id|record/.test(move);
+  frame[0] === frameTypes.list ? move === "with another check" : /id|record/.test(move);

@@ -82,7 +82,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "the count of a slice is not stored",
-    edits: edit("content.contentHash,\n    content.count,", "content.contentHash,\n    0,"),
+    edits: edit("content.sum,\n    content.count,", "content.sum,\n    0,"),
     neighbours: "the proof before the commit",
   },
   {
@@ -155,7 +155,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "what the primary dropped stays",
-    edits: edit("await remove(tx, now.shown, slice.count, change.removed);", ""),
+    edits: edit("await remove(edit, slice.count, change.removed);", ""),
     neighbours: "the proof before the commit",
   },
   {
@@ -174,8 +174,29 @@ export const mutants: readonly Mutant[] = [
     neighbours: "row-level security",
   },
   {
-    name: "the cache does not ask which state of a slice it holds",
-    edits: edit("entry.hash !== hash", "false"),
+    name: "what is deleted is not subtracted",
+    edits: edit("this.#tally.remove(marks);", ""),
+    neighbours: "the proof before the commit",
+  },
+  {
+    name: "what is added is added twice",
+    edits: edit(
+      "grains);\n        this.#tally.add(marks);",
+      "grains);\n        this.#tally.add(marks);\n        this.#tally.add(marks);",
+    ),
+    neighbours: "the proof before the commit",
+  },
+  {
+    name: "what was staged is not added",
+    edits: edit(
+      "markPieces(this.tx, staged))\n            this.#tally.add(marks);",
+      "markPieces(this.tx, staged))\n            ;",
+    ),
+    neighbours: "the proof before the commit",
+  },
+  {
+    name: "the sketch is not stored with the rest",
+    edits: faulty("storeContent"),
     neighbours: "the proof before the commit",
   },
   {
@@ -259,7 +280,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     name: "a slice that was removed here is the primary's fault",
-    edits: edit("if (list.length !== slice.count * listEntryBytes)", "if (false)"),
+    edits: edit("if (!(await isAsIt(session, slice)))", "if (false)"),
     neighbours: "the look at the slice before it is changed",
   },
   {

@@ -1,14 +1,18 @@
 /** What must hold at every frame and every commit, looked at from outside with code of its own. */
 import { createHash } from "node:crypto";
 import { asSandpiperError } from "../../src/errors.ts";
+import { uuidBytes } from "../../src/ids.ts";
+import { sketchCells } from "../../src/slices/rules/sketch.ts";
 import { chunkBytes } from "../../src/slices/rules/slice.ts";
 import type { PrimaryMessage } from "../../src/sync/protocol/messages.ts";
 import type { PrimaryPort } from "../../src/sync/protocol/primary-port.ts";
 import type { SliceResult } from "../../src/sync/protocol/secondary-port.ts";
+import { misstated } from "../harness/recount.ts";
 import { tagsIn } from "./names.ts";
 import {
   type Changes,
   type Chunks,
+  type Grain,
   type Grains,
   ordered,
   type SliceRow,
@@ -47,6 +51,9 @@ const manyGrains = 5;
 
 /** What may be sent of one read: a page of grains, each frame with its header. */
 const mostOfOneRead = 3 * chunkBytes;
+
+/** A grain of a slice that is shown has a digest. */
+const counted = ({ id, digest, bytes }: Grain) => ({ id: uuidBytes(id), digest: digest ?? Buffer.alloc(0), bytes });
 
 type Pairs = readonly (readonly [string, string])[];
 const noPairs: Pairs = [];
@@ -115,6 +122,7 @@ export class Oracle {
     }
     for (const slice of after.slices.values()) {
       if (!changed(before, after, slice)) continue;
+      this.#checkFigures(`primary ${owner.number}`, after, slice);
       const key = `${owner.id} ${slice.id}`;
       const states = this.#history.get(key) ?? [];
       const content = contentOf(after, slice);
@@ -136,6 +144,7 @@ export class Oracle {
       if (by !== "operator" && slice.company !== by)
         this.fail(`${name}: ${by} changed slice ${slice.id} of ${slice.company}`);
       this.#checkSlice(name, before, after, slice);
+      this.#checkFigures(name, after, slice);
       const had = before.slices.get(slice.key)?.count ?? 0;
       const least = had > manyGrains ? had / 2 : Math.min(had, 1);
       if (!mayDrop && slice.count < least)
@@ -163,6 +172,13 @@ export class Oracle {
       if (was !== undefined && row.active !== (was.active && row.offered))
         this.fail(`${name}: subscription ${row.id} was switched ${row.active ? "on" : "off"}, and nobody had said so`);
     }
+  }
+
+  /** What is carried forward is what a recount of the rows comes to. */
+  #checkFigures(name: string, tables: Tables, slice: SliceRow): void {
+    const grains = [...(tables.grains.get(slice.content) ?? noGrains).values()];
+    const wrong = misstated(slice, grains.map(counted), sketchCells(grains.length));
+    if (wrong !== undefined) this.fail(`${name}: slice ${slice.id}: ${wrong}`);
   }
 
   #checkSlice(name: string, before: Tables, after: Tables, slice: SliceRow): void {
@@ -326,7 +342,6 @@ export class Oracle {
       readMetadata: reading(port.readMetadata),
       readList: reading(port.readList),
       readCells: reading(port.readCells),
-      findSymbols: reading(port.findSymbols),
       readGrains: reading(port.readGrains),
       readChunk: reading(port.readChunk),
       sendFrame: (frame: Buffer) => {

@@ -3,7 +3,7 @@ import { asSandpiperError, meanings, SandpiperError } from "../../src/errors.ts"
 import type { CompanyId } from "../../src/ids.ts";
 import { readOffers } from "../../src/subscriptions/offer-store.ts";
 import { PrimaryAdapter } from "../../src/sync/primary/primary-adapter.ts";
-import { SliceCache } from "../../src/sync/primary/slice-cache.ts";
+import { PrimaryDesk } from "../../src/sync/primary/primary-desk.ts";
 import { drive } from "../../src/sync/protocol/effects.ts";
 import type { PrimaryPort } from "../../src/sync/protocol/primary-port.ts";
 import { primarySession } from "../../src/sync/protocol/primary-session.ts";
@@ -15,9 +15,6 @@ import type { Tables } from "./tables.ts";
 
 /** How soon a right that was taken away is noticed on an open connection. */
 const recheckMs = 2000;
-
-/** Room for about two slices; the list of a large one is not kept. */
-const cacheBytes = 500;
 
 /** The answer to a request for the list of subscriptions: its body as JSON, null for 304. */
 export interface ListAnswer {
@@ -39,7 +36,7 @@ export class PrimaryNode {
   generation = 0;
   pool: SimPool;
   readonly connections = new Set<Connection>();
-  #cache = new SliceCache(cacheBytes);
+  #desk: PrimaryDesk;
   #tokens = new Map<string, Identity>();
   #nextToken = 1;
 
@@ -53,6 +50,11 @@ export class PrimaryNode {
     private readonly onEvent: (name: string) => void,
   ) {
     this.pool = new SimPool(db, `primary ${id}`);
+    this.#desk = this.#newDesk();
+  }
+
+  #newDesk(): PrimaryDesk {
+    return new PrimaryDesk(this.pool.database, () => this.db.clock.nowMs);
   }
 
   get tables(): Tables {
@@ -100,7 +102,7 @@ export class PrimaryNode {
     const channel = connection.primary;
     const expired = () => clock.nowMs >= identity.expiresMs;
     const onFailure = () => this.onEvent("a primary notes why it could not serve");
-    const adapter = new PrimaryAdapter(this.pool.database, this.#cache, identity.company, channel, expired, onFailure);
+    const adapter = new PrimaryAdapter(this.pool.database, this.#desk, identity.company, channel, expired, onFailure);
     let stop = () => {};
     const { generation } = this;
     const recheck = () => {
@@ -141,7 +143,7 @@ export class PrimaryNode {
   start(): void {
     this.up = true;
     this.pool = new SimPool(this.db, `primary ${this.id}`);
-    this.#cache = new SliceCache(cacheBytes);
+    this.#desk = this.#newDesk();
   }
 
   #valid({ company, apiKey }: Identity): boolean {

@@ -1,7 +1,6 @@
 /** An operator of a primary changes a slice, by the program's own way of publishing. */
 
 import { changeSlice } from "../../src/slices/change-slice.ts";
-import { payloads } from "../../src/slices/payloads/payloads.ts";
 import { sortMetadata } from "../../src/slices/rules/hash.ts";
 import type { Slice } from "../../src/slices/rules/slice.ts";
 import { chunkBytes } from "../../src/slices/rules/slice.ts";
@@ -37,30 +36,25 @@ export async function publish(
   };
   const content = { key: slice.key, contentKey: slice.content, name: slice.name } as Slice;
   const db = world.operator(primary.db);
-  await changeSlice(db, content, async (tx) => {
+  await changeSlice(db, content, async (edit) => {
     const old = world.grainsOf(primary, slice.key);
-    if (what === "all" || what === "none") await payloads.clear(tx, content.contentKey);
+    if (what === "all" || what === "none") await edit.clear();
     let gone = what === "some" ? old.filter(() => random.chance(0.3)) : old;
     // Often only a little is changed.
     const little = what === "some" && random.chance(0.5);
     if (little) gone = old.slice(0, 1);
-    if (what === "some")
-      await payloads.delete(
-        tx,
-        content.contentKey,
-        gone.map((grain) => grain.id),
-      );
+    if (what === "some") await edit.delete(gone.map((grain) => grain.id));
     const kept = new Set(what === "some" ? old.filter((grain) => !gone.includes(grain)).map((grain) => grain.key) : []);
     const most = what === "none" ? 0 : what === "first" ? n : little ? 1 : random.int(0, 14);
     for (let key = 0; key < most; key++) {
       const grain = make(key);
       if (kept.has(grain.key)) continue;
       const { payload, ...rest } = grain;
-      if (payload.length <= chunkBytes) await payloads.put(tx, content.contentKey, [grain]);
-      else await payloads.putStream(tx, content.contentKey, rest, pieces(payload), 1_000_000);
+      if (payload.length <= chunkBytes) await edit.put([grain]);
+      else await edit.putStream(rest, pieces(payload), 1_000_000);
     }
     const pairs = random.chance(0.3) ? [["note", `${tag} ${random.int(0, 9)}`] as const] : [];
-    if (what !== "first" || pairs.length > 0) await replaceMetadata(tx, content.key, sortMetadata(pairs));
+    if (what !== "first" || pairs.length > 0) await replaceMetadata(edit.tx, content.key, sortMetadata(pairs));
   }).catch(world.refused); // another operator has it, or the database is away
 }
 

@@ -23,7 +23,6 @@ const errors: readonly [name: string, code: string, message: RegExp, hostile?: b
   ["a hostile primary breaks the protocol", "protocol", /./, true],
   ["a hostile primary is found out by the hash", "verification", /would not be what/, true],
   ["a grain comes that was not asked for", "protocol", /sent a grain that was not asked for/, true],
-  ["a grain is named that was not asked for", "protocol", /named a grain/, true],
   ["grains come in the wrong order", "protocol", /in ascending order of id/, true],
   ["a frame is out of sequence", "protocol", /where frame/, true],
   ["a frame is not whole", "protocol", /shorter than|as long as its header|hold the entries/, true],

@@ -6,7 +6,7 @@ import { Recorder } from "./recorder.ts";
 import { simulate } from "./schedule.ts";
 
 /** What happens to databases from outside; a trace would have to end there. */
-const databaseFaults = ["stop a database", "lose a commit", "fill a disk", "hold a row"];
+const databaseFaults = ["stop a database", "lose a commit", "lose the commit of a slice", "fill a disk", "hold a row"];
 
 /** The part of the traces that come from sessions which get in each other's way. */
 const contended = 0.25;

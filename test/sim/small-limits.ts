@@ -23,6 +23,7 @@ const limits: readonly Line[] = [
   ["firstPause = 15", "firstPause = 2"],
   ["before > 100", "before > 5"],
   ["keptCells = 4096", "keptCells = 16"],
+  ["bytesOfGrain = 6", "bytesOfGrain = 60"],
   ["listPage = 100_000", "listPage = 4"],
   ["largeListBytes = 24 * 1024 * 1024", "largeListBytes = 64"],
   ["heldBytes = 64 * 1024", "heldBytes = 200"],

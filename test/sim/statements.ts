@@ -44,7 +44,8 @@ function chosen(tx: Tx, text: string): readonly Grain[] {
 
 /** The tuples of each `COPY ... TO STDOUT`. */
 const copies: Record<string, (tx: Tx, text: string) => readonly Buffer[]> = {
-  computeContent: (tx, text) => chosen(tx, text).map((grain) => grain.counted),
+  markPieces: (tx, text) => chosen(tx, text).map((grain) => grain.counted),
+  idPieces: (tx, text) => chosen(tx, text).map((grain) => grain.named),
   listPieces: (tx, text) => chosen(tx, text).map((grain) => grain.unit),
   page: (tx, text) => {
     const [each, most] = ["sum\\((\\d+)", "total <= (\\d+)"].map((where) => Number(argument(text, where)));

@@ -30,7 +30,11 @@ export const companyRows = (tables: Tables): Row[] =>
 export function rowsOf(tables: Tables): Rows {
   return {
     companies: companyRows(tables),
-    slices: [...tables.slices.values()].map((row) => ({ ...row })),
+    slices: [...tables.slices.values()].map(({ sum, sketch, ...row }) => ({
+      ...row,
+      sum: hex(sum),
+      sketch: hex(sketch),
+    })),
     metadata: [...tables.metadata].flatMap(([slice, pairs]) => pairs.map(([key, value]) => ({ slice, key, value }))),
     grains: [...tables.grains].flatMap(([content, grains]) =>
       [...grains.values()].map(({ id, key, source, encoding, bytes, payload, chunkDigests, digest }) => ({

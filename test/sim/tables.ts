@@ -24,9 +24,10 @@ export interface SliceRow {
   type: string;
   allowSync: boolean;
   hash: string;
-  contentHash: string;
+  sum: Buffer;
   count: number;
   bytes: number;
+  sketch: Buffer;
 }
 export interface SubscriptionRow {
   key: number;
@@ -51,6 +52,7 @@ export class Grain {
   readonly digest: Buffer | null;
   #unit: Buffer | undefined;
   #counted: Buffer | undefined;
+  #mark: Buffer | undefined;
   #record: Buffer | undefined;
 
   constructor(
@@ -63,13 +65,25 @@ export class Grain {
     readonly chunkDigests: Buffer | null,
   ) {
     const body = payload ?? chunkDigests;
-    this.digest = body && digestOf(key, source, encoding, bytes, body);
+    this.digest = body && digestOf(id, key, source, encoding, bytes, body);
   }
 
   /** id and digest. */
   get unit(): Buffer {
     this.#unit ??= encodeTuple([uuidBytes(this.id), this.digest]);
     return this.#unit;
+  }
+
+  /** The id alone. */
+  get named(): Buffer {
+    return encodeTuple([uuidBytes(this.id)]);
+  }
+
+  /** id, digest and size, with nothing between them; nothing of a grain that has no digest yet. */
+  get mark(): Buffer {
+    this.#mark ??=
+      this.digest === null ? Buffer.alloc(0) : Buffer.concat([uuidBytes(this.id), this.digest, int8(this.bytes)]);
+    return this.#mark;
   }
 
   /** id, digest and size. */
@@ -94,14 +108,14 @@ export class Grain {
 }
 
 /** SHA-256 (PROTOCOL.md, "Digest of a grain"). */
-function digestOf(key: string, source: string, encoding: string, bytes: number, body: Buffer): Buffer {
+function digestOf(id: string, key: string, source: string, encoding: string, bytes: number, body: Buffer): Buffer {
   const parts = [key, source, encoding].flatMap((text) => {
     const length = Buffer.alloc(4);
     length.writeUInt32BE(Buffer.byteLength(text));
     return [length, Buffer.from(text)];
   });
   return createHash("sha256")
-    .update(Buffer.concat([...parts, int8(bytes), body]))
+    .update(Buffer.concat([uuidBytes(id), ...parts, int8(bytes), body]))
     .digest();
 }
 

@@ -8,6 +8,7 @@ import { everything } from "../../src/database/scope.ts";
 import { applyBatch, type BatchLine, batchLine } from "../../src/slices/batch.ts";
 import { findGrainByKey, listGrains } from "../../src/slices/grain-store.ts";
 import { payloads } from "../../src/slices/payloads/payloads.ts";
+import { referenceHash } from "../../src/slices/reference-hash.ts";
 import { armour } from "../../src/slices/rules/encoding.ts";
 import { emptyHash } from "../../src/slices/rules/hash.ts";
 import { chunkBytes, maxMetadataBytes, maxMetadataPairs, type Slice } from "../../src/slices/rules/slice.ts";
@@ -26,10 +27,11 @@ const add = (grain_key: string, payload = "x", more: object = {}) => ({
 const keys = async (db: Database, slice: Slice) =>
   (await listGrains(db, everything, slice.key)).map((g) => g.key).sort();
 const state = async (db: Database, slice: Slice) => {
-  const { hash, contentHash, count, bytes, contentDate } = await requireSlice(db, slice.id);
+  const now = await requireSlice(db, slice.id);
+  const { hash, count, bytes, contentDate } = now;
   return {
     hash,
-    contentHash,
+    contentHash: await referenceHash(db, now),
     count,
     bytes,
     contentDate,
@@ -307,4 +309,63 @@ t.test("a disk that is nearly full takes no more, and has back what a batch took
     t.match(again, { added: 2 }, "the reserve may be touched by those who are at work");
     await applyBatch(db, target, lines({ delete_key: "b" }), noLimit);
   }
+});
+
+t.test("an id says what is in a grain: other bytes under one that the slice had are refused", async (t) => {
+  const { db, slice } = await openTestDatabase(t);
+  const target = await slice("ids");
+  const [one, two] = [randomUUID(), randomUUID()];
+  const large = "x".repeat(chunkBytes + 1);
+  await applyBatch(db, target, lines(add("a", "1", { id: one }), add("b", large, { id: two })), noLimit);
+  const before = await state(db, target);
+  for (const gone of [
+    [{ delete: one }, { delete: two }],
+    [{ delete_key: "a" }, { delete_key: "b" }],
+    [{ delete_all: true }],
+  ]) {
+    const name = JSON.stringify(gone[0]);
+    for (const other of [add("a", "2", { id: one }), add("c", "1", { id: one }), add("b", `${large}x`, { id: two })])
+      await t.rejects(
+        applyBatch(db, target, lines(...gone, other), noLimit),
+        { code: "conflict", message: /had another grain/ },
+        name,
+      );
+    t.same(await state(db, target), before, `${name}: nothing is changed`);
+    // What was never shown, nobody has.
+    await applyBatch(
+      db,
+      target,
+      lines(
+        ...gone,
+        add("b", large, { id: two }),
+        add("d", "1", { id: randomUUID() }),
+        { delete_key: "d" },
+        add("a", "1", { id: one }),
+      ),
+      noLimit,
+    );
+    t.same(
+      await state(db, target),
+      { ...before, contentDate: before.contentDate },
+      `${name}: the same grains again are the same slice`,
+    );
+  }
+  await applyBatch(db, target, lines({ delete: one }), noLimit);
+  await applyBatch(db, target, lines(add("a", "another", { id: one })), noLimit);
+  t.equal((await state(db, target)).count, 2, "an id that the slice does not have is free");
+});
+
+t.test("deleting everything twice, and adding in between", async (t) => {
+  const { db, slice } = await openTestDatabase(t);
+  const target = await slice("twice");
+  await applyBatch(db, target, lines(add("a"), add("b")), noLimit);
+  const { added, removed, content } = await applyBatch(
+    db,
+    target,
+    lines({ delete_all: true }, add("a", "1"), add("c"), { delete_all: true }, add("a", "2")),
+    noLimit,
+  );
+  t.same([added, removed, content.count], [3, 4, 1]);
+  t.same(await keys(db, target), ["a"]);
+  t.same(await db.query("SELECT count(*) AS n FROM grains"), [{ n: 1 }], "nothing is left of what was set aside");
 });

@@ -10,7 +10,6 @@ import {
   listGrainsAfter,
   readGrainsAfter,
 } from "../../src/slices/grain-store.ts";
-import { payloads } from "../../src/slices/payloads/payloads.ts";
 import { openTestDatabase } from "../harness/open-database.ts";
 
 t.test("grains are found by id and key, and listed in order of id", async (t) => {
@@ -19,7 +18,7 @@ t.test("grains are found by id and key, and listed in order of id", async (t) =>
   const grains = ["a", "A", " a", "a ", "é", "e\u0301", "x'); DROP TABLE grains; --", "\\x00", "{1,2}", "NULL"].map(
     (text) => ({ id: randomUUID(), key: text, source: text, encoding: "raw" as const, payload: Buffer.from(text) }),
   );
-  await changeSlice(db, { key, contentKey, name } as never, (tx) => payloads.put(tx, contentKey, grains));
+  await changeSlice(db, { key, contentKey, name } as never, (edit) => edit.put(grains));
   const rows = grains
     .map(({ payload, ...grain }) => ({ ...grain, contentKey, sliceId, bytes: payload.length }))
     .toSorted((a, b) => (a.id < b.id ? -1 : 1));

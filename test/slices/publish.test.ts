@@ -14,6 +14,7 @@ import { openContent } from "../../src/slices/file-content.ts";
 import { type GrainRow, listGrains } from "../../src/slices/grain-store.ts";
 import { payloads } from "../../src/slices/payloads/payloads.ts";
 import { publishFile } from "../../src/slices/publish-file.ts";
+import { referenceHash } from "../../src/slices/reference-hash.ts";
 import { computeContent } from "../../src/slices/refresh.ts";
 import { emptyHash } from "../../src/slices/rules/hash.ts";
 import { chunkBytes, type Slice } from "../../src/slices/rules/slice.ts";
@@ -61,14 +62,11 @@ t.test("the bytes of the file that comes out are the bytes that went in", async 
     t.match(now, { count: 1, bytes: published.storedBytes, hash: published.hash });
     t.not(now.hash, emptyHash);
     t.ok(now.contentDate);
-    t.match(await db.session((s) => computeContent(s, target.key, target.contentKey)), {
-      hash: now.hash,
-      contentHash: now.contentHash,
-    });
+    t.equal((await db.session((s) => computeContent(s, target.key, target.contentKey))).hash, now.hash);
     const sha1 = createHash("sha1")
       .update(Buffer.from(grain!.id.replaceAll("-", ""), "hex"))
       .digest("hex");
-    t.equal(now.contentHash, sha1, "the Go reference's hash, for REST");
+    t.equal(await referenceHash(db, now), sha1, "the Go reference's hash, for REST");
   }
 });
 
@@ -119,7 +117,8 @@ t.test("the same file is known by its hash, and found out once where that is not
   // The grain is replaced by another one with its id.
   const [grain] = await grainsOf(db, target);
   const add = { ...grain!, grain_key: "level-1", encoding: "b64" as const, payload: btoa("<ACES/>") };
-  await applyBatch(db, target, [{ delete: grain!.id }, { add }], noLimit);
+  await applyBatch(db, target, [{ delete: grain!.id }], noLimit);
+  await applyBatch(db, target, [{ add }], noLimit);
   t.same(await publish(), { changed: true, read: 1 }, "what was known is of the other");
   await appendFile(file, "x");
   t.same(await publish(), { changed: true, read: 0 });

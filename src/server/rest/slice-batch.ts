@@ -27,7 +27,7 @@ export function sliceBatchRoutes(router: Router, context: ServerContext): void {
         return ok({
           grains_added: added,
           grains_removed: removed,
-          content_hash: content.contentHash,
+          hash: content.hash,
           content_count: content.count,
         });
       },

@@ -18,7 +18,10 @@ const metadataJson = (metadata: Metadata) => metadata.map(([key, val]) => ({ key
 export function sliceContentRoutes(router: Router, context: ServerContext): void {
   const refresh = endpoint({
     allow: "admin",
-    handle: async ({ app, identity, params }) => ok(sliceJson(await recountSlice(app, identity, pathUuid(params.id)))),
+    handle: async ({ app, identity, params }) => {
+      const { slice, wasRight } = await recountSlice(app, identity, pathUuid(params.id));
+      return ok({ ...sliceJson(slice), was_right: wasRight });
+    },
   });
   const lock = (locked: boolean): Handler =>
     endpoint({

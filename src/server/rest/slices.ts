@@ -1,9 +1,11 @@
 /** /slices: sets of data, as things. What is in them: slice-content.ts, slice-batch.ts, grains.ts. */
 import type { Router } from "express";
 import * as z from "zod";
+import type { App } from "../../app.ts";
 import { sliceFor } from "../../operations/find.ts";
 import { createSlice, deleteSlice, editSlice } from "../../operations/slices.ts";
 import { metadataInput } from "../../slices/batch.ts";
+import { referenceHash } from "../../slices/reference-hash.ts";
 import type { Slice } from "../../slices/rules/slice.ts";
 import { listSlices } from "../../slices/slice-store.ts";
 import type { ServerContext } from "../context.ts";
@@ -16,12 +18,19 @@ export const sliceJson = (slice: Slice) => ({
   id: slice.id,
   slice_name: slice.name,
   slice_type: slice.type,
-  content_hash: slice.contentHash,
+  content_hash: slice.referenceHash,
   content_count: slice.count,
   content_date: slice.contentDate,
   allow_sync: slice.allowSync,
   created_at: slice.createdAt,
   updated_at: slice.updatedAt,
+});
+
+/** A slice on its own: with its hash, and the one that the Go reference has for it, which lists have only if somebody has asked for it. Not for a subscription that is switched off. */
+export const wholeSliceJson = async ({ db }: App, slice: Slice) => ({
+  ...sliceJson(slice),
+  hash: slice.hash,
+  content_hash: await referenceHash(db, slice),
 });
 
 /** Of a document with a slice's metadata. */
@@ -55,7 +64,7 @@ export function sliceRoutes(router: Router, context: ServerContext): void {
       handle: async ({ app, body }) => {
         const { name, slice_type: type, allow_sync: allowSync, id } = body;
         const metadata = Object.entries(body.metadata ?? {});
-        return created(sliceJson(await createSlice(app, { id, name, type, metadata, allowSync })));
+        return created(await wholeSliceJson(app, await createSlice(app, { id, name, type, metadata, allowSync })));
       },
     }),
   });
@@ -63,17 +72,21 @@ export function sliceRoutes(router: Router, context: ServerContext): void {
   resource(router, context, "/slices/name/:name", {
     get: endpoint({
       allow: "all",
-      handle: async ({ app, identity, params }) => ok(sliceJson(await sliceFor(app, identity, params.name!))),
+      handle: async ({ app, identity, params }) =>
+        ok(await wholeSliceJson(app, await sliceFor(app, identity, params.name!))),
     }),
   });
 
   resource(router, context, "/slices/:id", {
-    get: endpoint({ allow: "all", handle: async (call) => ok(sliceJson(await requestedSlice(call))) }),
+    get: endpoint({
+      allow: "all",
+      handle: async (call) => ok(await wholeSliceJson(call.app, await requestedSlice(call))),
+    }),
     patch: endpoint({
       allow: "admin",
       body: sliceChange,
       handle: async ({ app, identity, params, body: { name, slice_type: type } }) =>
-        ok(sliceJson(await editSlice(app, identity, pathUuid(params.id), { name, type }))),
+        ok(await wholeSliceJson(app, await editSlice(app, identity, pathUuid(params.id), { name, type }))),
     }),
     delete: endpoint({
       allow: "admin",

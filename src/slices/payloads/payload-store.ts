@@ -62,16 +62,16 @@ export interface PayloadStore {
   /** Whether a content has a payload of more than so many bytes, which is no less than 1 MiB. */
   hasOver(db: Pick<Session | Database, "one">, content: ContentKey, bytes: number): Promise<boolean>;
 
-  /** Adds grains. @throws `conflict` for an id or key that is taken. */
-  put(tx: Session, content: ContentKey, grains: readonly SmallGrain[]): Promise<void>;
-  /** Adds a grain of any size. @returns its bytes. @throws `limit` beyond `maxBytes`, `conflict` as {@link put}. */
+  /** Adds grains. @returns their marks (tally.ts), as they are stored. @throws `conflict` for an id or key that is taken. */
+  put(tx: Session, content: ContentKey, grains: readonly SmallGrain[]): Promise<Buffer>;
+  /** Adds a grain of any size. @returns its mark. @throws `limit` beyond `maxBytes`, `conflict` as {@link put}. */
   putStream(
     tx: Session,
     content: ContentKey,
     grain: Omit<SmallGrain, "payload">,
     payload: AsyncIterable<Buffer>,
     maxBytes: number,
-  ): Promise<number>;
+  ): Promise<Buffer>;
   /**
    * Adds whole, checked records as they came, under the content that the session is set to (`sandpiper.content_key`). Payloads over 1 MiB
    * follow by {@link putPiece}.
@@ -81,8 +81,8 @@ export interface PayloadStore {
   /** What has been put so far. */
   arrived(tx: Session, content: ContentKey): Promise<Arrived>;
 
-  /** Deletes these grains. @returns how many there were. */
-  delete(tx: Session, content: ContentKey, ids: readonly string[]): Promise<number>;
+  /** Deletes these grains. @returns the marks of those that there were. */
+  delete(tx: Session, content: ContentKey, ids: readonly string[]): Promise<Buffer>;
   /** Deletes all grains of a content. @returns how many there were. */
   clear(tx: Session, content: ContentKey): Promise<number>;
   /** Files all grains of a content under another one. @throws `conflict` for an id or key that is taken there. */

@@ -10,12 +10,16 @@ import { inChunks } from "./chunks.ts";
 import type { Arrived, PayloadOf, PayloadStore, SmallGrain } from "./payload-store.ts";
 import { get, hasOver, page, piece } from "./postgres-reader.ts";
 
-async function put(tx: Session, content: ContentKey, grains: readonly SmallGrain[]): Promise<void> {
-  await explainConflict(
-    tx.run(
-      prepared(`/* put */ INSERT INTO grains (content_key, id, grain_key, source, encoding, payload_bytes, payload)
+/** The marks of the rows that a part of a statement names `marked`: from what is stored, in one value. */
+const marks = `SELECT coalesce(string_agg(uuid_send(id) || digest || int8send(payload_bytes), ''::bytea), ''::bytea) AS marks FROM marked`;
+const marked = "RETURNING id, digest, payload_bytes";
+
+async function put(tx: Session, content: ContentKey, grains: readonly SmallGrain[]): Promise<Buffer> {
+  const row = await explainConflict(
+    tx.one<{ marks: Buffer }>(
+      prepared(`/* put */ WITH marked AS (INSERT INTO grains (content_key, id, grain_key, source, encoding, payload_bytes, payload)
        SELECT $1::bigint, id, grain_key, source, encoding, octet_length(payload), payload
-       FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[]) AS u (id, grain_key, source, encoding, payload)`),
+       FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[]) AS u (id, grain_key, source, encoding, payload) ${marked}) ${marks}`),
       [
         content,
         grains.map((g) => g.id),
@@ -26,6 +30,7 @@ async function put(tx: Session, content: ContentKey, grains: readonly SmallGrain
       ],
     ),
   );
+  return row!.marks;
 }
 
 async function putStream(
@@ -34,7 +39,7 @@ async function putStream(
   grain: Omit<SmallGrain, "payload">,
   payload: AsyncIterable<Buffer>,
   maxBytes: number,
-): Promise<number> {
+): Promise<Buffer> {
   let bytes = 0;
   let sequence = 0;
   let first: Buffer | undefined;
@@ -52,10 +57,7 @@ async function putStream(
       await next(chunk);
     }
   }
-  if (sequence === 0) {
-    await put(tx, content, [{ ...grain, payload: first ?? Buffer.alloc(0) }]);
-    return bytes;
-  }
+  if (sequence === 0) return put(tx, content, [{ ...grain, payload: first ?? Buffer.alloc(0) }]);
   await explainConflict(
     tx.run(
       "/* putStream */ INSERT INTO grains (content_key, id, grain_key, source, encoding, payload_bytes) VALUES ($1, $2, $3, $4, $5, $6)",
@@ -63,7 +65,11 @@ async function putStream(
     ),
   );
   await digest(tx, content);
-  return bytes;
+  const row = await tx.one<{ marks: Buffer }>(
+    `/* putStreamMark */ WITH marked AS (SELECT id, digest, payload_bytes FROM grains WHERE content_key = $1 AND id = $2) ${marks}`,
+    [content, grain.id],
+  );
+  return row!.marks;
 }
 
 async function putRecords(session: Session, records: readonly Buffer[]): Promise<void> {
@@ -114,12 +120,14 @@ async function arrived(tx: Session, content: ContentKey): Promise<Arrived> {
   return { ...soFar, after, large: left === 0 ? null : { left, sequence: chunks!.sequence } };
 }
 
-const remove = (tx: Session, content: ContentKey, ids: readonly string[]): Promise<number> =>
-  tx.run(
-    `/* remove */ WITH chunks AS (DELETE FROM grain_chunks WHERE content_key = $1 AND grain_id = ANY ($2::uuid[]))
-     DELETE FROM grains WHERE content_key = $1 AND id = ANY ($2::uuid[])`,
+async function remove(tx: Session, content: ContentKey, ids: readonly string[]): Promise<Buffer> {
+  const row = await tx.one<{ marks: Buffer }>(
+    `/* remove */ WITH chunks AS (DELETE FROM grain_chunks WHERE content_key = $1 AND grain_id = ANY ($2::uuid[])),
+       marked AS (DELETE FROM grains WHERE content_key = $1 AND id = ANY ($2::uuid[]) ${marked}) ${marks}`,
     [content, ids],
   );
+  return row!.marks;
+}
 
 const clear = (tx: Session, content: ContentKey): Promise<number> =>
   tx.run(
@@ -135,7 +143,7 @@ async function move(tx: Session, from: ContentKey, to: ContentKey): Promise<void
 const chunkDigests =
   "(SELECT string_agg(sha256(c.data), ''::bytea ORDER BY c.seq) FROM grain_chunks c WHERE c.content_key = g.content_key AND c.grain_id = g.id)";
 
-/** The database computes a digest with the row, from its payload or from the digests of its chunks (0002-content-keys.sql). */
+/** The database computes a digest with the row, from its payload or from the digests of its chunks (0013-tallies.sql). */
 async function digest(tx: Session, content: ContentKey): Promise<void> {
   await tx.run(
     `/* digest */ UPDATE grains g SET chunk_digests = ${chunkDigests} WHERE g.content_key = $1 AND g.digest IS NULL`,
@@ -145,8 +153,8 @@ async function digest(tx: Session, content: ContentKey): Promise<void> {
 
 /** A text as it stands in what a digest is computed from: its length, and its bytes. */
 const digested = (column: string) => `int4send(octet_length(g.${column})) || convert_to(g.${column}, 'UTF8')`;
-/** What `grains.digest` is computed from (0002-content-keys.sql, PROTOCOL.md "Hash of a slice"), with chunks as they are now. */
-const recomputed = `sha256(${["grain_key", "source", "encoding"].map(digested).join(" || ")} || int8send(g.payload_bytes) || coalesce(g.payload, ${chunkDigests}))`;
+/** What `grains.digest` is computed from (0013-tallies.sql, PROTOCOL.md "Digest of a grain"), with chunks as they are now. */
+const recomputed = `sha256(uuid_send(g.id) || ${["grain_key", "source", "encoding"].map(digested).join(" || ")} || int8send(g.payload_bytes) || coalesce(g.payload, ${chunkDigests}))`;
 
 async function isIntact(session: Session, { contentKey, id }: PayloadOf): Promise<boolean> {
   const row = await session.one<{ intact: boolean }>(

@@ -1,8 +1,6 @@
-/** The hash of a slice and the symbol of a grain (PROTOCOL.md, "Hash of a slice"). Pure; the only file that knows xxhash-wasm. */
+/** The hash of a slice, and what tells grains apart (PROTOCOL.md, "Hash of a slice"). Pure; the only file that knows xxhash-wasm. */
 import { createHash } from "node:crypto";
 import xxhash from "xxhash-wasm";
-import { uuidText } from "../../ids.ts";
-import { gather } from "./tuples.ts";
 
 const wasm = await xxhash();
 
@@ -11,81 +9,60 @@ export type Metadata = readonly (readonly [key: string, value: string])[];
 
 export const idBytes = 16;
 export const digestBytes = 32;
-export const symbolBytes = 8;
-/** An entry of a list: the id and the symbol of a grain. */
-export const listEntryBytes = idBytes + symbolBytes;
-/** An id and a digest, each behind its length (u32, big-endian): the unit that the slice hash runs over. */
-export const hashUnitBytes = 4 + idBytes + 4 + digestBytes;
+/** An entry of a list: the id of a grain and the check of its digest. */
+export const listEntryBytes = idBytes + 8;
+/** The sum of a slice: the digests of its grains as numbers, modulo 2^256, big-endian. */
+export const sumBytes = 32;
 
-export interface SliceDigest {
-  /** XXH64 with seed 0, 16 lower-case hex digits. */
-  hash: string;
-  /** The Go reference's SHA-1, lower-case hex; "" for a slice with neither grains nor metadata. */
-  contentHash: string;
+/** What the hash of a slice is computed from, besides its metadata. */
+export interface Summed {
+  /** {@link sumBytes}. */
+  sum: Buffer;
+  /** Grains. */
   count: number;
 }
 
-/** Computes both hashes of a slice in one pass over its grains, in ascending order of id. */
-export class SliceHasher {
-  readonly #xxh = wasm.create64();
-  readonly #sha = createHash("sha1");
-  #count = 0;
-  #last = "";
-
-  /** Adds grains: `units` holds whole hash units ({@link hashUnitBytes} each). @throws RangeError when ids do not ascend. */
-  add(units: Buffer): void {
-    const ids = gather(units, hashUnitBytes, 4, 4 + idBytes);
-    if (ids.length > 0) {
-      this.#checkOrder(uuidText(ids), this.#last);
-      for (let at = idBytes; at < ids.length; at += idBytes) {
-        if (!ascends(ids, at)) this.#checkOrder(uuidText(ids.subarray(at)), uuidText(ids.subarray(at - idBytes)));
-      }
-      this.#last = uuidText(ids.subarray(ids.length - idBytes));
-    }
-    this.#xxh.update(units);
-    this.#sha.update(ids);
-    this.#count += units.length / hashUnitBytes;
-  }
-
-  #checkOrder(id: string, previous: string): void {
-    if (id <= previous) throw new RangeError(`grain ids do not ascend: ${id} after ${previous}`);
-  }
-
-  /** Adds the metadata, last, and returns both hashes. */
-  finish(metadata: Metadata): SliceDigest {
-    // At once: a call for each of thousands of texts would cost more than the hash.
-    const texts = metadata.flat().map((text) => Buffer.from(text));
-    this.#xxh.update(Buffer.concat(texts.flatMap((bytes) => [lengthPrefix(bytes.length), bytes])));
-    this.#sha.update(Buffer.concat(texts));
-    const empty = this.#count === 0 && metadata.length === 0;
-    return {
-      hash: this.#xxh.digest().toString(16).padStart(16, "0"),
-      contentHash: empty ? "" : this.#sha.digest("hex"),
-      count: this.#count,
-    };
-  }
+/** XXH64 with seed 0 over the sum, the count and the metadata, 16 lower-case hex digits. */
+export function sliceHash({ sum, count }: Summed, metadata: Metadata): string {
+  const number = Buffer.alloc(8);
+  number.writeBigUInt64BE(BigInt(count));
+  // At once: a call for each of thousands of texts would cost more than the hash.
+  const texts = metadata.flat().flatMap((text) => [lengthOf(text), Buffer.from(text)]);
+  return wasm
+    .h64Raw(Buffer.concat([sum, number, ...texts]))
+    .toString(16)
+    .padStart(16, "0");
 }
 
-/** Whether the id at `at` is greater than the one before it: by hand, since a call per grain would cost more than the hash. */
-function ascends(ids: Buffer, at: number): boolean {
-  for (let i = at; i < at + idBytes; i++) {
-    const difference = ids[i]! - ids[i - idBytes]!;
-    if (difference !== 0) return difference > 0;
-  }
-  return false;
-}
-
-function lengthPrefix(length: number): Buffer {
+function lengthOf(text: string): Buffer {
   const bytes = Buffer.allocUnsafe(4);
-  bytes.writeUInt32BE(length);
+  bytes.writeUInt32BE(Buffer.byteLength(text));
   return bytes;
 }
 
 /** The hash of a slice without grains and metadata. */
-export const emptyHash = new SliceHasher().finish([]).hash;
+export const emptyHash = sliceHash({ sum: Buffer.alloc(sumBytes), count: 0 }, []);
 
-/** The symbol of a grain: XXH64 with seed 0 over the 16 bytes of its id and the 32 of its digest. */
-export const grainSymbol = (idAndDigest: Uint8Array): bigint => wasm.h64Raw(idAndDigest);
+/** XXH64 with seed 0 of an id, or of a digest. */
+export const xxh64 = (bytes: Uint8Array): bigint => wasm.h64Raw(bytes);
+
+/** The Go reference's hash of a slice: SHA-1 over the ids of its grains, ascending, then keys and values, with nothing in between. */
+export class ReferenceHasher {
+  readonly #sha = createHash("sha1");
+  #empty = true;
+
+  /** @param ids 16 bytes each, which follow those that came before. */
+  add(ids: Buffer): void {
+    this.#sha.update(ids);
+    this.#empty &&= ids.length === 0;
+  }
+
+  /** @returns lower-case hex; "" for a slice with neither grains nor metadata. */
+  finish(metadata: Metadata): string {
+    this.#sha.update(metadata.flat().join(""));
+    return this.#empty && metadata.length === 0 ? "" : this.#sha.digest("hex");
+  }
+}
 
 /** Metadata in the order that the hash wants, whatever order it came in. */
 export function sortMetadata(pairs: Iterable<readonly [string, string]>): Metadata {

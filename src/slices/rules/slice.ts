@@ -12,10 +12,10 @@ export interface Slice {
   type: string;
   /** False while its owner is changing it: partners then defer it. */
   allowSync: boolean;
-  /** XXH64 over grains and metadata, 16 hex digits; "" before the first refresh. */
+  /** XXH64 over what it holds, 16 hex digits (PROTOCOL.md, "Hash of a slice"); "" for a copy that was never synced. */
   hash: string;
-  /** The Go reference's SHA-1, for REST. */
-  contentHash: string;
+  /** The Go reference's SHA-1 (`content_hash` on REST), where somebody has asked for it since the slice was changed (reference-hash.ts). */
+  referenceHash: string | null;
   /** Grains. */
   count: number;
   /** Stored payload bytes. */

@@ -5,16 +5,19 @@ import type { Database } from "../../database/database.ts";
 import type { Scope } from "../../database/scope.ts";
 import { SandpiperError } from "../../errors.ts";
 import type { CompanyId } from "../../ids.ts";
+import { computeCells, readSketch } from "../../slices/cells.ts";
 import type { Metadata } from "../../slices/rules/hash.ts";
 import type { Records } from "../../slices/rules/records.ts";
+import { Cells } from "../../slices/rules/sketch.ts";
 import { step } from "../../step.ts";
-import type { Cells } from "../protocol/coded-symbols.ts";
 import { firstRequestMs, idleRequestMs } from "../protocol/limits.ts";
 import type { Confirm, Incoming, PrimaryMessage } from "../protocol/messages.ts";
 import type { Held, PrimaryPort, Read, SliceView } from "../protocol/primary-port.ts";
 import type { Wire } from "../transport/channel.ts";
 import { FrameCompressor } from "../transport/compression.ts";
+import type { PrimaryDesk } from "./primary-desk.ts";
 import {
+  read,
   readChunk,
   readGrains,
   readSliceList,
@@ -23,11 +26,10 @@ import {
   recordHeld,
   viewSlices,
 } from "./primary-store.ts";
-import type { SliceCache } from "./slice-cache.ts";
 
 export class PrimaryAdapter implements PrimaryPort {
   readonly #db: Database;
-  readonly #cache: SliceCache;
+  readonly #desk: PrimaryDesk;
   readonly #companyId: CompanyId;
   readonly #scope: Scope;
   readonly #channel: Wire;
@@ -48,14 +50,14 @@ export class PrimaryAdapter implements PrimaryPort {
    */
   constructor(
     db: Database,
-    cache: SliceCache,
+    desk: PrimaryDesk,
     companyId: CompanyId,
     channel: Wire,
     expired: () => boolean,
     onFailure: (sliceId: string, error: SandpiperError) => void,
   ) {
     this.#db = db.as({ company: companyId });
-    this.#cache = cache;
+    this.#desk = desk;
     this.#companyId = companyId;
     this.#scope = { company: companyId };
     this.#channel = channel;
@@ -123,15 +125,24 @@ export class PrimaryAdapter implements PrimaryPort {
     return readSliceList(this.#db, this.#scope, id, after);
   }
 
-  readCells(id: string, length: number): Promise<Read<Cells>> {
+  async readCells(id: string, length: number): Promise<Read<Cells>> {
     step("p.cells");
     this.#serving = id;
-    return this.#cache.readCells(this.#db, this.#scope, id, length);
+    const { view, data } = await read(this.#db, this.#scope, id, undefined as Cells | undefined, (tx, { key }) =>
+      readSketch(tx, key, length),
+    );
+    if (view === undefined || data !== undefined) return { view, data: data ?? new Cells(0) };
+    return this.#desk.inTurn(() =>
+      read(this.#db, this.#scope, id, new Cells(0), (tx, { contentKey }) => computeCells(tx, contentKey, length)),
+    );
   }
 
-  findSymbols(id: string, symbols: Buffer): Promise<Read<Buffer>> {
+  async recount(id: string): Promise<Read<{ wasRight: boolean }>> {
     this.#serving = id;
-    return this.#cache.findSymbols(this.#db, this.#scope, id, symbols);
+    const [slice] = await viewSlices(this.#db, this.#scope, [id]);
+    const wasRight = slice === undefined || (await this.#desk.recount(slice));
+    const [view] = await viewSlices(this.#db, this.#scope, [id]);
+    return { view, data: { wasRight } };
   }
 
   readGrains(id: string, after: Buffer | null, wanted: Buffer | null): Promise<Read<Records>> {

@@ -3,7 +3,7 @@
  * and is resumed with the result, or with the error. It reads top to bottom like ordinary code, holds no socket,
  * SQL, clock or randomness, and runs the same under a real port, in tests and in a simulation.
  */
-import type { Pieces } from "./pieces.ts";
+import type { Pieces } from "../../pieces.ts";
 
 /** A port: what a session may ask for. */
 type Port<P> = { [K in keyof P]: (...args: never[]) => unknown };

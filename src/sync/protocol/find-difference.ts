@@ -1,19 +1,20 @@
 /**
  * The question "what differs?": asks the primary for a slice's content and finds out what to fetch and delete. An empty slice wants
- * all; small ones are compared by plain lists; all others by coded symbols, which cost as much as the difference. When these
+ * all; small ones are compared by plain lists; all others by cells of their ids, which cost as much as the difference. When these
  * would weigh more than the list, the list is asked for. Pure.
  */
 
 import { SandpiperError } from "../../errors.ts";
+import type { Pieces } from "../../pieces.ts";
 import { idBytes, listEntryBytes } from "../../slices/rules/hash.ts";
-import { Cells, encodeList, estimateDifference, peel, type SymbolDifference } from "./coded-symbols.ts";
-import { cellBytes, decodeFrame, firstCells } from "./frames.ts";
+import { Cells, cellBytes, firstCells, keptCells } from "../../slices/rules/sketch.ts";
+import { estimateDifference, peel } from "./coded-symbols.ts";
+import { decodeFrame } from "./frames.ts";
 import { refuse } from "./guards.ts";
 import { idsOf } from "./id-lists.ts";
 import { largeListBytes, mostCells } from "./limits.ts";
 import { ListComparison } from "./list-comparison.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
-import type { Pieces } from "./pieces.ts";
 import {
   ask,
   type Content,
@@ -22,24 +23,20 @@ import {
   type LocalSlice,
   type SecondaryFacts,
   type Talk,
+  type Target,
   take,
 } from "./secondary-port.ts";
-import { entriesWith, SymbolSet } from "./symbols.ts";
 
-/** What to fetch: all, or grains by ids or by symbols, ascending. */
-export type Wanted = { by: "all" } | { by: "ids" | "symbols"; named: Buffer };
+/** What to fetch: all, or grains by ids, ascending. */
+export type Wanted = { by: "all" } | { by: "ids"; named: Buffer };
 
 export interface Found {
   content: Content;
   wanted: Wanted;
   /** Ids of local grains to delete, ascending. */
   removed: Buffer;
-}
-
-/** The state of a slice at the primary that is to be reached. */
-export interface Target {
-  hash: string;
-  count: number;
+  /** It was found by cells, which are wrong once in a very long while, and do not see a grain whose content is not what its id says. */
+  peeled: boolean;
 }
 
 export interface Refused {
@@ -49,7 +46,7 @@ export interface Refused {
 }
 
 /**
- * @param byList compares by plain lists whatever the size: the same symbols would fail the same way.
+ * @param byList compares by plain lists whatever the size: the same cells would fail the same way.
  * @throws `protocol` when the primary's answer does not fit the question, `limit` for too many grains.
  */
 export function* findDifference(
@@ -71,17 +68,14 @@ export function* findDifference(
     );
   }
   const want = question(slice, target, byList);
+  if (want === "list") return yield* byLists(facts, slice, target);
   const content = yield* askContent(slice, target, want, facts);
   if ("refused" in content) return content;
   if (want === "content")
     return slice.count === 0
-      ? { content, wanted: { by: "all" }, removed: Buffer.alloc(0) }
+      ? { content, wanted: { by: "all" }, removed: Buffer.alloc(0), peeled: false }
       : yield* allOf(slice, content);
-  if (want === "list") return yield* byLists(facts, slice, content);
-  const found = yield* byCells(facts, slice, content);
-  if (found !== undefined) return found;
-  const again = yield* askContent(slice, target, "list", facts);
-  return "refused" in again ? again : yield* byLists(facts, slice, again);
+  return (yield* byCells(facts, slice, content)) ?? (yield* byLists(facts, slice, target));
 }
 
 type Want = Extract<SecondaryMessage, { type: "reconcile" }>["want"];
@@ -119,21 +113,25 @@ export const nowOf = ({
 /** @returns undefined when a list would weigh less than the cells that it takes. */
 function* byCells(facts: SecondaryFacts, slice: LocalSlice, content: Content): Talk<Found | Refused | undefined> {
   let remote = new Cells(firstCells);
-  const refused = yield* receiveCells(facts, content.id, remote, 0);
-  if (refused !== undefined) return refused;
-  const list = yield* ask.readLocalList(slice);
-  for (;;) {
-    const local = yield* inTurns(encodeList(list, remote.length));
+  for (let first = 0; ; ) {
+    // Before the primary's are taken off the line: it may be computing them meanwhile.
+    const local = yield* ask.readLocalCells(slice, remote.length);
+    const refused = yield* receiveCells(facts, content.id, remote, first);
+    if (refused !== undefined) return refused;
     const difference = yield* inTurns(peel(remote, local));
-    if (difference !== undefined) return yield* inTurns(inIds(content, list, difference));
+    if (difference !== undefined) {
+      const { onlyRemote, onlyLocal } = difference;
+      return { content, wanted: { by: "ids", named: onlyRemote }, removed: onlyLocal, peeled: true };
+    }
     const estimate = yield* inTurns(estimateDifference(remote, local, content.count - slice.count));
-    const first = remote.length;
-    const end = Math.max(Math.ceil(first * 1.5), Math.ceil(estimate * 1.6));
-    if (end > mostCells || end * cellBytes > content.count * listEntryBytes) return undefined;
+    first = remote.length;
+    let end = Math.max(Math.ceil(first * 1.5), Math.ceil(estimate * 1.6));
+    // What both sides have stored comes first, unless it would certainly not do: more is computed from all ids.
+    if (first < keptCells && keptCells < end && estimate < keptCells) end = keptCells;
+    // A list that is only a little more settles it for certain.
+    if (end > mostCells || end * cellBytes * 1.5 > content.count * listEntryBytes) return undefined;
     yield* ask.send({ type: "cells", id: content.id, hash: content.hash, first, end });
-    remote = remote.longer(end);
-    const late = yield* receiveCells(facts, content.id, remote, first);
-    if (late !== undefined) return late;
+    remote = remote.resized(end);
   }
 }
 
@@ -150,22 +148,19 @@ function receiveCells(facts: SecondaryFacts, id: string, cells: Cells, first: nu
 /** Fetches all, deletes all. */
 function* allOf(slice: LocalSlice, content: Content): Talk<Found> {
   const list = yield* ask.readLocalList(slice);
-  return { content, wanted: { by: "all" }, removed: yield* inTurns(idsOf(list)) };
+  return { content, wanted: { by: "all" }, removed: yield* inTurns(idsOf(list)), peeled: false };
 }
 
-/** The local grains of a difference by their ids. */
-function* inIds(content: Content, list: Buffer, { onlyRemote, onlyLocal }: SymbolDifference): Pieces<Found> {
-  const removed = yield* entriesWith(list, yield* SymbolSet.of(onlyLocal));
-  return { content, wanted: { by: "symbols", named: onlyRemote }, removed: yield* idsOf(removed) };
-}
-
-function* byLists(facts: SecondaryFacts, slice: LocalSlice, content: Content): Talk<Found | Refused> {
+function* byLists(facts: SecondaryFacts, slice: LocalSlice, target: Target): Talk<Found | Refused> {
+  // Before it is asked for: what is wrong with our own list must not leave the primary's on its way.
   const comparison = new ListComparison(yield* ask.readLocalList(slice));
+  const content = yield* askContent(slice, target, "list", facts);
+  if ("refused" in content) return content;
   const refused = yield* receiveEntries(facts, content.id, "list", content.count, (body) => comparison.take(body));
   if (refused !== undefined) return refused;
   const { wanted, removed } = yield* inTurns(comparison.end());
   const all = wanted.length / idBytes === content.count;
-  return { content, wanted: all ? { by: "all" } : { by: "ids", named: wanted }, removed };
+  return { content, wanted: all ? { by: "all" } : { by: "ids", named: wanted }, removed, peeled: false };
 }
 
 /** Receives exactly `count` entries in frames of one answer, each of which is given to `use`. */

@@ -8,13 +8,14 @@
  */
 
 import { isUtf8 } from "node:buffer";
-import { idBytes, listEntryBytes, symbolBytes } from "../../slices/rules/hash.ts";
+import { idBytes, listEntryBytes } from "../../slices/rules/hash.ts";
+import { cellBytes } from "../../slices/rules/sketch.ts";
 import { chunkBytes, encodings, maxKeyBytes } from "../../slices/rules/slice.ts";
 import { nullLength } from "../../slices/rules/tuples.ts";
 import { refuse } from "./guards.ts";
 import { violation } from "./messages.ts";
 
-export const frameTypes = { list: 1, ids: 2, grains: 3, chunk: 4, cells: 5, symbols: 6 } as const;
+export const frameTypes = { list: 1, ids: 2, grains: 3, chunk: 4, cells: 5 } as const;
 export type FrameType = keyof typeof frameTypes;
 
 export const headerBytes = 16;
@@ -26,14 +27,8 @@ export const maxFrameBytes = headerBytes + maxBodyBytes;
 /** What frames of small grains aim at: large enough to shrink well, small enough that a crash costs little. */
 export const usualBodyBytes = chunkBytes / 4;
 
-/** A coded symbol: the XOR of symbols (8) and checksums (4), and the count modulo 2^16 (2). */
-export const cellBytes = 14;
-
-/** How many of them a primary sends unasked: enough for a difference of about 90. */
-export const firstCells = 128;
-
 /** Sizes of the entries of frames that hold nothing else. */
-const entryBytes = { list: listEntryBytes, ids: idBytes, cells: cellBytes, symbols: symbolBytes } as const;
+const entryBytes = { list: listEntryBytes, ids: idBytes, cells: cellBytes } as const;
 export type EntryFrame = keyof typeof entryBytes;
 
 export interface Frame {

@@ -1,6 +1,7 @@
 /** Ids of grains, 16 bytes each, back to back: putting them together, counting them, and their order. Pure. */
+
+import { joined, type Pieces, ranged } from "../../pieces.ts";
 import { idBytes, listEntryBytes } from "../../slices/rules/hash.ts";
-import { joined, type Pieces, ranged } from "./pieces.ts";
 
 /** Ids that are copied in one piece: some milliseconds. */
 const copiedAtOnce = 32_768;
@@ -50,6 +51,48 @@ export function* idsOf(list: Buffer): Pieces<Buffer> {
       for (let i = 0; i < idBytes; i++) ids[n * idBytes + i] = list[n * listEntryBytes + i]!;
   });
   return ids;
+}
+
+/** Ids in ascending order, which costs the same whatever ids a peer has chosen: byte by byte, the last one first. */
+export function* ascending(ids: Buffer): Pieces<Buffer> {
+  const count = idCount(ids);
+  let from = ids;
+  let to: Buffer = Buffer.allocUnsafe(ids.length);
+  for (let byte = idBytes - 1; byte >= 0; byte--) {
+    const [source, sink] = [from, to];
+    const next = new Uint32Array(257);
+    yield* ranged(count, copiedAtOnce, (first, end) => {
+      for (let i = first; i < end; i++) next[source[i * idBytes + byte]! + 1]!++;
+    });
+    for (let i = 1; i <= 256; i++) next[i]! += next[i - 1]!;
+    yield* ranged(count, copiedAtOnce / 2, (first, end) => {
+      for (let i = first; i < end; i++) {
+        const at = next[source[i * idBytes + byte]!]!++ * idBytes;
+        for (let n = 0; n < idBytes; n++) sink[at + n] = source[i * idBytes + n]!;
+      }
+    });
+    [from, to] = [sink, byte === idBytes - 1 ? Buffer.allocUnsafe(ids.length) : source];
+  }
+  return from;
+}
+
+/** Whether no id is among these twice; both ascend. */
+export function* areApart(one: Buffer, other: Buffer): Pieces<boolean> {
+  let apart = true;
+  for (const ids of [one, other]) {
+    yield* ranged(idCount(ids), copiedAtOnce, (from, to) => {
+      for (let at = Math.max(1, from) * idBytes; at < to * idBytes && apart; at += idBytes)
+        apart = compareIds(ids, at - idBytes, ids, at) !== 0;
+    });
+  }
+  let there = 0;
+  yield* ranged(idCount(one), copiedAtOnce, (from, to) => {
+    for (let at = from * idBytes; at < to * idBytes && apart; at += idBytes) {
+      while (there < other.length && compareIds(other, there, one, at) < 0) there += idBytes;
+      apart = there >= other.length || compareIds(other, there, one, at) !== 0;
+    }
+  });
+  return apart;
 }
 
 /** The order of the ids that are at these places. */

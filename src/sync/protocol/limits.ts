@@ -41,7 +41,7 @@ export const maxLoginBytes = 16 * 1024;
 /** Most bytes of one subscription in a list of them. */
 export const maxRowBytes = 64 * 1024;
 
-/** Most cells of a slice that are asked for, from the first on: 14 MB. */
+/** Most cells of a slice that are asked for, from the first on: 22 MB. */
 export const mostCells = 1_000_000;
 /** A larger list is not worth it for a slice that has become several times as large: then the whole slice is fetched. */
 export const largeListBytes = 24 * 1024 * 1024;

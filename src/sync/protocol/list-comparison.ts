@@ -1,10 +1,10 @@
-/** Comparing the lists of two sets of grains: entries of id and symbol in, ids out. Pure. */
+/** Comparing the lists of two sets of grains: entries of id and check in, ids out. Pure. */
 
+import { type Pieces, ranged } from "../../pieces.ts";
 import { idBytes, listEntryBytes } from "../../slices/rules/hash.ts";
 import { refuse } from "./guards.ts";
 import { compareIds, differ, IdList, IdOrder } from "./id-lists.ts";
 import { violation } from "./messages.ts";
-import { type Pieces, ranged } from "./pieces.ts";
 
 /** What turns the local set into the primary's: ids, 16 bytes each, ascending. */
 export interface Difference {
@@ -18,8 +18,8 @@ export interface Difference {
 const comparedAtOnce = 32_768;
 
 /**
- * The difference of the local list of (id, symbol) and the primary's, which is compared as it comes: of that, only what is wanted is held.
- * A grain whose symbol differs was damaged on one side: it is deleted and fetched.
+ * The difference of the local list of (id, check) and the primary's, which is compared as it comes: of that, only what is wanted is held.
+ * A grain whose check differs was damaged on one side: it is deleted and fetched.
  */
 export class ListComparison {
   readonly #local: Buffer;

@@ -8,21 +8,21 @@ import * as z from "zod";
 import { SandpiperError } from "../../errors.ts";
 import { isUuid } from "../../ids.ts";
 import { countMarks } from "../../json-marks.ts";
+import { type Pieces, ranged } from "../../pieces.ts";
 import { metadataExcess } from "../../slices/rules/metadata.ts";
 import { maxMetadataPairs } from "../../slices/rules/slice.ts";
 import { refuse } from "./guards.ts";
 import { maxComparedSlices, maxDepth, type Size, usual } from "./limits.ts";
-import { type Pieces, ranged } from "./pieces.ts";
 
 /** Elements of a long list that are looked at between two pauses. */
 const lookedAtOnce = 2048;
 
 /** The version that this program speaks: major.minor. */
-export const protocolVersion = "1.1";
+export const protocolVersion = "2.0";
 /** The one compression of frames, as begin and compare name it. */
 export const frameCompression = "brotli";
 /** The websocket subprotocol of this major version. */
-export const subprotocol = "sandpiper.sync.1";
+export const subprotocol = "sandpiper.sync.2";
 
 const hashForm = /^[0-9a-f]{16}$/;
 const id = z.guid().toLowerCase();
@@ -132,6 +132,8 @@ const primaryMessage = z.discriminatedUnion("type", [
     count: count.optional(),
   }),
   z.object({ type: z.literal("confirmed"), id, run_id: id }),
+  /** What the slice is, counted again unless that was done lately; `was_right` says whether it had been said so before. */
+  z.object({ type: z.literal("recounted"), id, hash, count, was_right: z.boolean() }),
 ]);
 export type PrimaryMessage = z.infer<typeof primaryMessage>;
 
@@ -172,12 +174,14 @@ const secondaryMessage = z.discriminatedUnion("type", [
     type: z.literal("fetch"),
     id,
     hash,
-    by: z.enum(["all", "ids", "symbols"]),
+    by: z.enum(["all", "ids"]),
     count,
     after: id.nullable(),
     /** The grain `after` is in chunks, and these of them have arrived. */
     chunk: count.optional(),
   }),
+  /** What was listed does not make the hash that was said: the primary should count the slice again. */
+  z.object({ type: z.literal("recount"), id, hash }),
   confirm,
   z.object({ type: z.literal("bye") }),
 ]);

@@ -1,11 +1,11 @@
 /** What the primary's session works with: its port, and the question whether a slice may be served. Pure. */
 import { SandpiperError } from "../../errors.ts";
+import type { Pieces } from "../../pieces.ts";
 import type { Metadata } from "../../slices/rules/hash.ts";
 import type { Records } from "../../slices/rules/records.ts";
-import type { Cells } from "./coded-symbols.ts";
+import type { Cells } from "../../slices/rules/sketch.ts";
 import { asker, type Conversation, inPieces } from "./effects.ts";
 import type { Confirm, Incoming, PrimaryMessage, Refusal } from "./messages.ts";
-import type { Pieces } from "./pieces.ts";
 
 /** A slice as the partner may see it at this moment. */
 export interface SliceView {
@@ -43,16 +43,16 @@ export interface PrimaryPort {
   look(ids: readonly string[]): Promise<SliceView[]>;
   /** In one look: what comes of it may be sent without another. */
   readMetadata(id: string): Promise<Read<Metadata>>;
-  /** List entries (id, symbol) after the id `after`, ascending; empty at the end. */
+  /** List entries (id, check) after the id `after`, ascending; empty at the end. */
   readList(id: string, after: Buffer | null): Promise<Read<Buffer>>;
-  /** The first `length` cells of the slice's symbols. */
+  /** The first `length` cells of the slice. */
   readCells(id: string, length: number): Promise<Read<Cells>>;
-  /** The list entries of the grains that have these symbols (8 bytes each, ascending), ascending by id. */
-  findSymbols(id: string, symbols: Buffer): Promise<Read<Buffer>>;
   /** Records of grains after `after`, ascending; of those in `wanted` only, if given. Empty at the end. */
   readGrains(id: string, after: Buffer | null, wanted: Buffer | null): Promise<Read<Records>>;
   /** Chunk `sequence` of a large grain. */
   readChunk(id: string, grainId: Buffer, sequence: number): Promise<Read<Buffer>>;
+  /** Counts the slice again from its rows, unless that was done lately, and puts right what it said. @returns whether it had been right. */
+  recount(id: string): Promise<Read<{ wasRight: boolean }>>;
   /** Lets others have their turn, in the middle of long work. */
   breathe(): Promise<void>;
   /** This slice could not be served: the partner hears only that, our own operator why. */
@@ -79,5 +79,5 @@ export function judge(view: SliceView | undefined, hash: string): Refusal | unde
 /** What a slice should hold is not there. */
 export const damaged = (what: string): SandpiperError =>
   new SandpiperError("storage", what, {
-    hint: "Publish the slice again; if that does not help, restore the database from a backup.",
+    hint: "Run `sandpiper slice refresh`; if that does not help, publish the slice again, or restore the database from a backup.",
   });

@@ -1,7 +1,7 @@
 /**
  * The primary's side of a sync, as pure decisions. It answers one request of the partner at a time:
  *
- *     begin ->   <- compare   compared ->   { <- reconcile   content, list or cells frames ->   <- fetch [ids or symbols frames]
+ *     begin ->   <- compare   compared ->   { <- reconcile   content, list or cells frames ->   <- fetch [ids frames]
  *     grains and chunk frames, end ->   <- confirm   confirmed -> }   <- bye
  *
  * Rights are never remembered: the snapshot in which the data of a frame is read has the partner's view of the slice as well, and the
@@ -22,7 +22,7 @@ import {
   violation,
 } from "./messages.ts";
 import { ask, inTurns, type Talk } from "./primary-port.ts";
-import { serveCells, serveContent } from "./serve-difference.ts";
+import { serveCells, serveContent, serveRecount } from "./serve-difference.ts";
 import { serveGrains } from "./serve-grains.ts";
 
 export interface PrimaryFacts {
@@ -90,11 +90,12 @@ function* compare(message: Compare, maxSlices: number): Talk<void> {
 
 /** Serves one request; what goes wrong with this slice is answered for this slice. */
 function* serve(
-  request: Extract<SecondaryMessage, { type: "reconcile" | "cells" | "fetch" }>,
+  request: Extract<SecondaryMessage, { type: "reconcile" | "cells" | "fetch" | "recount" }>,
 ): Talk<Refusal | undefined> {
   try {
     if (request.type === "reconcile") return yield* serveContent(request);
     if (request.type === "cells") return yield* serveCells(request);
+    if (request.type === "recount") return yield* serveRecount(request);
     return yield* serveGrains(request);
   } catch (error) {
     const found = asSandpiperError(error);

@@ -1,24 +1,14 @@
 /** Receiving the stream of a slice's grains: every record is checked against what was asked for before it is staged. Pure. */
 
 import { SandpiperError } from "../../errors.ts";
-import { idBytes, listEntryBytes } from "../../slices/rules/hash.ts";
+import { idBytes } from "../../slices/rules/hash.ts";
 import { chunkBytes } from "../../slices/rules/slice.ts";
 import { nowOf, type Refused, type Wanted } from "./find-difference.ts";
 import { decodeFrame, type GrainRecord, readRecords } from "./frames.ts";
 import { refuse } from "./guards.ts";
-import { IdList, IdOrder, idsBeyond } from "./id-lists.ts";
+import { idsBeyond } from "./id-lists.ts";
 import { violation } from "./messages.ts";
-import { type Pieces, ranged } from "./pieces.ts";
-import {
-  ask,
-  type Content,
-  inTurns,
-  type SecondaryFacts,
-  type StagedSoFar,
-  type Talk,
-  take,
-} from "./secondary-port.ts";
-import { SymbolSet } from "./symbols.ts";
+import { ask, type Content, type SecondaryFacts, type StagedSoFar, type Talk, take } from "./secondary-port.ts";
 
 /** What has arrived, and what may still come. */
 interface Progress {
@@ -36,7 +26,7 @@ interface Progress {
 /**
  * Receives and stages grains until `end`.
  *
- * @param wanted what was asked for; those by symbols the primary names first.
+ * @param wanted what was asked for.
  * @param staged what is staged already, and does not come again.
  * @returns the payload bytes that arrived, when all are staged.
  * @throws `protocol` for a grain that was not asked for, is out of order, or comes beyond what was declared; `limit` for one that is too large.
@@ -48,13 +38,7 @@ export function* receiveGrains(
   staged: StagedSoFar,
 ): Talk<Refused | { bytes: number }> {
   let sequence = 0;
-  let ids: Buffer | null = wanted.by === "ids" ? wanted.named : null;
-  if (wanted.by === "symbols") {
-    const named = yield* receiveNames(facts, content, wanted.named);
-    if ("refused" in named) return named;
-    ({ ids, sequence } = named);
-  }
-  if (ids !== null) ids = idsBeyond(ids, staged.after);
+  const ids = wanted.by === "ids" ? idsBeyond(wanted.named, staged.after) : null;
   const due = ids === null ? content.count - staged.grains : ids.length / idBytes;
   const progress: Progress = {
     content,
@@ -87,59 +71,6 @@ export function* receiveGrains(
     for (const record of readRecords(frame)) check(progress, record, frame.body, facts);
     progress.lastId = Buffer.from(progress.lastId!);
     yield* ask.stageGrains(frame.body, frame.entries);
-  }
-}
-
-/** Receives the ids of the grains that have the symbols that were asked for. */
-function* receiveNames(
-  facts: SecondaryFacts,
-  content: Content,
-  symbols: Buffer,
-): Talk<Refused | { ids: Buffer; sequence: number }> {
-  const named = new Named(yield* inTurns(SymbolSet.of(symbols)));
-  let sequence = 0;
-  while (named.due > 0) {
-    const incoming = yield* ask.receive();
-    if ("text" in incoming) {
-      const message = yield* take(facts, incoming);
-      if (message === undefined) continue;
-      if (message.type !== "refused" || message.id !== content.id)
-        refuse("names.interrupted", violation(`the primary sent ${message.type} before it named the grains`));
-      return { refused: message.reason, now: nowOf(message) };
-    }
-    yield* inTurns(named.take(decodeFrame(incoming.binary, ["list"], sequence++).body));
-  }
-  return { ids: yield* inTurns(named.ids.all()), sequence };
-}
-
-/** The grains that have the symbols that were asked for, as the primary names them. */
-class Named {
-  readonly ids = new IdList();
-  /** How many are still to come. */
-  due: number;
-  readonly #symbols: SymbolSet;
-  readonly #come: Uint8Array;
-  readonly #order = new IdOrder();
-
-  constructor(symbols: SymbolSet) {
-    this.#symbols = symbols;
-    this.#come = new Uint8Array(this.#symbols.size);
-    this.due = this.#symbols.size;
-  }
-
-  /** @throws `protocol` for names that do not ascend, or were not asked for. */
-  *take(entries: Buffer): Pieces<void> {
-    yield* ranged(entries.length / listEntryBytes, 16_384, (from, to) => {
-      for (let at = from * listEntryBytes; at < to * listEntryBytes; at += listEntryBytes) {
-        if (!this.#order.follows(entries, at)) refuse("names.order", violation("the names of grains do not ascend"));
-        const n = this.#symbols.find(entries.readUInt32BE(at + idBytes), entries.readUInt32BE(at + idBytes + 4));
-        if (n < 0 || this.#come[n] === 1)
-          refuse("names.wanted", violation("the primary named a grain that was not asked for"));
-        this.#come[n] = 1;
-        this.due--;
-        this.ids.add(entries, at);
-      }
-    });
   }
 }
 

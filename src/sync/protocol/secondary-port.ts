@@ -2,6 +2,8 @@
 
 import type { SandpiperError } from "../../errors.ts";
 import type { ContentKey, SliceKey } from "../../ids.ts";
+import type { Pieces } from "../../pieces.ts";
+import type { Cells } from "../../slices/rules/sketch.ts";
 import { asker, type Conversation, inPieces } from "./effects.ts";
 import { refuse } from "./guards.ts";
 import { comparedSize, contentSize } from "./limits.ts";
@@ -15,7 +17,6 @@ import {
   type SecondaryMessage,
   violation,
 } from "./messages.ts";
-import type { Pieces } from "./pieces.ts";
 import type { RunOptions } from "./run-options.ts";
 
 /** A slice that this side wants in sync, as it is here. */
@@ -35,6 +36,12 @@ export interface LocalSlice {
 /** What the primary says a slice holds. */
 export type Content = Extract<PrimaryMessage, { type: "content" }>;
 
+/** The state of a slice that is to be reached, or that was found. */
+export interface Target {
+  hash: string;
+  count: number;
+}
+
 /** All that turns a local slice into the primary's, once its grains have arrived. */
 export interface Change {
   content: Content;
@@ -52,6 +59,8 @@ export interface SliceResult {
   /** Payload bytes. */
   bytes: number;
   error?: SandpiperError;
+  /** On which sides it was not what its rows said, before it was counted again. */
+  damaged?: { here: boolean; there: boolean };
 }
 
 /** Grains of (slice, hash) that an earlier run staged before it died: all up to the id `after`. */
@@ -80,8 +89,12 @@ export interface SecondaryPort {
   readOutbox(): Promise<Confirm[]>;
   /** An acknowledged confirmation is forgotten. */
   settle(runId: string, sliceId: string): Promise<void>;
-  /** List entries (id, symbol) of a local slice, ascending. */
+  /** List entries (id, check) of a local slice, ascending. */
   readLocalList(slice: LocalSlice): Promise<Buffer>;
+  /** The first `length` cells of a local slice. */
+  readLocalCells(slice: LocalSlice, length: number): Promise<Cells>;
+  /** Counts a local slice again from its rows, and puts right what it said. @returns what it is, and whether it had been right. */
+  recount(slice: LocalSlice): Promise<Target & { wasRight: boolean }>;
   /** Finds room for the grains of (slice, hash), and says which of them are staged already. */
   openStage(slice: LocalSlice, hash: string, due: Due): Promise<StagedSoFar>;
   /** Takes whole records, `body` as it came. */

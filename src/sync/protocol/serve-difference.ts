@@ -1,10 +1,11 @@
-/** The primary's answers to "what differs?": what a slice holds, the list of its grains, or coded symbols of it. Pure. */
+/** The primary's answers to "what differs?": what a slice holds, the list of its grains, or cells of their ids. Pure. */
 
 import { SandpiperError } from "../../errors.ts";
 import { idBytes, listEntryBytes } from "../../slices/rules/hash.ts";
 import { metadataExcess } from "../../slices/rules/metadata.ts";
+import { cellBytes, firstCells } from "../../slices/rules/sketch.ts";
 import { chunkBytes } from "../../slices/rules/slice.ts";
-import { cellBytes, encodeFrame, entryFrames, firstCells } from "./frames.ts";
+import { encodeFrame, entryFrames } from "./frames.ts";
 import { refuse } from "./guards.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
 import { ask, damaged, judge, type Read, type Talk } from "./primary-port.ts";
@@ -37,7 +38,7 @@ export function* serveCells({ id, hash, first, end }: Request<"cells">): Talk<Re
   const refusal = judge(view, hash);
   if (refusal !== undefined) return refusal;
   if (first >= end || end * cellBytes > view!.count * listEntryBytes)
-    refuse("cells.number", violation("more coded symbols were asked for than a list would weigh"));
+    refuse("cells.number", violation("more cells were asked for than a list would weigh"));
   return yield* sendCells(id, hash, first, end);
 }
 
@@ -77,5 +78,17 @@ function* sendList(id: string, hash: string, count: number): Talk<Refusal | unde
     sent = found;
     after = entries.subarray(entries.length - listEntryBytes, entries.length - listEntryBytes + idBytes);
   }
+  return undefined;
+}
+
+/** Counts the slice again, since what was listed of it did not make its hash. */
+export function* serveRecount({ id, hash }: Request<"recount">): Talk<Refusal | undefined> {
+  const [before] = yield* ask.look([id]);
+  const refusal = judge(before, hash);
+  if (refusal !== undefined) return refusal;
+  const { view, data } = yield* ask.recount(id);
+  if (view === undefined) return "unavailable";
+  if (!data.wasRight) yield* ask.failed(id, damaged(`slice ${id} was not what its rows say; it is now`));
+  yield* ask.send({ type: "recounted", id, hash: view.hash, count: view.count, was_right: data.wasRight });
   return undefined;
 }

@@ -2,22 +2,14 @@
 
 import { asSandpiperError } from "../../errors.ts";
 import { uuidBytes, uuidText } from "../../ids.ts";
-import { idBytes, listEntryBytes, symbolBytes } from "../../slices/rules/hash.ts";
+import { joined, type Pieces, ranged } from "../../pieces.ts";
+import { idBytes } from "../../slices/rules/hash.ts";
 import { lastIdOf, type Records } from "../../slices/rules/records.ts";
 import { chunkBytes } from "../../slices/rules/slice.ts";
-import {
-  decodeFrame,
-  encodeFrame,
-  entryFrames,
-  type GrainRecord,
-  newRecord,
-  readRecord,
-  usualBodyBytes,
-} from "./frames.ts";
+import { decodeFrame, encodeFrame, type GrainRecord, newRecord, readRecord, usualBodyBytes } from "./frames.ts";
 import { refuse } from "./guards.ts";
-import { idsBeyond, idsOf } from "./id-lists.ts";
+import { idsBeyond } from "./id-lists.ts";
 import { type Refusal, type SecondaryMessage, violation } from "./messages.ts";
-import { joined, type Pieces, ranged } from "./pieces.ts";
 import { ask, damaged, inTurns, judge, type Read, type SliceView, type Talk } from "./primary-port.ts";
 
 /** One stream of frames of a slice. */
@@ -38,13 +30,11 @@ export function* serveGrains(request: Request): Talk<Refusal | undefined> {
   const { refusal, failure } = by === "all" && request.after === null ? {} : yield* mayServe(request);
   // What was named has to be read off the line even if it is not served.
   const served = refusal === undefined && failure === undefined;
-  const named = by === "all" ? null : yield* receiveNamed(by, count, served);
+  const wanted = by === "all" ? null : yield* receiveIds(count, served);
   if (failure !== undefined) throw failure;
   if (refusal !== undefined) return refusal;
   const stream = { id, hash, sequence: 0, grains: 0, bytes: 0 };
   const after = request.after === null ? null : uuidBytes(request.after);
-  const wanted = by === "symbols" ? yield* sendNames(stream, named!) : named;
-  if (typeof wanted === "string") return wanted;
   if (after !== null && request.chunk !== undefined) {
     const cut = yield* sendRest(stream, after, request.chunk);
     if (cut !== undefined) return cut;
@@ -66,51 +56,35 @@ function* mayServe({ id, hash, by, count }: Request): Talk<{ refusal?: Refusal |
   return { refusal };
 }
 
-/** The ids or symbols that follow a fetch, ascending; forgotten as they come unless `keep`. */
-function* receiveNamed(type: "ids" | "symbols", count: number, keep: boolean): Talk<Buffer> {
-  const size = type === "ids" ? idBytes : symbolBytes;
+/** The ids that follow a fetch, ascending; forgotten as they come unless `keep`. */
+function* receiveIds(count: number, keep: boolean): Talk<Buffer> {
   const parts: Buffer[] = [];
   let received = 0;
   for (let sequence = 0; received < count; sequence++) {
     const incoming = yield* ask.receive();
-    if (!("binary" in incoming))
-      refuse("fetch.interrupted", violation(`a message came where frames of ${type} are due`));
-    const frame = decodeFrame(incoming.binary, [type], sequence);
+    if (!("binary" in incoming)) refuse("fetch.interrupted", violation("a message came where frames of ids are due"));
+    const frame = decodeFrame(incoming.binary, ["ids"], sequence);
     received += frame.entries;
-    if (received > count) refuse("fetch.entries", violation(`more ${type} came than the fetch says`));
+    if (received > count) refuse("fetch.entries", violation("more ids came than the fetch says"));
     if (!keep) continue;
     const { body } = frame;
     const last = parts.at(-1);
-    const follows = last === undefined || last.compare(body, 0, size, last.length - size) < 0;
-    if (!follows || !(yield* inTurns(ascend(body, size))))
-      refuse("fetch.order", violation(`the ${type} of a fetch do not ascend`));
+    const follows = last === undefined || last.compare(body, 0, idBytes, last.length - idBytes) < 0;
+    if (!follows || !(yield* inTurns(ascend(body))))
+      refuse("fetch.order", violation("the ids of a fetch do not ascend"));
     parts.push(body);
   }
   return yield* inTurns(joined(parts));
 }
 
-/** Whether entries of `size` bytes ascend. */
-function* ascend(entries: Buffer, size: number): Pieces<boolean> {
+/** Whether ids ascend. */
+function* ascend(ids: Buffer): Pieces<boolean> {
   let fine = true;
-  yield* ranged(entries.length / size, 16_384, (from, to) => {
-    for (let at = Math.max(1, from) * size; at < to * size && fine; at += size)
-      fine = entries.compare(entries, at, at + size, at - size, at) < 0;
+  yield* ranged(ids.length / idBytes, 16_384, (from, to) => {
+    for (let at = Math.max(1, from) * idBytes; at < to * idBytes && fine; at += idBytes)
+      fine = ids.compare(ids, at, at + idBytes, at - idBytes, at) < 0;
   });
   return fine;
-}
-
-/** Says which grains have these symbols, so that the secondary knows what to expect; returns their ids. */
-function* sendNames(stream: Stream, symbols: Buffer): Talk<Buffer | Refusal> {
-  const { view, data: entries } = yield* ask.findSymbols(stream.id, symbols);
-  const refusal = judge(view, stream.hash);
-  if (refusal !== undefined) return refusal;
-  if (entries.length / listEntryBytes !== symbols.length / symbolBytes) return "changed";
-  const ids = yield* inTurns(idsOf(entries));
-  for (const frame of entryFrames("list", entries)) {
-    yield* ask.sendFrame(frame);
-    stream.sequence++;
-  }
-  return ids;
 }
 
 function* sendGrains(stream: Stream, after: Buffer | null, wanted: Buffer | null): Talk<Refusal | undefined> {

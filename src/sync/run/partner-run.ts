@@ -216,6 +216,7 @@ export class PartnerRun {
       return false;
     }
     report.results.push(result);
+    if (result.damaged !== undefined) report.warnings.push(damageOf(result));
     emit({ type: "slice", result });
     return true;
   }
@@ -236,4 +237,10 @@ export class PartnerRun {
     }
     return undefined;
   }
+}
+
+/** What was wrong with a slice, and is put right. */
+function damageOf({ slice, damaged }: SliceResult): string {
+  const where = [damaged?.here === true ? ["here"] : [], damaged?.there === true ? ["at the primary"] : []].flat();
+  return `damage was found: what was noted of slice ${slice.name} ${where.join(" and ")} did not fit its grains; they were counted again, and it is put right`;
 }

@@ -1,6 +1,6 @@
 /**
- * Applying a slice: one transaction that deletes, adds, replaces the metadata, recomputes hash and count from the tables and
- * compares them with the primary's. The slice is wholly old or wholly new, whatever happens.
+ * Applying a slice: one transaction that deletes, adds, replaces the metadata, carries the slice's figures forward with the rows that it
+ * deletes and adds, and compares hash and count with the primary's. The slice is wholly old or wholly new, whatever happens.
  */
 import { isDeepStrictEqual } from "node:util";
 import type { Session } from "../../database/database.ts";
@@ -8,9 +8,10 @@ import { prepared } from "../../database/prepared.ts";
 import { asSandpiperError, SandpiperError } from "../../errors.ts";
 import { type CompanyId, type ContentKey, type SliceKey, uuidText } from "../../ids.ts";
 import type { SmallGrain } from "../../slices/payloads/payload-store.ts";
-import { payloads } from "../../slices/payloads/payloads.ts";
-import { computeContent, contentValues, type SliceContent, storingContent } from "../../slices/refresh.ts";
+import { contentValues, type SliceContent, storingContent } from "../../slices/refresh.ts";
 import { idBytes, type Metadata, sortMetadata } from "../../slices/rules/hash.ts";
+import type { Figures } from "../../slices/rules/tally.ts";
+import { figureColumns, SliceEdit } from "../../slices/slice-edit.ts";
 import { metadataColumn, replaceMetadata } from "../../slices/slice-store.ts";
 import { step } from "../../step.ts";
 import { refuse } from "../protocol/guards.ts";
@@ -24,10 +25,24 @@ const deleteBatch = 10_000;
 export const changedHere = ({ name }: LocalSlice): SandpiperError =>
   new SandpiperError("deferred", `slice ${name} was changed here while it was transferred`, { hint: "Run again." });
 
+/** What a slice says of itself here is not what its rows are: the database was damaged, or changed by hand. */
+export const misstated = ({ name, count }: LocalSlice, found: number): SandpiperError =>
+  new SandpiperError("verification", `slice ${name} has ${found} grains here, and says ${count}`, {
+    hint: "Run again; if that does not help, restore the database from a backup.",
+  });
+
+/** Whether a slice still is as it was when the run began. */
+export async function isAsIt(session: Session, { key, hash, count }: LocalSlice): Promise<boolean> {
+  const row = await session.one(
+    "/* isAsIt */ SELECT 1 FROM slices WHERE slice_key = $1 AND hash = $2 AND content_count = $3",
+    [key, hash, count],
+  );
+  return row !== undefined;
+}
+
 /** What a slice is before it is changed, its row taken. */
-interface Taken {
+interface Taken extends Figures {
   hash: string;
-  count: number;
   shown: ContentKey;
   metadata: Metadata;
 }
@@ -51,17 +66,19 @@ export async function applyChange(
     step("s.tx.begin");
     const now = arrived === undefined ? await takeStaged(tx, slice, change) : await take(tx, slice);
     if (now?.hash !== slice.hash || now.count !== slice.count) throw changedHere(slice);
-    await remove(tx, now.shown, slice.count, change.removed);
+    const edit = new SliceEdit(tx, { key: slice.key, contentKey: now.shown }, now);
+    await remove(edit, slice.count, change.removed);
     step("s.tx.delete");
     const mostAreNew = confirm.added > slice.count - idCount(change.removed);
-    const whole = await oneKeyEach(slice, () =>
-      arrived === undefined ? merge(tx, slice, now as Staged, mostAreNew) : add(tx, now.shown, arrived),
-    );
+    await oneKeyEach(slice, async () => {
+      if (arrived === undefined) await edit.merge((now as Staged).staged, mostAreNew);
+      else if (arrived.length > 0) await edit.put(arrived);
+    });
     const metadata = sortMetadata(change.content.metadata);
     const same = isDeepStrictEqual(metadata, now.metadata);
     if (!same) await replaceMetadata(tx, slice.key, metadata);
     step("s.tx.insert");
-    const stored = await computeContent(tx, slice.key, whole, same ? now.metadata : undefined);
+    const stored = await edit.finish(same ? now.metadata : undefined);
     if (stored.hash !== change.content.hash || stored.count !== change.content.count) {
       refuse(
         "apply.proof",
@@ -82,7 +99,7 @@ export async function applyChange(
   step("s.tx.committed");
 }
 
-const takenColumns = `s.hash, s.content_count AS count, s.content_key AS shown, ${metadataColumn}`;
+const takenColumns = `s.hash, s.content_key AS shown, ${figureColumns}, ${metadataColumn}`;
 
 const take = (tx: Session, { key }: LocalSlice) =>
   tx.one<Taken>(prepared(`/* take */ SELECT ${takenColumns} FROM slices s WHERE s.slice_key = $1 FOR UPDATE`), [key]);
@@ -96,40 +113,17 @@ const takeStaged = (tx: Session, { key }: LocalSlice, { content }: Change) =>
     [key, content.hash],
   );
 
-async function remove(tx: Session, shown: ContentKey, count: number, removed: Buffer): Promise<void> {
+async function remove(edit: SliceEdit, count: number, removed: Buffer): Promise<void> {
   if (idCount(removed) === count) {
-    if (count > 0) await payloads.clear(tx, shown);
+    if (count > 0) await edit.clear();
     return;
   }
   for (let at = 0; at < removed.length; at += deleteBatch * idBytes) {
     const ids: string[] = [];
     for (let i = at; i < Math.min(removed.length, at + deleteBatch * idBytes); i += idBytes)
       ids.push(uuidText(removed.subarray(i, i + idBytes)));
-    await payloads.delete(tx, shown, ids);
+    await edit.delete(ids);
   }
-}
-
-/** Puts grains beside those that are kept. @returns the content key that holds the whole. */
-async function add(tx: Session, shown: ContentKey, arrived: readonly SmallGrain[]): Promise<ContentKey> {
-  if (arrived.length > 0) await payloads.put(tx, shown, arrived);
-  return shown;
-}
-
-/**
- * Puts what is staged and what is kept together, by moving the fewer grains: after a first copy none, the slice then shows what was
- * staged. @returns the content key that holds the whole.
- */
-async function merge(
-  tx: Session,
-  slice: LocalSlice,
-  { shown, staged }: Staged,
-  mostAreNew: boolean,
-): Promise<ContentKey> {
-  await payloads.digest(tx, staged);
-  const [from, to] = mostAreNew ? [shown, staged] : [staged, shown];
-  await payloads.move(tx, from, to);
-  if (mostAreNew) await tx.run("/* merge */ UPDATE slices SET content_key = $2 WHERE slice_key = $1", [slice.key, to]);
-  return to;
 }
 
 async function oneKeyEach<T>(slice: LocalSlice, work: () => Promise<T>): Promise<T> {
@@ -155,14 +149,14 @@ export async function noteApplied(
   tx: Session,
   companyId: CompanyId,
   slice: { key: SliceKey; name: string; subscriptionId: string },
-  content: SliceContent,
+  content: Omit<SliceContent, "metadata">,
   confirm: Confirm,
 ): Promise<void> {
   await tx.run(
     prepared(`/* noteApplied */ WITH stored AS (${storingContent}), unstaged AS (DELETE FROM staging WHERE slice_key = $1),
-       told AS (INSERT INTO outbox (company_id, run_id, slice_id, body) VALUES ($6, $7, $8, $9))
+       told AS (INSERT INTO outbox (company_id, run_id, slice_id, body) VALUES ($7, $8, $9, $10))
      INSERT INTO activity (company_id, run_id, slice_id, slice_name, sub_id, test, outcome, message, grains_added, grains_removed, bytes, duration_ms)
-       VALUES ($6, $7, $8, $10, $11, false, $12, '', $13, $14, $15, $16) ON CONFLICT (company_id, run_id, slice_id) DO NOTHING`),
+       VALUES ($7, $8, $9, $11, $12, false, $13, '', $14, $15, $16, $17) ON CONFLICT (company_id, run_id, slice_id) DO NOTHING`),
     [
       ...contentValues(slice.key, content),
       companyId,

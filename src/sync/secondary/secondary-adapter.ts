@@ -5,9 +5,12 @@ import { addActivity } from "../../activity/activity-store.ts";
 import type { Database, Session } from "../../database/database.ts";
 import { asSandpiperError, SandpiperError } from "../../errors.ts";
 import type { CompanyId, SliceKey } from "../../ids.ts";
+import { computeCells, readSketch } from "../../slices/cells.ts";
 import { readList } from "../../slices/grain-lists.ts";
 import type { SmallGrain } from "../../slices/payloads/payload-store.ts";
+import { recount } from "../../slices/recount.ts";
 import { listEntryBytes } from "../../slices/rules/hash.ts";
+import type { Cells } from "../../slices/rules/sketch.ts";
 import { step } from "../../step.ts";
 import { answerMs, firstAnswerMs, lineMs } from "../protocol/limits.ts";
 import type { Confirm, Incoming, SecondaryMessage } from "../protocol/messages.ts";
@@ -15,7 +18,7 @@ import type { Change, Due, LocalSlice, SecondaryPort, SliceResult, StagedSoFar }
 import { leftOf } from "../rules/budget.ts";
 import type { Wire } from "../transport/channel.ts";
 import { unpack } from "../transport/compression.ts";
-import { applyChange, changedHere } from "./apply.ts";
+import { applyChange, changedHere, isAsIt, misstated } from "./apply.ts";
 import { Arrivals } from "./arrivals.ts";
 import { readOutbox, settleOutbox, wasCommitted } from "./outbox-store.ts";
 import type { Room } from "./room.ts";
@@ -114,10 +117,25 @@ export class SecondaryAdapter implements SecondaryPort {
 
   async readLocalList(slice: LocalSlice): Promise<Buffer> {
     step("s.list");
-    const list = await readList(this.#o.session, slice.contentKey, null, slice.count);
+    const { session } = this.#o;
+    // One more than there should be, to see that there is none.
+    const list = await readList(session, slice.contentKey, null, slice.count + 1);
+    const count = list.length / listEntryBytes;
+    if (count === slice.count) return list;
     // An operator removes slices while they are synced; that is not the primary's fault.
-    if (list.length !== slice.count * listEntryBytes) throw changedHere(slice);
-    return list;
+    if (!(await isAsIt(session, slice))) throw changedHere(slice);
+    throw misstated(slice, count);
+  }
+
+  async readLocalCells(slice: LocalSlice, length: number): Promise<Cells> {
+    step("s.list");
+    const { session } = this.#o;
+    return (await readSketch(session, slice.key, length)) ?? computeCells(session, slice.contentKey, length);
+  }
+
+  async recount(slice: LocalSlice): Promise<{ hash: string; count: number; wasRight: boolean }> {
+    const { content, wasRight } = await recount(this.#o.session, slice);
+    return { hash: content.hash, count: content.count, wasRight };
   }
 
   async openStage(slice: LocalSlice, hash: string, due: Due): Promise<StagedSoFar> {

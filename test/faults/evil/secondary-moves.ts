@@ -1,6 +1,7 @@
 /** What an evil secondary does to a primary. */
 import { uuidBytes } from "../../../src/ids.ts";
-import { type EntryFrame, encodeFrame, firstCells } from "../../../src/sync/protocol/frames.ts";
+import { firstCells } from "../../../src/slices/rules/sketch.ts";
+import { type EntryFrame, encodeFrame } from "../../../src/sync/protocol/frames.ts";
 import type { EvilSecondary } from "./evil-secondary.ts";
 import { bent, ofNobody, packed } from "./primary-script.ts";
 
@@ -16,7 +17,7 @@ export interface SecondaryMove {
 
 const ids = (...texts: string[]) => Buffer.concat(texts.map(uuidBytes));
 const frame = (type: EntryFrame, body: Buffer, sequence = 0) =>
-  encodeFrame({ type, sequence, entries: body.length / (type === "ids" ? 16 : 8), body });
+  encodeFrame({ type, sequence, entries: body.length / 16, body });
 
 /** Moves that begin after an honest comparison. */
 const after = (name: string, work: (self: EvilSecondary) => Promise<void> | void, close = 4400): SecondaryMove => ({
@@ -104,10 +105,21 @@ const requestMoves: SecondaryMove[] = [
     self.fetch("few", "ids", 2);
     self.send(frame("ids", ids(self.grain(1), self.grain(0))));
   }),
-  after("symbols that do not ascend", (self) => {
-    self.fetch("many", "symbols", 2);
-    self.send(frame("symbols", Buffer.alloc(16)));
-  }),
+  after("a fetch by symbols, as in version 1", (self) =>
+    self.send({ ...self.fetching("many", "all", 2), by: "symbols" }),
+  ),
+  after(
+    "a recount of another's slice, and many of its own",
+    async (self) => {
+      self.send({ type: "recount", id: self.foreign, hash: self.hash("few") });
+      await self.hear("refused");
+      for (let i = 0; i < 50; i++) {
+        self.send({ type: "recount", id: self.id("many"), hash: self.hash("many") });
+        await self.hear("recounted");
+      }
+    },
+    1000,
+  ),
   after("frames in another order", (self) => {
     self.fetch("few", "ids", 2);
     self.send(frame("ids", ids(self.grain(0)), 1));

@@ -190,7 +190,7 @@ const questions: PrimaryMove[] = [
     instead("list", 0, ({ frame }) => [swappedEntries(frame)]),
   ),
   few(
-    "another symbol of a grain",
+    "another check of a grain",
     instead("list", 0, ({ frame }) => [poked(frame, lastByte)]),
     0,
   ),
@@ -207,19 +207,7 @@ const questions: PrimaryMove[] = [
     0,
   ),
   many(
-    "a message before the names",
-    instead("list", 0, (p) => [{ type: "compared", slices: [] }, honest(p)]),
-  ),
-  many(
-    "names that do not ascend",
-    instead("list", 0, ({ frame }) => [swappedEntries(frame)]),
-  ),
-  many(
-    "the name of a grain that was not asked for",
-    instead("list", 0, ({ frame }) => [poked(frame, lastByte)]),
-  ),
-  many(
-    "a byte of a payload changed, found by symbols, and not by lists",
+    "a byte of a payload changed, found by cells, and not by lists",
     grain(({ frame }) => [poked(frame, lastByte)]),
     0,
   ),
@@ -228,7 +216,23 @@ const questions: PrimaryMove[] = [
     instead("grains", undefined, ({ frame }) => [poked(frame, lastByte)]),
     8,
   ),
-  many("the id of another slice and primary, found by symbols", inOrder(withId(ofAnother(50)))),
+  many("the id of another slice and primary, found by cells", inOrder(withId(ofAnother(50)))),
+  many("a recount of another slice", {
+    session: () => (passing) => {
+      if (passing.type === "grains") return [poked(passing.frame, lastByte)];
+      return [passing.type === "recounted" ? { ...passing.message, id: ofNobody } : honest(passing)];
+    },
+  }),
+  many(
+    "a recount that never ends",
+    {
+      session: () => (passing) => {
+        if (passing.type === "grains") return [poked(passing.frame, lastByte)];
+        return [passing.type === "recounted" ? { ...passing.message, was_right: false } : honest(passing)];
+      },
+    },
+    8,
+  ),
   file(
     "a chunk that is too short",
     instead("chunk", 0, ({ frame }) => [withBody(frame, (body) => body.subarray(1))]),

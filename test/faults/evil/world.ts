@@ -25,7 +25,7 @@ import { EvilPrimary } from "./evil-primary.ts";
 export const sliceNames = ["many", "few", "file", "fresh"] as const;
 export type SliceName = (typeof sliceNames)[number];
 
-const sizes = { many: 80, few: 10, fresh: 6 } as const;
+const sizes = { many: 150, few: 10, fresh: 6 } as const;
 
 export const limits = {
   grains: 1000,
@@ -117,7 +117,7 @@ export class World {
     return applyBatch(this.primary.app.db, this.#slices.get(name)!, lines, 2 ** 32);
   }
 
-  /** A new state of a slice at the primary: three grains are new, one has another payload under its id. */
+  /** A new state of a slice at the primary: three grains are new, one has another payload, and another id. */
   async change(name: SliceName, extra: BatchLine[] = []): Promise<void> {
     const n = ++this.#generation;
     const id = (i: number) => `00000000-0000-4000-b000-${String(n * 4 + i).padStart(12, "0")}`;
@@ -141,7 +141,7 @@ export class World {
     await this.#batch(name, [
       ...olds.map(({ id }) => ({ delete: id })),
       { delete_key: "part 3" },
-      { add: { ...withIds(addLines(0, 4))[3]!.add, payload: `another payload ${n}` } },
+      { add: { ...addLines(3, 1)[0]!.add, id: id(3), payload: `another payload ${n}` } },
       ...grains,
       { metadata: { generation: String(n) } },
       ...extra,
@@ -153,7 +153,7 @@ export class World {
     const { app } = this.secondary;
     await app.db.transaction(async (tx) => {
       const row = await tx.one<{ shown: Slice["contentKey"] }>(
-        `UPDATE slices SET hash = '', content_hash = '', content_count = 0, content_bytes = 0 WHERE id = $1 AND company_id = $2
+        `UPDATE slices SET hash = '', content_sum = decode(repeat('00', 32), 'hex'), content_count = 0, content_bytes = 0, sketch = '' WHERE id = $1 AND company_id = $2
          RETURNING content_key AS shown`,
         [this.ids.get(name)!, this.primary.app.server.serverId],
       );

@@ -21,7 +21,7 @@ t.test("a batch adds, replaces and deletes", async (t) => {
   const id = await newSlice("Batch");
   const first = await server.batch(id, admin, [add("a"), add("b", "", { source: "b.xml" }), { metadata: { k: "v" } }]);
   t.match(first, { status: 200, json: { grains_added: 2, grains_removed: 0, content_count: 2 } });
-  t.equal(first.json.content_hash, (await server.get(`/slices/${id}`, admin)).json.content_hash);
+  t.equal(first.json.hash, (await server.get(`/slices/${id}`, admin)).json.hash);
   const old = (await server.get(`/grains/${id}/a`, admin)).json.id;
   const second = await server.batch(id, admin, [{ delete: old.toUpperCase() }, add("a", "new"), { delete_key: "b" }]);
   t.match(second.json, { grains_added: 1, grains_removed: 2, content_count: 1 });

@@ -13,8 +13,8 @@ import { record } from "../../sync/protocol/memory-pair.ts";
 export const sha256 = (...parts: Buffer[]): Buffer => createHash("sha256").update(Buffer.concat(parts)).digest();
 
 /** The digest of PROTOCOL.md, "Digest of a grain", written down a second time. */
-function expectedDigest(grain: { key: string; source: string; encoding: string }, payload: Buffer): string {
-  const parts: Buffer[] = [];
+function expectedDigest(grain: { id: string; key: string; source: string; encoding: string }, payload: Buffer): string {
+  const parts: Buffer[] = [uuidBytes(grain.id)];
   for (const text of [grain.key, grain.source, grain.encoding]) {
     const bytes = Buffer.from(text);
     const length = Buffer.alloc(4);
@@ -29,6 +29,10 @@ function expectedDigest(grain: { key: string; source: string; encoding: string }
     for (let at = 0; at < payload.length; at += chunkBytes) parts.push(sha256(payload.subarray(at, at + chunkBytes)));
   return sha256(...parts).toString("hex");
 }
+
+/** The mark of a grain (tally.ts), in hex. */
+const markOf = (id: string, digest: string, bytes: number) =>
+  `${id.replaceAll("-", "")}${digest}${bytes.toString(16).padStart(16, "0")}`;
 
 /** The bytes in pieces of this size. */
 export async function* pieces(payload: Buffer, size: number): AsyncGenerator<Buffer> {
@@ -86,8 +90,10 @@ export function payloadContract(store: PayloadStore): void {
         encoding: "b64" as Encoding,
       };
       const { id, payload } = grain;
-      t.equal(await putLarge(db, contentKey, grain), size);
-      t.equal((await digests(db, contentKey)).get(id), expectedDigest(grain, payload), `digest of ${size} bytes`);
+      const mark = await putLarge(db, contentKey, grain);
+      const digest = expectedDigest(grain, payload);
+      t.equal((await digests(db, contentKey)).get(id), digest, `digest of ${size} bytes`);
+      t.equal(mark.toString("hex"), markOf(id, digest, size), `mark of ${size} bytes`);
       const where = { contentKey, id, bytes: size };
       t.ok((await read(db, where)).equals(payload), `${size} bytes`);
       await db.session(async (session) => {
@@ -182,7 +188,11 @@ export function payloadContract(store: PayloadStore): void {
       (await store.hasOver(db, content, chunkBytes)) ? await ids(db, content) : (await ids(db, content)).length;
     const remove = (content: ContentKey, ...which: string[]) =>
       db.transaction((tx) => store.delete(tx, content, which));
-    t.equal(await remove(first, grain.id, randomUUID()), 1, "how many there were");
+    t.equal(
+      (await remove(first, grain.id, randomUUID())).toString("hex"),
+      markOf(grain.id, expectedDigest(grain, payload), payload.length),
+      "the marks of those that there were",
+    );
     t.same([await has(first), await has(second)], [0, [grain.id]]);
     await t.rejects(read(db, { contentKey: first, id: grain.id, bytes: payload.length }), { code: "deferred" });
 

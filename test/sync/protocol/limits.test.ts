@@ -5,10 +5,10 @@ import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import t from "tap";
+import { atOnce } from "../../../src/pieces.ts";
 import { maxMetadataBytes, maxMetadataPairs } from "../../../src/slices/rules/slice.ts";
 import { comparedSize, compareSize, contentSize, type Size, usual } from "../../../src/sync/protocol/limits.ts";
 import { readPrimaryMessage, readSecondaryMessage } from "../../../src/sync/protocol/messages.ts";
-import { atOnce } from "../../../src/sync/protocol/pieces.ts";
 import { projectRoot } from "../../harness/project-root.ts";
 import { said } from "./memory-pair.ts";
 

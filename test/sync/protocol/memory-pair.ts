@@ -2,13 +2,12 @@
 import { createHash } from "node:crypto";
 import { SandpiperError } from "../../../src/errors.ts";
 import { type ContentKey, type SliceKey, uuidBytes, uuidText } from "../../../src/ids.ts";
-import { grainSymbol, type Metadata, SliceHasher, sortMetadata } from "../../../src/slices/rules/hash.ts";
+import { type Metadata, sliceHash, sortMetadata, xxh64 } from "../../../src/slices/rules/hash.ts";
+import { Cells } from "../../../src/slices/rules/sketch.ts";
 import { chunkBytes } from "../../../src/slices/rules/slice.ts";
-import { Cells, encodeList } from "../../../src/sync/protocol/coded-symbols.ts";
 import { drive } from "../../../src/sync/protocol/effects.ts";
 import { readRecords } from "../../../src/sync/protocol/frames.ts";
 import type { Confirm, Incoming, PrimaryMessage, SecondaryMessage } from "../../../src/sync/protocol/messages.ts";
-import { atOnce } from "../../../src/sync/protocol/pieces.ts";
 import type { PrimaryPort, SliceView } from "../../../src/sync/protocol/primary-port.ts";
 import { primarySession } from "../../../src/sync/protocol/primary-session.ts";
 import { plainRun, type RunOptions } from "../../../src/sync/protocol/run-options.ts";
@@ -20,6 +19,7 @@ import type {
   StagedSoFar,
 } from "../../../src/sync/protocol/secondary-port.ts";
 import { secondarySession } from "../../../src/sync/protocol/secondary-session.ts";
+import { sumOf } from "../../harness/recount.ts";
 import { encodeTuple, int8 } from "../../harness/tuples.ts";
 
 export interface MemoryGrain {
@@ -34,6 +34,8 @@ export class MemorySlice {
   metadata: Metadata = [];
   allowSync = true;
   permitted = true;
+  /** What it says of itself, where that is not what its grains come to: the database was damaged. */
+  says: { hash: string; count: number } | undefined;
 
   constructor(
     readonly id: string,
@@ -47,25 +49,28 @@ export class MemorySlice {
   }
 
   static digest(grain: MemoryGrain): Buffer {
-    return createHash("sha256").update(grain.key).update("\0").update(grain.payload).digest();
+    return createHash("sha256")
+      .update(uuidBytes(grain.id))
+      .update(grain.key)
+      .update("\0")
+      .update(grain.payload)
+      .digest();
   }
 
   hash(): string {
-    const hasher = new SliceHasher();
-    for (const grain of this.sorted()) {
-      const unit = Buffer.alloc(56);
-      unit.writeUInt32BE(16, 0);
-      uuidBytes(grain.id).copy(unit, 4);
-      unit.writeUInt32BE(32, 20);
-      MemorySlice.digest(grain).copy(unit, 24);
-      hasher.add(unit);
-    }
-    return hasher.finish(this.metadata).hash;
+    const digests = this.sorted().map((grain) => ({ digest: MemorySlice.digest(grain) }));
+    return sliceHash({ sum: Buffer.from(sumOf(digests), "hex"), count: digests.length }, this.metadata);
   }
 
   view(): SliceView {
     const bytes = this.sorted().reduce((sum, grain) => sum + grain.payload.length, 0);
-    return { id: this.id, allowSync: this.allowSync, hash: this.hash(), count: this.grains.size, bytes };
+    const { hash, count } = this.stated();
+    return { id: this.id, allowSync: this.allowSync, hash, count, bytes };
+  }
+
+  /** Hash and count, as it says. */
+  stated(): { hash: string; count: number } {
+    return this.says ?? { hash: this.hash(), count: this.grains.size };
   }
 
   list(): Buffer {
@@ -73,10 +78,23 @@ export class MemorySlice {
       this.sorted().map((grain) => {
         const entry = Buffer.alloc(24);
         uuidBytes(grain.id).copy(entry);
-        entry.writeBigUInt64BE(grainSymbol(Buffer.concat([uuidBytes(grain.id), MemorySlice.digest(grain)])), 16);
+        entry.writeBigUInt64BE(xxh64(MemorySlice.digest(grain)), 16);
         return entry;
       }),
     );
+  }
+
+  cells(length: number): Cells {
+    const cells = new Cells(length);
+    for (const { id } of this.grains.values()) cells.toggle(uuidBytes(id), 0, 1);
+    return cells;
+  }
+
+  /** @returns whether it had said what it is. */
+  recount(): boolean {
+    const wasRight = this.says === undefined;
+    this.says = undefined;
+    return wasRight;
   }
 }
 
@@ -166,8 +184,7 @@ export class MemoryPair {
         id: slice.id,
         name: slice.id.slice(0, 4),
         subscription: slice.id.slice(0, 4),
-        hash: slice.hash(),
-        count: slice.grains.size,
+        ...slice.stated(),
       }),
     );
     const facts: SecondaryFacts = {
@@ -223,14 +240,11 @@ export class MemoryPair {
           const skip = (slice.grains.size - after(slice, last).length) * 24;
           return whole.subarray(skip, skip + this.readSize * 24);
         }),
-      readCells: (id, length) => read<Cells>(id, new Cells(0), (slice) => atOnce(encodeList(slice.list(), length))),
-      findSymbols: (id, symbols) =>
-        read<Buffer>(id, Buffer.alloc(0), (slice) => {
-          const list = slice.list();
-          const entries = Array.from({ length: list.length / 24 }, (_, i) => list.subarray(i * 24, i * 24 + 24));
-          const wanted = new Set(Array.from({ length: symbols.length / 8 }, (_, i) => symbols.readBigUInt64BE(i * 8)));
-          return Buffer.concat(entries.filter((entry) => wanted.has(entry.readBigUInt64BE(16))));
-        }),
+      readCells: (id, length) => read<Cells>(id, new Cells(0), (slice) => slice.cells(length)),
+      recount: async (id) => {
+        const wasRight = this.primary.get(id)?.recount() ?? true;
+        return { view: this.#view(id), data: { wasRight } };
+      },
       readGrains: (id, last, wanted) =>
         read(id, { bytes: Buffer.alloc(0), ends: [] as number[] }, (slice) => {
           const ids =
@@ -278,7 +292,19 @@ export class MemoryPair {
       },
       readLocalList: async (slice) => {
         idle();
-        return this.secondary.get(slice.id)!.list();
+        const list = this.secondary.get(slice.id)!.list();
+        if (list.length !== slice.count * 24) throw new SandpiperError("verification", "not as many as it says");
+        return list;
+      },
+      readLocalCells: async (slice, length) => {
+        idle();
+        return this.secondary.get(slice.id)!.cells(length);
+      },
+      recount: async (slice) => {
+        idle();
+        const mine = this.secondary.get(slice.id)!;
+        const wasRight = mine.recount();
+        return { ...mine.stated(), wasRight };
       },
       openStage: async (): Promise<StagedSoFar> => {
         idle();
@@ -311,7 +337,9 @@ export class MemoryPair {
           next.grains.delete(uuidText(change.removed.subarray(at, at + 16)));
         for (const grain of staged) next.grains.set(grain.id, grain);
         next.metadata = sortMetadata(change.content.metadata);
-        if (next.hash() !== change.content.hash || next.grains.size !== change.content.count)
+        // What is carried forward from what is wrong is wrong.
+        const wrong = this.secondary.get(slice.id)!.says !== undefined;
+        if (wrong || next.hash() !== change.content.hash || next.grains.size !== change.content.count)
           throw new SandpiperError("verification", "not what was declared");
         this.secondary.set(slice.id, next);
         this.outbox.push(confirm);

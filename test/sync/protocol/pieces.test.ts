@@ -1,40 +1,43 @@
-/** Work on lists and symbols in pieces: right wherever it is cut, and none of them long. */
+/** Work on lists and ids in pieces: right wherever it is cut, and none of them long. */
 import fc from "fast-check";
 import t from "tap";
-import { Cells, encodeList, estimateDifference, peel } from "../../../src/sync/protocol/coded-symbols.ts";
-import { idsOf } from "../../../src/sync/protocol/id-lists.ts";
+import { atOnce, joined, type Pieces } from "../../../src/pieces.ts";
+import { addIds } from "../../../src/slices/cells.ts";
+import { Cells } from "../../../src/slices/rules/sketch.ts";
+import { estimateDifference, peel } from "../../../src/sync/protocol/coded-symbols.ts";
+import { areApart, ascending, IdList, idsBeyond, idsOf } from "../../../src/sync/protocol/id-lists.ts";
 import { ListComparison } from "../../../src/sync/protocol/list-comparison.ts";
-import { atOnce, joined, type Pieces } from "../../../src/sync/protocol/pieces.ts";
-import { areApart, ascending, entriesWith, SymbolSet } from "../../../src/sync/protocol/symbols.ts";
 
-const symbol = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
-const bytesOf = (symbols: readonly bigint[]) => {
-  const bytes = Buffer.alloc(symbols.length * 8);
-  for (const [i, value] of symbols.entries()) bytes.writeBigUInt64BE(value, i * 8);
-  return bytes;
-};
-const inOrder = (symbols: readonly bigint[]) => [...symbols].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+const anyId = fc.oneof(
+  fc.uint8Array({ minLength: 16, maxLength: 16 }).map((bytes) => Buffer.from(bytes).toString("hex")),
+  fc.nat(300).map((n) => n.toString(16).padStart(32, "0")),
+  fc.nat(300).map((n) => n.toString(16).padEnd(32, "0")),
+);
+const bytesOf = (ids: readonly string[]) => Buffer.from(ids.join(""), "hex");
 
-t.test("symbols are put in order, and found", async (t) => {
+t.test("ids are put in order, and found", async (t) => {
   fc.assert(
-    fc.property(fc.array(symbol), fc.array(symbol), (some, others) => {
-      const sorted = bytesOf(inOrder(some));
+    fc.property(fc.array(anyId), fc.array(anyId), (some, others) => {
+      const inOrder = [...some].sort();
+      const sorted = bytesOf(inOrder);
       t.ok(atOnce(ascending(bytesOf(some))).equals(sorted));
-      const set = atOnce(SymbolSet.of(sorted));
+      const list = new IdList();
+      for (let at = 0; at < sorted.length; at += 16) list.add(sorted, at);
+      t.ok(atOnce(list.all()).equals(sorted));
       for (const value of [...some, ...others]) {
-        const found = set.find(Number(value >> 32n), Number(value & 0xffffffffn));
-        t.equal(found >= 0, some.includes(value));
-        if (found >= 0) t.equal(sorted.readBigUInt64BE(found * 8), value);
+        const beyond = idsBeyond(sorted, Buffer.from(value, "hex"));
+        t.ok(beyond.equals(bytesOf(inOrder.filter((id) => id > value))));
       }
+      t.equal(idsBeyond(sorted, null), sorted);
       const once = new Set(some).size === some.length && new Set(others).size === others.length;
       const apart = once && !some.some((value) => others.includes(value));
-      t.equal(atOnce(areApart(sorted, bytesOf(inOrder(others)))), apart);
+      t.equal(atOnce(areApart(sorted, bytesOf([...others].sort()))), apart);
     }),
     { numRuns: 100 },
   );
 });
 
-/** A list with these ids, whose symbols are of the ids but for those that are damaged. */
+/** A list with these ids, whose checks are of the ids but for those that are damaged. */
 const listOf = (ids: readonly number[], damaged: ReadonlySet<number> = new Set()) => {
   const list = Buffer.alloc(ids.length * 24);
   for (const [i, id] of ids.entries()) {
@@ -101,7 +104,7 @@ t.test("parts are joined", async (t) => {
 /** As many grains as the largest catalogues have. */
 const million = 1_000_000;
 
-/** A list of a million grains whose symbols are as good as random. */
+/** A list of a million grains whose checks are as good as random. */
 function large(from: number): Buffer {
   const list = Buffer.alloc(million * 24);
   for (let i = 0; i < million; i++) {
@@ -132,25 +135,35 @@ function longestOf(work: () => Pieces<unknown>): number {
 
 t.test("no piece is long, though there are a million grains", async (t) => {
   const [here, there] = [large(0), large(300_000)];
-  const symbols = bytesOf(inOrder(Array.from({ length: 200_000 }, (_, i) => here.readBigUInt64BE(i * 5 * 24 + 16))));
-  const cells = (list: Buffer) => atOnce(encodeList(list, 20_000));
-  const [local, remote] = [cells(here), cells(there.subarray(0, 995_000 * 24))];
+  const [ids, others] = [atOnce(idsOf(here)), atOnce(idsOf(there))];
+  const added = function* (to: Buffer, length: number) {
+    const cells = new Cells(length);
+    yield* addIds(cells, to);
+    return cells;
+  };
+  const cells = (of: Buffer) => atOnce(added(of, 20_000));
+  const [local, remote] = [cells(ids), cells(others.subarray(0, 995_000 * 16))];
+  const come = local.encode();
   const noise = new Cells(20_000);
   const beyond = large(2 * million).subarray(0, 24);
   const works: Record<string, () => Pieces<unknown>> = {
-    "128 cells": () => encodeList(here, 128),
-    "20,000 cells": () => encodeList(here, 20_000),
-    "a grain by its symbol": function* () {
-      return yield* entriesWith(here, yield* SymbolSet.of(symbols.subarray(0, 8)));
-    },
-    "200,000 grains by their symbols": function* () {
-      return yield* entriesWith(here, yield* SymbolSet.of(symbols));
-    },
+    "128 cells": () => added(ids, 128),
+    "20,000 cells": () => added(ids, 20_000),
+    "20,000 cells that came": () => new Cells(20_000).decode(0, come),
     "peeling of what is too much": () => peel(remote, local),
-    "peeling of 8,000": () => peel(cells(here.subarray(0, 996_000 * 24)), cells(here.subarray(4000 * 24))),
+    "peeling of 8,000": () => peel(cells(ids.subarray(0, 996_000 * 16)), cells(ids.subarray(4000 * 16))),
     "peeling of a set of nothing": () => peel(local, noise),
     "an estimate": () => estimateDifference(remote, local, 0),
-    "the order of symbols": () => ascending(here.subarray(0, 8 * million)),
+    "the order of ids": () => ascending(ids),
+    "whether ids are apart": () => areApart(ids.subarray(0, 8 * million), ids.subarray(8 * million)),
+    "a list of ids": function* () {
+      const list = new IdList();
+      for (let at = 0; at < ids.length; at += 16) {
+        list.add(ids, at);
+        if (at % (16 * 4096) === 0) yield;
+      }
+      return yield* list.all();
+    },
     ids: () => idsOf(here),
     "a comparison of lists": function* () {
       const comparison = new ListComparison(here);

@@ -3,9 +3,13 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import t from "tap";
 import { uuidBytes } from "../../../src/ids.ts";
-import { grainSymbol, type Metadata, SliceHasher } from "../../../src/slices/rules/hash.ts";
+import { atOnce } from "../../../src/pieces.ts";
+import { addIds } from "../../../src/slices/cells.ts";
+import { listEntryBytes, type Metadata, sliceHash, sortMetadata, xxh64 } from "../../../src/slices/rules/hash.ts";
+import { Cells, cellBytes } from "../../../src/slices/rules/sketch.ts";
 import { chunkBytes } from "../../../src/slices/rules/slice.ts";
-import { encodeList } from "../../../src/sync/protocol/coded-symbols.ts";
+import { Tally } from "../../../src/slices/rules/tally.ts";
+import { peel } from "../../../src/sync/protocol/coded-symbols.ts";
 import {
   decodeFrame,
   encodeFrame,
@@ -21,7 +25,8 @@ import {
   refusals,
   subprotocol,
 } from "../../../src/sync/protocol/messages.ts";
-import { atOnce } from "../../../src/sync/protocol/pieces.ts";
+import { cellsOf, sumOf } from "../../harness/recount.ts";
+import { slowXxh64 } from "../../harness/slow-xxh64.ts";
 import { said } from "./memory-pair.ts";
 
 const parsePrimaryMessage = (...said: Parameters<typeof readPrimaryMessage>) => atOnce(readPrimaryMessage(...said));
@@ -52,6 +57,7 @@ t.test("every message of the page parses, and every message of the program is on
     "content",
     "end",
     "queued",
+    "recounted",
     "refused",
   ]);
   t.same([...new Set(secondary.map((message) => message.type))].sort(), [
@@ -61,6 +67,7 @@ t.test("every message of the page parses, and every message of the program is on
     "confirm",
     "fetch",
     "reconcile",
+    "recount",
   ]);
   for (const [i, message] of primary.entries())
     t.same(JSON.parse(blocks("json primary")[i]!), message, `${message.type} has no member that is not read`);
@@ -70,6 +77,9 @@ t.test("every message of the page parses, and every message of the program is on
   t.ok(text.includes(`protocol, version ${protocolVersion}`));
   t.ok(text.includes(maxFrameBytes.toLocaleString("en-US")));
   for (const [name, number] of Object.entries(frameTypes)) t.match(text, new RegExp(`${number} ${name}`));
+  t.ok(text.includes(`(${cellBytes} \`end\` <= ${listEntryBytes} \`count\`)`));
+  t.ok(text.includes(`**cells**: entries of ${cellBytes} bytes`));
+  t.ok(text.includes(`**list**: entries of ${listEntryBytes} bytes`));
 });
 
 t.test("the frame of the page", async (t) => {
@@ -87,13 +97,18 @@ const u32 = (n: number) => {
   return bytes;
 };
 
+const u64 = (n: number) => {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64BE(BigInt(n));
+  return bytes;
+};
+const hexOf = (number: bigint) => number.toString(16).padStart(16, "0");
+
 /** The digest as the page says it, independent of the program's SQL. */
-function digest(key: string, source: string, encoding: string, payload: Buffer): Buffer {
-  const hash = createHash("sha256");
+function digest(id: Buffer, key: string, source: string, encoding: string, payload: Buffer): Buffer {
+  const hash = createHash("sha256").update(id);
   for (const part of [key, source, encoding]) hash.update(u32(Buffer.byteLength(part))).update(part);
-  const size = Buffer.alloc(8);
-  size.writeBigUInt64BE(BigInt(payload.length));
-  hash.update(size);
+  hash.update(u64(payload.length));
   if (payload.length <= chunkBytes) hash.update(payload);
   else
     for (let at = 0; at < payload.length; at += chunkBytes)
@@ -105,36 +120,86 @@ function digest(key: string, source: string, encoding: string, payload: Buffer):
   return hash.digest();
 }
 
-t.test("digest, symbol and hash", async (t) => {
-  const one = digest("k", "s", "raw", Buffer.from("hello"));
-  const large = digest("level-1", "f.bin", "b64", Buffer.alloc(chunkBytes + 1, 7));
-  t.ok(text.includes(`\`hello\` | \`${one.toString("hex")}\``), one.toString("hex"));
-  t.ok(text.includes(`1,048,577 bytes of 07 | \`${large.toString("hex")}\``), large.toString("hex"));
-  const id = uuidBytes("00000000-0000-0000-0000-000000000001");
-  const symbol = grainSymbol(Buffer.concat([id, one]))
-    .toString(16)
-    .padStart(16, "0");
-  t.ok(text.includes(`the first digest above: \`${symbol}\``), symbol);
-  const unit = Buffer.concat([u32(16), id, u32(32), one]);
-  const hash = (units: Buffer, metadata: Metadata) => {
-    const hasher = new SliceHasher();
-    hasher.add(units);
-    return hasher.finish(metadata).hash;
+/** The hash as the page says it. */
+function hashOf(grains: readonly { digest: Buffer }[], metadata: Metadata): string {
+  const texts = metadata.flat().flatMap((part) => [u32(Buffer.byteLength(part)), Buffer.from(part)]);
+  return hexOf(slowXxh64(Buffer.concat([Buffer.from(sumOf(grains), "hex"), u64(grains.length), ...texts])));
+}
+
+const ids = ["00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002"] as const;
+const first = {
+  id: uuidBytes(ids[0]),
+  digest: digest(uuidBytes(ids[0]), "k", "s", "raw", Buffer.from("hello")),
+};
+const second = {
+  id: uuidBytes(ids[1]),
+  digest: digest(uuidBytes(ids[1]), "level-1", "f.bin", "b64", Buffer.alloc(chunkBytes + 1, 7)),
+};
+
+t.test("digests and list entries", async (t) => {
+  t.ok(text.includes(`| 1 | ${ids[0]} | \`k\` | \`s\` | raw | \`hello\` |`));
+  t.ok(text.includes(`| 2 | ${ids[1]} | \`level-1\` | \`f.bin\` | b64 | 1,048,577 bytes of 07 |`));
+  const entries = blocks("hex list")[0]!.trim().split("\n");
+  t.equal(entries.length, 2);
+  for (const [i, grain] of [first, second].entries()) {
+    t.ok(text.includes(`| ${i + 1} | \`${grain.digest.toString("hex")}\` |`), grain.digest.toString("hex"));
+    const check = slowXxh64(grain.digest);
+    t.equal(entries[i], grain.id.toString("hex") + hexOf(check));
+    t.equal(xxh64(grain.digest), check, "the program's is the same");
+  }
+});
+
+t.test("sum and hash", async (t) => {
+  const tally = new Tally();
+  const marks = ({ id, digest }: typeof first) => Buffer.concat([id, digest, u64(5)]);
+  /** Whether the page has this hash, which is what the rule and the program say. */
+  const isOn = (slice: string, grains: (typeof first)[], metadata: Metadata = []) => {
+    const hash = hashOf(grains, metadata);
+    t.ok(text.includes(`| ${slice} | \`${hash}\` |`), `${slice}: ${hash}`);
+    t.equal(sliceHash(tally.figures(), sortMetadata(metadata)), hash, "the program's is the same");
+    t.equal(tally.figures().sum.toString("hex"), sumOf(grains));
   };
-  t.ok(text.includes(`| nothing | \`${hash(Buffer.alloc(0), [])}\``), hash(Buffer.alloc(0), []));
-  t.ok(text.includes(`000000000001 | \`${hash(unit, [])}\``), hash(unit, []));
-  t.ok(text.includes(`a = bc | \`${hash(unit, [["a", "bc"]])}\``), hash(unit, [["a", "bc"]]));
-  t.ok(text.includes(`ab = c | \`${hash(unit, [["ab", "c"]])}\``), hash(unit, [["ab", "c"]]));
+  isOn("nothing", []);
+  tally.add(marks(first));
+  isOn("grain 1 above", [first]);
+  t.equal(sumOf([first]), first.digest.toString("hex"), "the sum of one grain is its digest");
+  tally.add(marks(second));
+  isOn("grain 2 added", [first, second]);
+  t.ok(text.includes(`The sum of both: \`${sumOf([first, second])}\``), sumOf([first, second]));
+  tally.remove(marks(first));
+  isOn("grain 1 removed", [second]);
+  tally.add(marks(first));
+  tally.remove(marks(second));
+  isOn("grain 1 added again, grain 2 removed", [first]);
+  isOn("the same, with metadata a = bc", [first], [["a", "bc"]]);
+  isOn("the same, with metadata ab = c", [first], [["ab", "c"]]);
 });
 
 t.test("coded symbols", async (t) => {
-  const cells = (...symbols: bigint[]) => {
-    const list = Buffer.alloc(24 * symbols.length);
-    for (const [i, symbol] of symbols.entries()) list.writeBigUInt64BE(symbol, i * 24 + 16);
-    return atOnce(encodeList(list, 4)).encode(0, 4).toString("hex");
-  };
-  const first = cells(0x1111111111111111n, 0x2222222222222222n, 0x3333333333333333n);
-  t.ok(text.includes(`3333333333333333}: \`${first}\``), first);
-  const second = cells(0x123456789abcdef0n, 0x123456785bd1e995n);
-  t.ok(text.includes(`123456785bd1e995}: \`${second}\``), second);
+  const repeated = (...bytes: number[]) => bytes.map((byte) => Buffer.alloc(16, byte));
+  const still = Buffer.from("01000000000000002e6b353c4e4bc645", "hex");
+  t.ok(text.includes(`{${still.toString("hex")}}, whose XXH64 is 0, so that it is in cells 0, 1, 3 and 5`));
+  t.equal(slowXxh64(still), 0n);
+  t.ok(text.includes("four cells of the set {11, 22, 33}"));
+  t.ok(text.includes("the secondary {22, 44}"));
+  const sets = [repeated(0x11, 0x22, 0x33), [still], repeated(0x22, 0x44)];
+  const shown = blocks("hex cells").map((hex) => Buffer.from(hex.replace(/\s/g, ""), "hex"));
+  t.same(
+    shown.map((bytes) => bytes.length / cellBytes),
+    [4, 6, 4],
+  );
+  for (const [i, set] of sets.entries()) {
+    const bytes = shown[i]!;
+    const cells = new Cells(bytes.length / cellBytes);
+    atOnce(addIds(cells, Buffer.concat(set)));
+    t.equal(bytes.toString("hex"), cellsOf(set, cells.length).toString("hex"));
+    t.equal(bytes.toString("hex"), cells.encode().toString("hex"), "the program's are the same");
+  }
+  const [remote, , local] = shown as [Buffer, Buffer, Buffer];
+  const found = atOnce(peel(Cells.of(remote), Cells.of(local)));
+  t.ok(text.includes("11 and 33 are only at the primary, 44 is only at the secondary."));
+  t.same(found, {
+    onlyRemote: Buffer.concat(repeated(0x11, 0x33)),
+    onlyLocal: Buffer.concat(repeated(0x44)),
+  });
 });

@@ -1,6 +1,9 @@
 import fc from "fast-check";
 import t from "tap";
 import { SandpiperError } from "../../../src/errors.ts";
+import { uuidBytes } from "../../../src/ids.ts";
+import { atOnce } from "../../../src/pieces.ts";
+import { Cells, cellBytes } from "../../../src/slices/rules/sketch.ts";
 import { chunkBytes } from "../../../src/slices/rules/slice.ts";
 import type { Incoming } from "../../../src/sync/protocol/messages.ts";
 import { heard, type MemoryGrain, MemoryPair, MemorySlice, said } from "./memory-pair.ts";
@@ -286,7 +289,8 @@ t.test("what a primary may not do", async (t) => {
     ["an end with a wrong count", "protocol", set("end", { grains: 1 })],
     ["an end of another slice", "protocol", set("end", { id: sliceId(9) })],
     ["another server", "protocol", set("begin", { server_id: sliceId(9) })],
-    ["a newer major version", "protocol", set("begin", { protocol: "2.0" })],
+    ["a newer major version", "protocol", set("begin", { protocol: "3.0" })],
+    ["an older major version", "protocol", set("begin", { protocol: "1.1" })],
     [
       "a missing field",
       "protocol",
@@ -431,8 +435,8 @@ t.test("larger sets are compared by coded symbols, at the cost of the difference
       0,
     );
     t.ok(
-      spent <= Math.min(1.2 * 24 * 1000 + 60 * changed, 2000 + 100 * changed),
-      `${spent} bytes of cells and names for ${changed}`,
+      spent <= Math.min(1.2 * 24 * 1000, 128 * 22 + 100 + 80 * changed),
+      `${spent} bytes of cells and lists for ${changed}`,
     );
   }
 });
@@ -454,12 +458,80 @@ t.test("cells that lie cost a list, or the connection, never a wrong slice", asy
   await hidden.sync();
   t.ok(same(hidden), "zeros");
 
-  const evil = pair(grains(5, 505), grains(0, 500));
-  evil.readSize = 200;
-  evil.toSecondary.tamper = (item) => {
-    if ("binary" in item && item.binary[0] === 1) item.binary[item.binary.length - 1]! ^= 1;
-    return [item];
-  };
-  t.equal((await thrown(evil.sync())).code, "protocol", "names of grains that were not asked for");
-  t.equal(evil.secondary.get(sliceId(1))!.grains.size, 500);
+  const nobody = "ffffffff-0000-4000-8000-000000000000";
+  const invented = tamperCells((body) => {
+    const cells = new Cells(body.length / cellBytes);
+    atOnce(cells.decode(0, body));
+    cells.toggle(uuidBytes(nobody), 0, 1);
+    cells.encode().copy(body);
+  });
+  await invented.sync();
+  t.ok(same(invented), "the id of a grain that the primary does not have");
+  t.ok(
+    invented.toPrimary.log.some((item) => "text" in item && heard(item).want === "list"),
+    "a list was asked for",
+  );
 });
+
+t.test(
+  "damage: other bytes under an id are found by a list; what a slice says of itself is counted again",
+  async (t) => {
+    const wants = (p: MemoryPair) =>
+      p.toPrimary.log.flatMap((item) => ("text" in item ? (heard(item).want ?? heard(item).type) : []));
+    const grainHere = pair(grains(3, 303), grains(0, 300));
+    grainHere.secondary.get(sliceId(1))!.grains.set(grain(200).id, grain(200, "rotten"));
+    await grainHere.sync();
+    t.ok(same(grainHere));
+    t.match(grainHere.results, [{ outcome: "updated", added: 4, removed: 4, damaged: undefined }]);
+    t.ok(wants(grainHere).includes("cells") && wants(grainHere).includes("list"), "cells do not see it");
+
+    for (const [where, is] of [
+      ["secondary", { here: true, there: false }],
+      ["primary", { here: false, there: true }],
+    ] as const) {
+      for (const says of [
+        { hash: "0123456789abcdef", count: 300 },
+        { hash: "0123456789abcdef", count: 7 },
+      ]) {
+        const p = pair(grains(3, 303), grains(0, 300));
+        p.readSize = 400;
+        p[where].get(sliceId(1))!.says = says;
+        await p.sync();
+        if (where === "primary" && says.count === 7) {
+          // Its own list shows it that.
+          t.match(p.results, [{ outcome: "failed", error: { code: "unavailable" } }]);
+          t.match(p.failures, [/has 300 grains, and says 7/]);
+          continue;
+        }
+        t.ok(same(p), `${where} ${says.count}`);
+        t.match(p.results, [{ outcome: "updated", added: 3, removed: 3, damaged: is }]);
+        t.equal(wants(p).filter((type) => type === "recount").length, 1);
+      }
+    }
+
+    const never = pair(grains(3, 303), grains(0, 300));
+    never.primary.get(sliceId(1))!.says = { hash: "0123456789abcdef", count: 300 };
+    never.primary.get(sliceId(1))!.recount = () => false;
+    await never.sync();
+    t.match(never.results, [{ outcome: "failed", error: { code: "verification" } }], "it is counted again once");
+    t.equal(never.secondary.get(sliceId(1))!.grains.size, 300);
+
+    // Somebody else's question has put it right meanwhile.
+    const late = pair(grains(3, 303), grains(0, 300));
+    late.readSize = 400;
+    late.primary.get(sliceId(1))!.says = { hash: "0123456789abcdef", count: 300 };
+    late.toPrimary.tamper = (item) => {
+      if ("text" in item && heard(item).type === "recount") late.primary.get(sliceId(1))!.says = undefined;
+      return [item];
+    };
+    await late.sync();
+    t.match(late.results, [{ outcome: "updated", damaged: undefined }]);
+    t.ok(same(late));
+
+    const rehearsed = pair(grains(3, 303), grains(0, 300));
+    rehearsed.secondary.get(sliceId(1))!.says = { hash: "0123456789abcdef", count: 7 };
+    await rehearsed.sync({ rehearsal: true });
+    t.match(rehearsed.results, [{ outcome: "failed", error: { code: "verification" } }]);
+    t.ok(rehearsed.secondary.get(sliceId(1))!.says, "a rehearsal puts nothing right");
+  },
+);

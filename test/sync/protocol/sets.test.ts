@@ -1,11 +1,13 @@
 /** Two sets of any size are found to differ by exactly what they differ by: both sides' pure parts, thousands of times. */
 import t from "tap";
 import { uuidText } from "../../../src/ids.ts";
-import { addList, Cells } from "../../../src/sync/protocol/coded-symbols.ts";
+import { atOnce } from "../../../src/pieces.ts";
+import { addIds } from "../../../src/slices/cells.ts";
+import { Cells } from "../../../src/slices/rules/sketch.ts";
 import { drive } from "../../../src/sync/protocol/effects.ts";
 import { type Found, findDifference } from "../../../src/sync/protocol/find-difference.ts";
+import { idsOf } from "../../../src/sync/protocol/id-lists.ts";
 import { type Incoming, readSecondaryMessage } from "../../../src/sync/protocol/messages.ts";
-import { atOnce } from "../../../src/sync/protocol/pieces.ts";
 import type { PrimaryPort, SliceView } from "../../../src/sync/protocol/primary-port.ts";
 import type { SecondaryFacts, SecondaryPort } from "../../../src/sync/protocol/secondary-port.ts";
 import { serveCells, serveContent } from "../../../src/sync/protocol/serve-difference.ts";
@@ -33,7 +35,7 @@ function numbers(seed: number): () => number {
   };
 }
 
-/** List entries with ascending ids and symbols as good as random; `salt` makes other symbols for one id in fifty. */
+/** List entries with ascending ids and checks as good as random; `salt` makes other checks for one id in fifty, which is damage. */
 function pool(count: number, salt: number): Buffer {
   const list = Buffer.alloc(count * entryBytes);
   const next = numbers(7);
@@ -41,16 +43,24 @@ function pool(count: number, salt: number): Buffer {
   for (let i = 0; i < count; i++) {
     list.writeUInt32BE(i, i * entryBytes);
     const damaged = salt > 0 && i % 50 === 0;
+    for (const at of [4, 8, 12]) list.writeUInt32BE(next() * 2 ** 32, i * entryBytes + at);
     for (const at of [16, 20]) {
-      const symbol = next() * 2 ** 32;
-      list.writeUInt32BE(damaged ? other() * 2 ** 32 : symbol, i * entryBytes + at);
+      const check = next() * 2 ** 32;
+      list.writeUInt32BE(damaged ? other() * 2 ** 32 : check, i * entryBytes + at);
     }
   }
   return list;
 }
 
+/** The first `length` cells of a list's ids. */
+function cellsOf(list: Buffer, length: number): Cells {
+  const cells = new Cells(length);
+  atOnce(addIds(cells, atOnce(idsOf(list))));
+  return cells;
+}
+
 /** What both sides say to each other about a pair of lists. */
-async function compare(local: Buffer, remote: Buffer): Promise<Found> {
+async function compare(local: Buffer, remote: Buffer, byList = false): Promise<Found> {
   const count = remote.length / entryBytes;
   const view: SliceView = { id, allowSync: true, hash: now, count, bytes: count };
   const answers: Incoming[] = [];
@@ -64,11 +74,7 @@ async function compare(local: Buffer, remote: Buffer): Promise<Found> {
       const from = after === null ? 0 : (after.readUInt32BE(0) - remote.readUInt32BE(0) + 1) * entryBytes;
       return { view, data: remote.subarray(from, from + 50_000 * entryBytes) };
     },
-    readCells: async (_id: string, length: number) => {
-      const cells = new Cells(length);
-      atOnce(addList(cells, remote));
-      return { view, data: cells };
-    },
+    readCells: async (_id: string, length: number) => ({ view, data: cellsOf(remote, length) }),
   } as Partial<PrimaryPort> as PrimaryPort;
   const secondary = {
     send: async (sent) => {
@@ -80,23 +86,17 @@ async function compare(local: Buffer, remote: Buffer): Promise<Found> {
     receive: async () => answers.shift()!,
     breathe: async () => {},
     readLocalList: async () => local,
+    readLocalCells: async (_slice, length) => cellsOf(local, length),
   } as Partial<SecondaryPort> as SecondaryPort;
   const facts = { maxGrains: 10 * most, unconfirmed: 0 } as Partial<SecondaryFacts> as SecondaryFacts;
   const slice = localSlice({ id, name: "s", subscription: "s", hash: before, count: local.length / entryBytes });
-  const found = await drive(findDifference(facts, slice, { hash: now, count }, false), secondary);
+  const found = await drive(findDifference(facts, slice, { hash: now, count }, byList), secondary);
   if ("refused" in found || answers.length > 0) throw new Error("refused, or something was left unread");
   return found;
 }
 
-/** The symbols of a pool's grains, to the grains' numbers. */
-const numbersOf = (list: Buffer) =>
-  new Map(
-    Array.from({ length: list.length / entryBytes }, (_, i) => [list.readBigUInt64BE(i * entryBytes + 16), i] as const),
-  );
-
 const sound = pool(2 * most, 0);
 const damaged = pool(2 * most, 3);
-const bySymbol = new Map([...numbersOf(sound), ...numbersOf(damaged)]);
 
 /** The grains `from` to before `to` of a pool. */
 interface Window {
@@ -107,38 +107,33 @@ interface Window {
 
 const listOf = ({ of, from, to }: Window) => of.subarray(from * entryBytes, to * entryBytes);
 
-/** The numbers of the grains of `one` that `other` does not have as they are. */
-function onlyIn(one: Window, other: Window): number[] {
+/** The numbers of the grains of `one` that `other` does not have, as they are unless only their `ids` count. */
+function onlyIn(one: Window, other: Window, ids: boolean): number[] {
   const only: number[] = [];
   for (let i = one.from; i < one.to; i++) {
-    const there = i >= other.from && i < other.to && (one.of === other.of || i % 50 !== 0);
+    const there = i >= other.from && i < other.to && (ids || one.of === other.of || i % 50 !== 0);
     if (!there) only.push(i);
   }
   return only;
 }
 
-/** Whether what was found is what is in one list and not in the other. */
-function isExact(local: Window, remote: Window, { wanted, removed }: Found): boolean {
+/** Whether what was found is what is in one list and not in the other; cells do not see what is damaged, since to them an id says all. */
+function isExact(local: Window, remote: Window, { wanted, removed, peeled }: Found): boolean {
   const ids = (bytes: Buffer) => Array.from({ length: bytes.length / 16 }, (_, i) => bytes.readUInt32BE(i * 16));
   const same = (a: number[], b: number[]) => a.length === b.length && a.every((n, i) => n === b[i]);
-  if (wanted.by === "all") return same(ids(removed), onlyIn(local, { ...remote, from: 0, to: 0 }));
-  if (!same(ids(removed), onlyIn(local, remote))) return false;
-  const { by, named } = wanted;
-  const come =
-    by === "ids"
-      ? ids(named)
-      : Array.from({ length: named.length / 8 }, (_, i) => bySymbol.get(named.readBigUInt64BE(i * 8)) ?? -1);
-  return same(
-    come.sort((a, b) => a - b),
-    onlyIn(remote, local),
-  );
+  if (wanted.by === "all") return same(ids(removed), onlyIn(local, { ...remote, from: 0, to: 0 }, false));
+  return same(ids(removed), onlyIn(local, remote, peeled)) && same(ids(wanted.named), onlyIn(remote, local, peeled));
 }
+
+/** How a difference was found. */
+const wayOf = ({ wanted, peeled }: Found) => (wanted.by === "all" ? "all" : peeled ? "cells" : "lists");
 
 t.test(`${pairs} pairs of sets, of none to ${most}, that differ by none to all`, async (t) => {
   const random = numbers(42);
   /** From 0 to `top`, more often small than large. */
   const upTo = (top: number) => Math.floor((top + 1) ** (random() ** 1.7)) - (random() < 0.02 ? 1 : 0);
   const ways = new Map<string, number>();
+  const unseen = { cells: 0, lists: 0 };
   const wrong: string[] = [];
   let largest = 0;
   for (let n = 0; n < pairs; n++) {
@@ -150,13 +145,20 @@ t.test(`${pairs} pairs of sets, of none to ${most}, that differ by none to all`,
     const second: Window = { of: random() < 0.1 ? damaged : sound, from: shift, to: shift + otherSize };
     const [local, remote] = random() < 0.5 ? [first, second] : [second, first];
     const found = await compare(listOf(local), listOf(remote));
-    ways.set(found.wanted.by, (ways.get(found.wanted.by) ?? 0) + 1);
+    ways.set(wayOf(found), (ways.get(wayOf(found)) ?? 0) + 1);
     largest = Math.max(largest, size, otherSize);
-    if (!isExact(local, remote, found))
-      wrong.push(`${n}: ${size} and ${otherSize} from ${shift}, by ${found.wanted.by}`);
+    const what = `${n}: ${size} and ${otherSize} from ${shift}, by`;
+    if (!isExact(local, remote, found)) wrong.push(`${what} ${wayOf(found)}`);
+    if (!found.peeled || local.of === remote.of) continue;
+    // What cells do not see of it, the next attempt does.
+    unseen.cells++;
+    const again = await compare(listOf(local), listOf(remote), true);
+    if (again.peeled || !isExact(local, remote, again)) wrong.push(`${what} ${wayOf(again)}, after cells`);
+    if (again.removed.length > found.removed.length) unseen.lists++;
   }
   t.same(wrong, []);
   t.ok(largest > 0.9 * most, `the largest had ${largest}`);
-  for (const way of ["all", "ids", "symbols"]) t.ok(ways.get(way)! > pairs / 50, `${ways.get(way)} by ${way}`);
+  t.ok(unseen.lists > 100, `${unseen.lists} of ${unseen.cells} pairs found by cells were damaged, which lists saw`);
+  for (const way of ["all", "lists", "cells"]) t.ok(ways.get(way)! > pairs / 50, `${ways.get(way)} by ${way}`);
   t.equal(uuidText(sound.subarray(entryBytes)).slice(0, 8), "00000001", "ids ascend");
 });
