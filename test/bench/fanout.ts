@@ -6,7 +6,7 @@ import { everything } from "../../src/database/scope.ts";
 import { listSlices } from "../../src/slices/slice-store.ts";
 import type { Party } from "../integration/parties.ts";
 import { highWater } from "./measure.ts";
-import { type Copy, hashUnit, MemoryPartner } from "./memory-partner.ts";
+import { type Copy, MemoryPartner } from "./memory-partner.ts";
 import { mb, median, round, rounds, type Scenario, seconds } from "./scenario.ts";
 import { makeParts, makeWorld, type Parts, replace } from "./world.ts";
 
@@ -80,12 +80,12 @@ async function readCopies(primary: Party): Promise<Copy[]> {
   const { slices } = await listSlices(db, everything);
   return Promise.all(
     slices.map(async ({ key, contentKey, id, name, hash, count }) => {
-      const grains = await db.query<{ id: string; idBytes: Buffer; digest: Buffer }>(
-        `SELECT id, uuid_send(id) AS "idBytes", digest FROM grains WHERE content_key = $1`,
+      const grains = await db.query<{ id: string; mark: Buffer }>(
+        "SELECT id, uuid_send(id) || digest || int8send(payload_bytes) AS mark FROM grains WHERE content_key = $1",
         [contentKey],
       );
-      const units = new Map(grains.map((grain) => [grain.id, hashUnit(grain.idBytes, grain.digest)]));
-      return { id, name, key, contentKey, subscriptionId: id, subscription: name, hash, count, units };
+      const marks = new Map(grains.map((grain) => [grain.id, grain.mark]));
+      return { id, name, key, contentKey, subscriptionId: id, subscription: name, hash, count, marks };
     }),
   );
 }

@@ -2,14 +2,9 @@
 import { createHash } from "node:crypto";
 import { SandpiperError } from "../../src/errors.ts";
 import { uuidText } from "../../src/ids.ts";
-import {
-  grainSymbol,
-  hashUnitBytes,
-  idBytes,
-  listEntryBytes,
-  SliceHasher,
-  sortMetadata,
-} from "../../src/slices/rules/hash.ts";
+import { digestBytes, idBytes, listEntryBytes, sliceHash, sortMetadata, xxh64 } from "../../src/slices/rules/hash.ts";
+import { Cells } from "../../src/slices/rules/sketch.ts";
+import { Tally } from "../../src/slices/rules/tally.ts";
 import { drive } from "../../src/sync/protocol/effects.ts";
 import { type GrainRecord, readRecords } from "../../src/sync/protocol/frames.ts";
 import { plainRun } from "../../src/sync/protocol/run-options.ts";
@@ -19,8 +14,8 @@ import { unpack } from "../../src/sync/transport/compression.ts";
 import { connectChannel } from "../../src/sync/transport/connect.ts";
 import { fetchOffers, login } from "../../src/sync/transport/primary-client.ts";
 
-/** A slice, as a hash unit (id and digest) for each grain by its id. Never changed: many partners may share one. */
-export type Copy = LocalSlice & { units: ReadonlyMap<string, Buffer> };
+/** A slice, as the mark of each grain by its id. Never changed: many partners may share one. */
+export type Copy = LocalSlice & { marks: ReadonlyMap<string, Buffer> };
 
 export class MemoryPartner {
   readonly copies: Map<string, Copy>;
@@ -79,29 +74,36 @@ export class MemoryPartner {
       queued: async () => {},
       readOutbox: async () => [],
       settle: async () => {},
-      readLocalList: async (slice) => Buffer.concat(sorted(copyOf(slice).units).map(listEntry)),
+      readLocalList: async (slice) => Buffer.concat(sorted(copyOf(slice).marks).map(listEntry)),
+      readLocalCells: async (slice, length) => {
+        const cells = new Cells(length);
+        for (const mark of copyOf(slice).marks.values()) cells.toggle(mark, 0, 1);
+        return cells;
+      },
+      recount: async ({ hash, count }) => ({ hash, count, wasRight: true }),
       openStage: async () => {
         staged = [];
         return { after: null, grains: 0, bytes: 0, large: null };
       },
       stageGrains: async (body, entries) => {
         for (const record of readRecords({ entries, body }))
-          staged.push([uuidText(body.subarray(record.idAt)), unitOf(body, record)]);
+          staged.push([uuidText(body.subarray(record.idAt)), markOf(body, record)]);
       },
       stageChunk: async () => {
         throw new Error("a grain is larger than any that was published");
       },
       closeStage: async () => {},
       apply: async (slice, { content, removed }) => {
-        const units = new Map(copyOf(slice).units);
-        for (let at = 0; at < removed.length; at += idBytes) units.delete(uuidText(removed.subarray(at, at + idBytes)));
-        for (const [id, unit] of staged) units.set(id, unit);
-        const hasher = new SliceHasher();
-        hasher.add(Buffer.concat(sorted(units)));
-        const { hash, count } = hasher.finish(sortMetadata(content.metadata));
-        if (hash !== content.hash || count !== content.count)
+        const marks = new Map(copyOf(slice).marks);
+        for (let at = 0; at < removed.length; at += idBytes) marks.delete(uuidText(removed.subarray(at, at + idBytes)));
+        for (const [id, mark] of staged) marks.set(id, mark);
+        const tally = new Tally();
+        for (const mark of marks.values()) tally.add(mark);
+        const figures = tally.figures();
+        const hash = sliceHash(figures, sortMetadata(content.metadata));
+        if (hash !== content.hash || figures.count !== content.count)
           throw new SandpiperError("verification", "not what was declared");
-        this.copies.set(slice.id, { ...copyOf(slice), units, hash, count });
+        this.copies.set(slice.id, { ...copyOf(slice), marks, hash, count: figures.count });
       },
       breathe: async () => {},
       elapsedMs: async () => 0,
@@ -113,34 +115,26 @@ export class MemoryPartner {
   }
 }
 
-const sorted = (units: ReadonlyMap<string, Buffer>): Buffer[] =>
-  [...units].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, unit]) => unit);
+const sorted = (marks: ReadonlyMap<string, Buffer>): Buffer[] =>
+  [...marks].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, mark]) => mark);
 
-/** The unit of the slice hash, from an id and a digest. */
-export function hashUnit(id: Buffer, digest: Buffer): Buffer {
-  const unit = Buffer.alloc(hashUnitBytes);
-  unit.writeUInt32BE(id.length, 0);
-  id.copy(unit, 4);
-  unit.writeUInt32BE(digest.length, 4 + id.length);
-  digest.copy(unit, 8 + id.length);
-  return unit;
-}
-
-function listEntry(unit: Buffer): Buffer {
+function listEntry(mark: Buffer): Buffer {
   const entry = Buffer.alloc(listEntryBytes);
-  const id = unit.subarray(4, 4 + idBytes);
-  id.copy(entry);
-  entry.writeBigUInt64BE(grainSymbol(Buffer.concat([id, unit.subarray(8 + idBytes)])), idBytes);
+  mark.copy(entry, 0, 0, idBytes);
+  entry.writeBigUInt64BE(xxh64(mark.subarray(idBytes, idBytes + digestBytes)), idBytes);
   return entry;
 }
 
 /** In a record, key, source and encoding stand as the digest wants them; of the payload's length, the eight bytes without their own length. */
-function unitOf(body: Buffer, { idAt, end, payloadBytes }: GrainRecord): Buffer {
+function markOf(body: Buffer, { idAt, end, payloadBytes }: GrainRecord): Buffer {
   const payload = end - payloadBytes;
+  const id = body.subarray(idAt, idAt + idBytes);
+  const length = body.subarray(payload - 12, payload - 4);
   const digest = createHash("sha256")
+    .update(id)
     .update(body.subarray(idAt + idBytes, payload - 16))
-    .update(body.subarray(payload - 12, payload - 4))
+    .update(length)
     .update(body.subarray(payload, end))
     .digest();
-  return hashUnit(body.subarray(idAt, idAt + idBytes), digest);
+  return Buffer.concat([id, digest, length]);
 }

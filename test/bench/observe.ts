@@ -3,10 +3,10 @@
  * files, SP_KILL_AT a number of bytes after which the process kills itself (SIGKILL, as a power cut would).
  */
 import { subscribe } from "node:diagnostics_channel";
+import { EventEmitter } from "node:events";
 import { openSync, writeFileSync, writeSync } from "node:fs";
 import type { ClientRequest, IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
-import { WebSocket } from "ws";
 
 /** A request, an answer or a message, with its size on the wire for messages of the websocket. */
 export interface Seen {
@@ -54,25 +54,44 @@ subscribe("http.client.response.finish", (message) => {
   see("in", String((message as { response: IncomingMessage }).response.statusCode));
 });
 
-const prototype = WebSocket.prototype;
-const { send, emit } = prototype;
 const maskBytes = 4;
 const headerBytes = (length: number) => (length < 126 ? 2 : length < 65536 ? 4 : 10);
 const nameOf = (data: string | Buffer, binary: boolean) =>
   binary ? "frame" : (JSON.parse(data.toString()) as { type: string }).type;
-prototype.send = function (this: WebSocket, data: string | Buffer, ...rest: unknown[]) {
-  const length = Buffer.byteLength(data);
-  see("out", nameOf(data, typeof data !== "string"), length + headerBytes(length) + maskBytes);
-  return Reflect.apply(send, this, [data, ...rest]);
-} as typeof send;
-prototype.emit = function (this: WebSocket, event: string, ...rest: unknown[]) {
-  if (event === "upgrade") see("in", "101");
-  if (event === "message") {
-    const [data, binary] = rest as [Buffer, boolean];
-    see("in", nameOf(data, binary), data.length + headerBytes(data.length));
+
+/** A websocket of whichever copy of `ws` the program brings: known by its name, and by what it can do. */
+interface Socketed {
+  send(data: string | Buffer, ...rest: unknown[]): void;
+}
+const isWebSocket = (emitter: unknown): emitter is Socketed =>
+  (emitter as object).constructor.name === "WebSocket" && typeof (emitter as Socketed).send === "function";
+
+const watched = new WeakSet<object>();
+
+/** Sees what is sent by this kind of websocket from now on. */
+function watchSending(prototype: Socketed): void {
+  if (watched.has(prototype)) return;
+  watched.add(prototype);
+  const { send } = prototype;
+  prototype.send = function (this: Socketed, data, ...rest) {
+    const length = Buffer.byteLength(data);
+    see("out", nameOf(data, typeof data !== "string"), length + headerBytes(length) + maskBytes);
+    return Reflect.apply(send, this, [data, ...rest]);
+  };
+}
+
+const { emit } = EventEmitter.prototype;
+EventEmitter.prototype.emit = function (this: EventEmitter, event: string | symbol, ...rest: unknown[]) {
+  if ((event === "upgrade" || event === "message") && isWebSocket(this)) {
+    watchSending(Object.getPrototypeOf(this) as Socketed);
+    if (event === "upgrade") see("in", "101");
+    else {
+      const [data, binary] = rest as [Buffer, boolean];
+      see("in", nameOf(data, binary), data.length + headerBytes(data.length));
+    }
   }
-  return Reflect.apply(emit, this, [event, ...rest]);
-} as typeof emit;
+  return Reflect.apply(emit, this, [event, ...rest]) as boolean;
+};
 
 process.on("exit", () => {
   const observed: Observed = { rss: process.resourceUsage().maxRSS * 1024, endedMs: performance.now(), seen };
