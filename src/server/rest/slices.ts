@@ -27,7 +27,7 @@ export const sliceJson = (slice: Slice) => ({
 });
 
 /** A slice on its own: with its hash, and the one that the Go reference has for it, which lists have only if somebody has asked for it. Not for a subscription that is switched off. */
-export const wholeSliceJson = async ({ db }: App, slice: Slice) => ({
+const wholeSliceJson = async ({ db }: App, slice: Slice) => ({
   ...sliceJson(slice),
   hash: slice.hash,
   content_hash: await referenceHash(db, slice),
