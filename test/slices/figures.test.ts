@@ -133,3 +133,11 @@ t.test("what somebody has changed by hand is found by a recount, and put right",
   await applyBatch(db, target, [{ delete_key: "part 1" }, { delete_key: "part 2" }], noLimit);
   t.equal((await look(db, target)).wrong, undefined, "a number below zero is counted again");
 });
+
+t.test("a copy that was never synced says nothing of itself, and stays so", async (t) => {
+  const { db, slice } = await openTestDatabase(t);
+  const target = await slice("never");
+  await db.run("UPDATE slices SET hash = '' WHERE slice_key = $1", [target.key]);
+  t.match(await recount(db, target), { wasRight: true, content: { hash: "", count: 0 } });
+  t.equal((await look(db, target)).says.hash, "");
+});

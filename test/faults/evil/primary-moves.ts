@@ -117,7 +117,7 @@ const opening: PrimaryMove[] = [
   { name: "honest: file", slice: "file", exit: 0 },
   { name: "honest: fresh", slice: "fresh", exit: 0 },
   { name: "members that are not known", slice: "few", exit: 0, ...altered("content", () => ({ mood: "good" })) },
-  { name: "a newer minor version", slice: "few", exit: 0, ...altered("begin", () => ({ protocol: "1.9" })) },
+  { name: "a newer minor version", slice: "few", exit: 0, ...altered("begin", () => ({ protocol: "2.9" })) },
   {
     name: "an end of 100 KB",
     slice: "few",
@@ -138,7 +138,7 @@ const opening: PrimaryMove[] = [
       { type: "refused", id, reason: "locked", mood: "x".repeat(100_000) },
     ]),
   },
-  { name: "another major version", slice: "few", exit: 4, ...altered("begin", () => ({ protocol: "2.0" })) },
+  { name: "another major version", slice: "few", exit: 4, ...altered("begin", () => ({ protocol: "3.0" })) },
   { name: "another server begins", slice: "few", exit: 4, ...altered("begin", () => ({ server_id: ofNobody })) },
   {
     name: "a comparison of no slice is allowed",
