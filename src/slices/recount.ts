@@ -12,9 +12,8 @@ export function recount(
   return db.transaction(async (tx) => {
     const was = await takeSlice(tx, slice);
     const content = await computeContent(tx, slice.key, was.contentKey);
-    // A copy that was never synced says nothing of itself, which is right as long as it holds nothing.
-    if (was.hash === "" && content.count === 0 && content.metadata.length === 0)
-      return { content: { ...content, hash: "" }, wasRight: true };
+    // A copy that was never synced says nothing of itself, which is right as long as it has no grains.
+    if (was.hash === "" && content.count === 0) return { content: { ...content, hash: "" }, wasRight: true };
     const same = content.hash === was.hash && content.count === was.count && content.bytes === was.bytes;
     // How long a sketch is depends on what the slice has been through: as far as both go, they are the same.
     const cells = Math.min(was.sketch.length, content.sketch.length);
