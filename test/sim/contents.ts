@@ -48,11 +48,14 @@ function dropGrains(tx: Tx, content: number, ids?: readonly string[]): number {
   return grains.size - left.size;
 }
 
+const marksOf = (grains: readonly Grain[]) =>
+  Buffer.concat([...grains].sort((a, b) => (a.id < b.id ? -1 : 1)).map(({ mark }) => mark));
+
 function removed(tx: Tx, content: number, ids: readonly string[]) {
   const there = tx.get("grains", content);
-  const marks = ids.flatMap((id) => there?.get(id)?.mark ?? []);
+  const gone = ids.flatMap((id) => there?.get(id) ?? []);
   dropGrains(tx, content, ids);
-  return rows({ marks: Buffer.concat(marks) });
+  return rows({ marks: marksOf(gone) });
 }
 
 function dropChunks(tx: Tx, content: number, ids?: readonly string[]): number {
@@ -301,7 +304,7 @@ export const contents: Record<string, Handler> = {
       return new Grain(id, keys[i]!, sources[i]!, encodings[i]!, payload.length, payload, null);
     });
     addGrains(tx, content, grains);
-    return rows({ marks: Buffer.concat(grains.map(({ mark }) => mark)) });
+    return rows({ marks: marksOf(grains) });
   },
   putStreamMark: (tx, [content, id]: [number, string]) =>
     rows({ marks: tx.get("grains", content)?.get(id)?.mark ?? Buffer.alloc(0) }),

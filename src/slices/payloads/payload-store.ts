@@ -62,7 +62,7 @@ export interface PayloadStore {
   /** Whether a content has a payload of more than so many bytes, which is no less than 1 MiB. */
   hasOver(db: Pick<Session | Database, "one">, content: ContentKey, bytes: number): Promise<boolean>;
 
-  /** Adds grains. @returns their marks (tally.ts), as they are stored. @throws `conflict` for an id or key that is taken. */
+  /** Adds grains. @returns their marks (tally.ts), as they are stored, in order of id. @throws `conflict` for an id or key that is taken. */
   put(tx: Session, content: ContentKey, grains: readonly SmallGrain[]): Promise<Buffer>;
   /** Adds a grain of any size. @returns its mark. @throws `limit` beyond `maxBytes`, `conflict` as {@link put}. */
   putStream(

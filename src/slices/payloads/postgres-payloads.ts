@@ -10,8 +10,8 @@ import { inChunks } from "./chunks.ts";
 import type { Arrived, PayloadOf, PayloadStore, SmallGrain } from "./payload-store.ts";
 import { get, hasOver, page, piece } from "./postgres-reader.ts";
 
-/** The marks of the rows that a part of a statement names `marked`: from what is stored, in one value. */
-const marks = `SELECT coalesce(string_agg(uuid_send(id) || digest || int8send(payload_bytes), ''::bytea), ''::bytea) AS marks FROM marked`;
+/** The marks of the rows that a part of a statement names `marked`, in order of id: from what is stored, in one value. */
+const marks = `SELECT coalesce(string_agg(uuid_send(id) || digest || int8send(payload_bytes), ''::bytea ORDER BY id), ''::bytea) AS marks FROM marked`;
 const marked = "RETURNING id, digest, payload_bytes";
 
 async function put(tx: Session, content: ContentKey, grains: readonly SmallGrain[]): Promise<Buffer> {
