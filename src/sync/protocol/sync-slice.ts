@@ -90,8 +90,8 @@ function* recount(
   if (theirs.id !== slice.id) refuse("recounted.slice", violation("the primary counted another slice"));
   const now = nowOf(theirs);
   const there = theirs.type === "recounted" && !theirs.was_right;
-  // Another hash than before: it has changed, or was counted for somebody else.
-  const changed = now !== undefined && now.hash !== target.hash;
+  // It has changed, was counted for somebody else, or is refused: what comes next says which.
+  const changed = theirs.type === "refused" || theirs.hash !== target.hash;
   if (wasRight && !there && !changed) return undefined;
   const damaged = wasRight && !there ? undefined : { here: !wasRight, there };
   return { here: { ...slice, hash, count }, target: now ?? target, damaged };

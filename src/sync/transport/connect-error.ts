@@ -32,7 +32,7 @@ export const notSandpiper = (where: string, seen?: string) =>
 /** It accepted our login, so it is the primary: if the websocket fails, something in between is to blame. */
 export const noWebsocket = (where: string, seen: string) =>
   new SandpiperError("protocol", `${where} accepts our login, but does not open a websocket: ${seen}`, {
-    hint: 'Something in between does not pass on the headers Upgrade, Connection and Sec-WebSocket-*. Ask the partner to let its proxy or balancer do so (docs/operating.md, "A primary on the internet"), or whoever runs a proxy or firewall on our side to permit websockets.',
+    hint: 'Something in between does not pass on the headers Upgrade, Connection and Sec-WebSocket-*. Ask the partner to let its proxy or balancer do so (docs/operating.md, "A primary on the internet"), or whoever runs a proxy or firewall on our side to permit websockets. If it answers with HTTP 400, the two sides may run versions of sandpiper that do not understand each other: upgrade the older one.',
   });
 
 /** What is wrong with a certificate, and what is to be done by whom; `who` runs the server that shows it. */
