@@ -1,7 +1,9 @@
 /** Every exit code that can be provoked, with the real command against real servers. */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { join } from "node:path";
 import t from "tap";
+import { stepReached } from "../harness/steps.ts";
 import { addLines, makePair, offer, Party } from "./parties.ts";
 
 t.setTimeout(180_000);
@@ -193,18 +195,12 @@ t.test("exit codes", async (t) => {
 
   await t.test("10: another sync is running; --wait waits; a kill -9 lets go", async (t) => {
     await primary.batch("parts", addLines(400, 1));
+    const log = join(secondary.directory, "steps");
     const first = secondary.start(["sync"], {
       nodeArgs: ["--import", failpoint],
-      env: { SP_FP: "s.tx.verify:1:sleep:4000" },
+      env: { SP_FP: "s.tx.verify:1:sleep:4000", SP_FP_LOG: log },
     });
-    await until(
-      async () =>
-        (
-          await db.query(
-            "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-          )
-        ).length > 0,
-    );
+    await stepReached(log, "s.tx.verify 1");
     const second = await secondary.run(["sync"]);
     t.equal(second.code, 10);
     t.match(second.stderr, `sandpiper sync pid ${first.pid} on `);
@@ -244,19 +240,12 @@ t.test("exit codes", async (t) => {
     ] as const) {
       const before = await secondary.content();
       await primary.batch("parts", addLines(code * 10, 3));
+      const log = join(secondary.directory, `steps ${code}`);
       const run = secondary.start(["sync"], {
         nodeArgs: ["--import", failpoint],
-        env: { SP_FP: "s.tx.insert:1:sleep:1500" },
+        env: { SP_FP: "s.tx.insert:1:sleep:3000", SP_FP_LOG: log },
       });
-      await until(
-        async () =>
-          (
-            await db.query(
-              "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-            )
-          ).length > 0,
-      );
-      await new Promise((resolve) => setTimeout(resolve, 700));
+      await stepReached(log, "s.tx.insert 1");
       run.kill(signal);
       t.equal((await run.exited).code, code, run.stderr());
       t.same(await secondary.content(), before);
@@ -267,11 +256,3 @@ t.test("exit codes", async (t) => {
 });
 
 const failpoint = new URL("../harness/failpoint.js", import.meta.url).href;
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 20_000;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error("it did not come to that");
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}

@@ -1,13 +1,13 @@
 /** `pull` at a secondary of several primaries, one of which means harm; on a disk that is small; and two at once. */
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { levelOneKey } from "../../src/slices/rules/slice.ts";
 import { renameSlice, requireSlice } from "../../src/slices/slice-store.ts";
 import { Random } from "../harness/random.ts";
 import { scratch } from "../harness/scratch.ts";
 import { mountSmall } from "../harness/small-disk.ts";
+import { stepReached } from "../harness/steps.ts";
 import { zeros } from "../harness/zeros.ts";
 import { introduce, makePair, offer, Party } from "./parties.ts";
 
@@ -98,7 +98,7 @@ t.test("two pulls at once both end, and the manifest has what both wrote", async
     nodeArgs: ["--import", failpoint],
     env: { SP_FP: "f.manifest:1:sleep:3000", SP_FP_LOG: log },
   });
-  while (!(await readFile(log, "utf8").catch(() => "")).includes("f.manifest 1")) await sleep(20);
+  await stepReached(log, "f.manifest 1");
   const second = await secondary.run(["pull", "--slice", "file-shared", "./out/../out"]);
   t.match(second, {
     code: 0,

@@ -1,9 +1,8 @@
 /** `slice remove` at the secondary while a sync transfers that slice: the run says so, and its next try adds the slice anew. */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import t from "tap";
 import { requireSlice } from "../../src/slices/slice-store.ts";
+import { stepReached } from "../harness/steps.ts";
 import { addLines, makePair, offer } from "./parties.ts";
 
 t.setTimeout(120_000);
@@ -20,7 +19,7 @@ t.test("a slice is removed here while it is transferred", async (t) => {
       nodeArgs: ["--import", failpoint],
       env: { SP_FP: `${place}:1:sleep:2500`, SP_FP_LOG: log },
     });
-    while (!(await readFile(log, "utf8").catch(() => "")).includes(`${place} 1`)) await sleep(20);
+    await stepReached(log, `${place} 1`);
     await secondary.ok(["slice", "remove", "parts", "--noprompt"]);
     const { code } = await run.exited;
     t.equal(code, 0, `${place}: ${run.stdout()}${run.stderr()}`);
@@ -40,7 +39,7 @@ t.test("a slice that is removed here while it is compared does not keep the othe
     nodeArgs: ["--import", failpoint],
     env: { SP_FP: "s.list:1:sleep:2500", SP_FP_LOG: log },
   });
-  while (!(await readFile(log, "utf8").catch(() => "")).includes("s.list 1")) await sleep(20);
+  await stepReached(log, "s.list 1");
   await secondary.ok(["slice", "remove", "brakes", "--noprompt"]);
   const { code } = await run.exited;
   t.equal(code, 7, `deferred: ${run.stdout()}${run.stderr()}`);
