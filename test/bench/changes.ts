@@ -7,6 +7,7 @@ import {
   empty,
   makeEmpty,
   makeParts,
+  makeSingle,
   makeWorld,
   type Parts,
   prepare,
@@ -70,9 +71,16 @@ export const nochange: Scenario = async (quick) => {
   const count = quick ? 100 : 1000;
   const world = await makeWorld();
   await makeEmpty(world, count);
+  const single = await makeSingle(world, "slice-0");
   await sync(world);
+  await sync(single);
   const runs: Measured[] = [];
-  for (let i = 0; i < (quick ? 1 : 5); i++) runs.push(await sync(world));
+  const singles: Measured[] = [];
+  for (let i = 0; i < (quick ? 1 : 5); i++) {
+    runs.push(await sync(world));
+    singles.push(await sync(single));
+  }
+  const whole = median(runs.map(({ ms }) => ms)) / median(singles.map(({ ms }) => ms));
   const asked = runs.every(({ seen }) => noChange.every((what, i) => seen[i]?.what === what));
   const trips = Math.max(...runs.map(({ seen }) => roundTrips(seen.slice(noChange.length))));
   const requests = Math.max(...runs.map(({ seen }) => seen.filter(({ what }) => what.includes("/")).length));
@@ -88,16 +96,17 @@ export const nochange: Scenario = async (quick) => {
       bytes,
       login_ms: round(login, 1),
       rest_ms: round(rest, 1),
-      ratio: round(rest / login),
       command_seconds: seconds(runs.map(({ ms }) => ms)),
+      seconds_of_one: seconds(singles.map(({ ms }) => ms)),
+      ratio: round(whole),
     },
-    must: "login, one 304, one upgrade, one websocket round trip; <= 100 KB in all; the rest <= 5 x the login",
+    must: "login, one 304, one upgrade, one websocket round trip; <= 100 KB in all; the whole command <= 1.3 x that with one subscription",
     pass:
       asked &&
       requests === 3 &&
       trips === 1 &&
       bytes <= 100_000 &&
-      rest <= 5 * login &&
+      whole <= 1.3 &&
       runs.every(({ unchanged }) => unchanged === count),
   };
 };
@@ -160,12 +169,10 @@ export const huge: Scenario = async () => {
       ms: [],
       rss: [],
     });
-  await sync(world, "--retry-for", "0");
+  await sync(world);
   for (let i = 0; i < 3; i++) {
     for (const { parts, ms, rss } of all) {
-      await offerOnly(world, parts);
       await replace(world.primary, parts, 5);
-      await sync(world, "--noupdate");
       const run = await sync(world);
       ms.push(run.ms);
       rss.push(run.rss);

@@ -55,8 +55,8 @@ export const initial1m =
     const share = received / (count * 200);
     return {
       figures: { ...figures, wire_percent: round(share * 100, 1) },
-      must: "ratio <= 1.6, RSS <= 300 MB, wire <= 40 % of payload",
-      pass: ratio <= 1.6 && mostRss <= 300e6 && share <= 0.4,
+      must: "ratio <= 1.5, RSS <= 220 MB, wire <= 25 % of payload",
+      pass: ratio <= 1.5 && mostRss <= 220e6 && share <= 0.25,
     };
   };
 

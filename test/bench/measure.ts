@@ -2,6 +2,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
+import { readServer } from "../../src/companies/company-store.ts";
+import type { Database } from "../../src/database/database.ts";
 import { createTestDatabase } from "../harness/test-database.ts";
 import { events, type Party } from "../integration/parties.ts";
 import type { Observed, Seen } from "./observe.ts";
@@ -64,14 +66,18 @@ export async function killedSync({ secondary }: World, bytes: number): Promise<n
 const readReceived = (secondary: Party): number =>
   Number(readFileSync(`${observed(secondary)}.bytes`).readBigUInt64LE());
 
+/** The secondary holds what it subscribes to, as the primary has it. */
 async function requireSame({ primary, secondary }: World): Promise<void> {
-  const slices = async (party: Party) =>
+  const [here, there] = [await secondary.db(), await primary.db()];
+  const slices = async (db: Database, company: string) =>
     JSON.stringify(
-      await (await party.db()).query(
-        `SELECT s.id, hash, content_count FROM slices s JOIN subscriptions u ON u.slice_key = s.slice_key WHERE u.active ORDER BY s.id`,
+      await db.query(
+        `SELECT s.id, hash, content_count FROM slices s JOIN subscriptions u ON u.slice_key = s.slice_key WHERE u.active AND u.company_id = $1 ORDER BY s.id`,
+        [company],
       ),
     );
-  if ((await slices(primary)) !== (await slices(secondary))) throw new Error("the copy is not the same");
+  const [us, them] = [(await readServer(here)).serverId, (await readServer(there)).serverId];
+  if ((await slices(here, them)) !== (await slices(there, us))) throw new Error("the copy is not the same");
 }
 
 /** VmHWM of a process, in bytes. */

@@ -11,7 +11,7 @@ import { payloads } from "../../src/slices/payloads/payloads.ts";
 import { refreshSlice } from "../../src/slices/refresh.ts";
 import type { Slice } from "../../src/slices/rules/slice.ts";
 import { listSlices, requireSlice } from "../../src/slices/slice-store.ts";
-import { introduce, offer, Party } from "../integration/parties.ts";
+import { introduce, offer, Party, subscribe } from "../integration/parties.ts";
 
 const endings: (() => Promise<void>)[] = [];
 const teardown = { teardown: (work: () => Promise<void>) => endings.push(work) };
@@ -224,6 +224,14 @@ export async function makeEmpty({ primary, secondary }: World, count: number): P
      INSERT INTO subscriptions (company_id, id, slice_key, name, name_key) SELECT (SELECT company_id FROM subscriptions LIMIT 1), gen_random_uuid(), slice_key, name, name FROM made`,
     [count],
   );
+}
+
+/** Another secondary, which subscribes to one slice. */
+export async function makeSingle({ primary }: World, slice: string): Promise<World> {
+  const secondary = await Party.make(teardown, "secondary", "Dealer");
+  await introduce(primary, secondary);
+  await subscribe(primary, slice, secondary);
+  return { primary, secondary };
 }
 
 /** So many slices of one grain each, subscribed to by the secondary. */

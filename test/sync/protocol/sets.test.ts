@@ -52,12 +52,41 @@ function pool(count: number, salt: number): Buffer {
   return list;
 }
 
-/** The first `length` cells of a list's ids. */
-function cellsOf(list: Buffer, length: number): Cells {
-  const cells = new Cells(length);
-  atOnce(addIds(cells, atOnce(idsOf(list))));
+/** Ids between two states of the cells that are kept. */
+const stride = 1000;
+const keptLength = 4096;
+
+/** The cells of the first 0, 1,000, 2,000, ... ids of the pools, which have the same. */
+const kept: Cells[] = [];
+
+/** What is in `to` and not in `from`, which it goes on from: cells are sums, as a slice's sketch is when it is carried forward. */
+function between(from: Cells, to: Cells, length: number): Cells {
+  const cells = to.resized(length);
+  for (let i = 0; i < 4 * length; i++) cells.ids[i]! ^= from.ids[i]!;
+  for (let i = 0; i < length; i++) {
+    cells.checks[i]! ^= from.checks[i]!;
+    cells.counts[i]! -= from.counts[i]!;
+  }
   return cells;
 }
+
+/** The first `length` cells of a list's ids. */
+function cellsOf(list: Buffer, length: number): Cells {
+  const count = list.length / entryBytes;
+  if (length <= keptLength && count > 2 * stride) {
+    const from = list.readUInt32BE(0);
+    const [first, last] = [Math.ceil(from / stride), Math.floor((from + count) / stride)];
+    const cells = between(kept[first]!, kept[last]!, length);
+    addAll(cells, list.subarray(0, (first * stride - from) * entryBytes));
+    addAll(cells, list.subarray((last * stride - from) * entryBytes));
+    return cells;
+  }
+  const cells = new Cells(length);
+  addAll(cells, list);
+  return cells;
+}
+
+const addAll = (cells: Cells, list: Buffer): void => atOnce(addIds(cells, atOnce(idsOf(list))));
 
 /** What both sides say to each other about a pair of lists. */
 async function compare(local: Buffer, remote: Buffer, byList = false): Promise<Found> {
@@ -97,6 +126,10 @@ async function compare(local: Buffer, remote: Buffer, byList = false): Promise<F
 
 const sound = pool(2 * most, 0);
 const damaged = pool(2 * most, 3);
+for (let n = 0, cells = new Cells(keptLength); n <= (2 * most) / stride; n++) {
+  kept.push(cells.resized(keptLength));
+  addAll(cells, sound.subarray(n * stride * entryBytes, (n + 1) * stride * entryBytes));
+}
 
 /** The grains `from` to before `to` of a pool. */
 interface Window {
@@ -161,4 +194,7 @@ t.test(`${pairs} pairs of sets, of none to ${most}, that differ by none to all`,
   t.ok(unseen.lists > 100, `${unseen.lists} of ${unseen.cells} pairs found by cells were damaged, which lists saw`);
   for (const way of ["all", "lists", "cells"]) t.ok(ways.get(way)! > pairs / 50, `${ways.get(way)} by ${way}`);
   t.equal(uuidText(sound.subarray(entryBytes)).slice(0, 8), "00000001", "ids ascend");
+  const [list, counted] = [listOf({ of: damaged, from: 1234, to: 54_321 }), new Cells(keptLength)];
+  addAll(counted, list);
+  t.same(cellsOf(list, keptLength).encode(), counted.encode(), "cells that are carried forward are those of a count");
 });
